@@ -1,0 +1,7 @@
+//! Fuseboard: a circuit breaker that lives in one place and serves services in any language over gRPC.
+
+/// Generated from `proto/`.
+pub mod pb {
+    #![allow(missing_docs)]
+    tonic::include_proto!("fuseboard.v1");
+}
