@@ -1,0 +1,199 @@
+//! Permits, and the ledger that lets each be reported once.
+//!
+//! Every permit of a generation gets a serial in a slice of the ledger, and the slice keeps one bit for it: reported or
+//! not. A slice holds permits whose leases end close together and goes when the last of them has ended, so memory
+//! follows the rate of calls within a lease, not the calls in flight, and stops at a bound: past it the oldest slice is
+//! given up, and what is reported for it later is stale. It is never counted twice, because a slice's id never returns.
+//!
+//! Probes have a serial like any other permit and are also listed one by one ([`Probe`]), because their number is
+//! limited, their leases end exactly, and they must survive a restart.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::time::{Timestamp, nanos};
+
+/// A lease is split into so many slices: how late an unreported permit may be noticed.
+const SLICES_PER_LEASE: u64 = 16;
+/// Most permits of a slice; then another is begun.
+const SLICE_PERMITS_MAX: u32 = 1 << 18;
+/// Most memory of one breaker's ledger, in bytes.
+pub const LEDGER_BYTES_MAX: usize = 256 * 1024;
+
+/// Names a caller: 0 is the one that gives no name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct CallerId(pub u64);
+
+/// Names an Acquire over retries: 0 is one without a name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct RequestId(pub u128);
+
+/// What a permit lets through.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PermitKind {
+    /// A call of a closed breaker.
+    Call,
+    /// A call that decides over a half-open breaker.
+    Probe,
+    /// A call that only an override lets through. Its report moves nothing.
+    Bypass,
+}
+
+/// Leave for one call. It ends with its lease.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Permit {
+    /// What it lets through.
+    pub kind: PermitKind,
+    /// The breaker's generation that it was issued in.
+    pub generation: u64,
+    /// Slice of the ledger.
+    pub slice: u64,
+    /// Place in the slice.
+    pub serial: u32,
+    /// When its lease ends.
+    pub expire: Timestamp,
+    /// Who asked.
+    pub caller: CallerId,
+}
+
+/// A probe that is out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// Its permit.
+    pub permit: Permit,
+    /// The request it was granted to.
+    pub request: RequestId,
+}
+
+/// What the ledger knows of a permit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Entry {
+    Open,
+    Reported,
+    Unknown,
+}
+
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct Ledger {
+    /// In the order their leases end.
+    slices: VecDeque<Slice>,
+    last_id: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Slice {
+    id: u64,
+    /// Leases of this slice end at this instant or before.
+    end: u64,
+    /// The last lease's end.
+    last_expire: Timestamp,
+    issued: u32,
+    reported: u32,
+    bits: Vec<u64>,
+}
+
+impl Slice {
+    fn bytes(&self) -> usize {
+        self.bits.capacity() * 8
+    }
+}
+
+impl Ledger {
+    /// A slice and serial for a permit whose lease ends at `expire`, within `bytes_max` of memory.
+    pub(super) fn issue(&mut self, now: Timestamp, expire: Timestamp, lease: Duration, bytes_max: usize) -> (u64, u32) {
+        let width = (nanos(lease) / SLICES_PER_LEASE).max(1);
+        let end = (expire.as_nanos() / width).saturating_add(1).saturating_mul(width);
+        let index = match self.slices.back() {
+            Some(slice) if slice.end == end && slice.issued < SLICE_PERMITS_MAX => self.slices.len() - 1,
+            _ => self.slice_for(now, end),
+        };
+        let slice = &mut self.slices[index];
+        slice.last_expire = slice.last_expire.max(expire);
+        let serial = slice.issued;
+        slice.issued += 1;
+        let issued = (slice.id, serial);
+        if serial as usize / 64 == slice.bits.len() {
+            let grows = slice.bits.len() == slice.bits.capacity();
+            slice.bits.push(0);
+            if grows {
+                self.keep_within(bytes_max);
+            }
+        }
+        issued
+    }
+
+    fn slice_for(&mut self, now: Timestamp, end: u64) -> usize {
+        let place = self.slices.partition_point(|slice| slice.end <= end);
+        if let Some(before) = place.checked_sub(1) {
+            let slice = &self.slices[before];
+            if slice.end == end && slice.issued < SLICE_PERMITS_MAX {
+                return before;
+            }
+        }
+        self.last_id = now.as_nanos().max(self.last_id + 1);
+        let slice = Slice {
+            id: self.last_id,
+            end,
+            last_expire: Timestamp::default(),
+            issued: 0,
+            reported: 0,
+            bits: Vec::new(),
+        };
+        self.slices.insert(place, slice);
+        place
+    }
+
+    /// Gives up the oldest slices; the last one that is left starts anew when it alone is too large.
+    fn keep_within(&mut self, bytes_max: usize) {
+        while self.bytes() > bytes_max && !self.slices.is_empty() {
+            self.slices.pop_front();
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.slices.iter().map(Slice::bytes).sum()
+    }
+
+    pub(super) fn look(&self, slice: u64, serial: u32) -> Entry {
+        match self.find(slice) {
+            Some(index) if serial < self.slices[index].issued => {
+                let word = self.slices[index].bits[serial as usize / 64];
+                if word & (1 << (serial % 64)) == 0 { Entry::Open } else { Entry::Reported }
+            }
+            _ => Entry::Unknown,
+        }
+    }
+
+    pub(super) fn mark_reported(&mut self, slice: u64, serial: u32) {
+        let Some(index) = self.find(slice) else { return };
+        let slice = &mut self.slices[index];
+        if let Some(word) = slice.bits.get_mut(serial as usize / 64) {
+            let bit = 1 << (serial % 64);
+            slice.reported += u32::from(*word & bit == 0);
+            *word |= bit;
+        }
+    }
+
+    /// The newest first: most reports come soon.
+    fn find(&self, id: u64) -> Option<usize> {
+        self.slices.iter().rposition(|slice| slice.id == id)
+    }
+
+    /// When the first slice ends.
+    pub(super) fn deadline(&self) -> Timestamp {
+        self.slices.front().map_or(Timestamp::NEVER, |slice| slice.last_expire)
+    }
+
+    /// Drops slices whose leases have ended; the number of permits in them that nobody reported.
+    pub(super) fn expire(&mut self, now: Timestamp) -> u64 {
+        let mut unreported = 0;
+        while let Some(slice) = self.slices.front().filter(|slice| slice.last_expire <= now) {
+            unreported += u64::from(slice.issued - slice.reported);
+            self.slices.pop_front();
+        }
+        unreported
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slices.is_empty()
+    }
+}

@@ -1,0 +1,423 @@
+//! What a breaker does when: the thresholds, windows and periods of one breaker.
+//!
+//! A [`PolicySpec`] is what somebody wrote, with any field left out. A [`Policy`] is what a breaker follows: every field
+//! is there and in its range. Specs are laid over each other ([`PolicySpec::over`], [`PolicySpec::declared_over`]) and
+//! resolved last, so a policy that exists is valid. In a spec zero is a value of its own: it switches a rule off, where
+//! `None` says nothing about it.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use super::outcome::Outcome;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Most slices that a time window may be counted in.
+pub const SLICES_MAX: u32 = 120;
+/// Most calls that a count window may hold.
+pub const WINDOW_CALLS_MAX: u32 = 100_000;
+/// Highest `failure_threshold`: with a `monitoring_period` the breaker remembers that many instants.
+pub const FAILURE_THRESHOLD_MAX: u32 = 10_000;
+/// Most probes out at a time: the breaker remembers each.
+pub const PROBES_MAX: u32 = 1_000;
+/// Highest value of the other counting thresholds.
+pub const CALLS_MAX: u32 = 1_000_000;
+
+/// A share of calls, above 0 and at most 1.
+#[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
+pub struct Ratio(f64);
+
+impl Ratio {
+    /// The share, if it is one.
+    #[must_use]
+    pub fn new(share: f64) -> Option<Self> {
+        (share > 0.0 && share <= 1.0).then_some(Self(share))
+    }
+
+    /// The share as a number.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+
+    /// Whether `part` of `whole` reaches this share. Multiplies where dividing would round: 3 of 10 reach 0.3.
+    #[must_use]
+    pub fn reached(self, part: u64, whole: u64) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+        let (part, whole) = (part as f64, whole as f64);
+        whole > 0.0 && (part / whole >= self.0 || part >= self.0 * whole)
+    }
+}
+
+/// Which recent calls count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WindowSpec {
+    /// The last `duration`, in slices aligned to the clock: the running one and the full ones before it.
+    Time {
+        /// 10 ms to 24 h.
+        duration: Duration,
+        /// 1 to [`SLICES_MAX`].
+        slices: u32,
+    },
+    /// The last so many calls, 1 to [`WINDOW_CALLS_MAX`].
+    Count(u32),
+}
+
+/// How the open period grows while recoveries fail.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct BackoffSpec {
+    /// Growth for each failed recovery, 1 to 100.
+    pub multiplier: f64,
+    /// Ceiling of the open period, 1 ms to 24 h. Zero: ten times `open_duration`.
+    pub max_duration: Duration,
+    /// Share of the period that is random, 0 to 1.
+    pub jitter: f64,
+}
+
+/// What a permit that nobody reported counts as when its lease ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExpiredPermit {
+    /// As a failure.
+    Failure,
+    /// As a timeout.
+    Timeout,
+    /// As nothing.
+    Ignored,
+}
+
+impl ExpiredPermit {
+    /// The outcome that it counts as.
+    #[must_use]
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Failure => Outcome::Failure,
+            Self::Timeout => Outcome::Timeout,
+            Self::Ignored => Outcome::Ignored,
+        }
+    }
+}
+
+/// The rules of one breaker, complete and valid. Field by field as in [`PolicySpec`]; `None` is off.
+#[derive(Clone, PartialEq, Debug)]
+#[expect(missing_docs, reason = "the fields are explained once, at PolicySpec")]
+pub struct Policy {
+    pub failure_threshold: Option<NonZeroU32>,
+    pub monitoring_period: Option<Duration>,
+    pub failure_count_threshold: Option<NonZeroU32>,
+    pub failure_rate_threshold: Option<Ratio>,
+    pub slow_call_duration: Option<Duration>,
+    pub slow_call_rate_threshold: Option<Ratio>,
+    pub slow_call_minimum_calls: u32,
+    pub window: WindowSpec,
+    pub minimum_calls: u32,
+    pub open_duration: Duration,
+    pub open_backoff: Option<BackoffSpec>,
+    pub probes: u32,
+    pub successes_to_close: u32,
+    pub failures_to_reopen: u32,
+    pub half_open_max_duration: Option<Duration>,
+    pub retry_after_max: Duration,
+    pub lease: Duration,
+    pub expired_probe: ExpiredPermit,
+    pub expired_permit: ExpiredPermit,
+}
+
+impl Default for Policy {
+    /// The built-in policy: 5 failures in a row, or half of at least 20 calls in 30 s.
+    fn default() -> Self {
+        Self {
+            failure_threshold: NonZeroU32::new(5),
+            monitoring_period: None,
+            failure_count_threshold: None,
+            failure_rate_threshold: Ratio::new(0.5),
+            slow_call_duration: None,
+            slow_call_rate_threshold: None,
+            slow_call_minimum_calls: 20,
+            window: WindowSpec::Time { duration: Duration::from_secs(30), slices: 10 },
+            minimum_calls: 20,
+            open_duration: Duration::from_secs(30),
+            open_backoff: None,
+            probes: 1,
+            successes_to_close: 1,
+            failures_to_reopen: 1,
+            half_open_max_duration: None,
+            retry_after_max: Duration::from_secs(300),
+            lease: Duration::from_secs(60),
+            expired_probe: ExpiredPermit::Failure,
+            expired_permit: ExpiredPermit::Ignored,
+        }
+    }
+}
+
+/// A field of a policy that is out of its range, and what the range is.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{field} {message}")]
+pub struct PolicyError {
+    /// The field, by its name in the proto.
+    pub field: &'static str,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+/// What somebody wrote about a policy: any field may be left out (`None`).
+///
+/// Defaults are the built-in policy's. "Zero: off" is a statement, unlike `None`.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct PolicySpec {
+    /// Failures in a row that trip; a success clears them. 0 to [`FAILURE_THRESHOLD_MAX`], default 5. Zero: off.
+    pub failure_threshold: Option<u32>,
+    /// Only failures in a row younger than this count. 1 ms to 24 h, default none. Zero: no age limit.
+    pub monitoring_period: Option<Duration>,
+    /// Failures inside the window that trip. 0 to [`CALLS_MAX`], default off. Zero: off.
+    pub failure_count_threshold: Option<u32>,
+    /// Share of the window's calls that failed that trips, from `minimum_calls` on. 0 to 1, default 0.5. Zero: off.
+    pub failure_rate_threshold: Option<f64>,
+    /// A call that took at least this long is slow. 1 ms to 1 h, default off. Zero: off.
+    pub slow_call_duration: Option<Duration>,
+    /// Share of the window's calls that were slow that trips, from `slow_call_minimum_calls` on; holds never without a
+    /// `slow_call_duration`. 0 to 1, default off. Zero: off.
+    pub slow_call_rate_threshold: Option<f64>,
+    /// Calls before the slow-call rate is believed. 1 to [`CALLS_MAX`], default `minimum_calls`. Zero: `minimum_calls`.
+    pub slow_call_minimum_calls: Option<u32>,
+    /// Which recent calls count. Default: 30 s in 10 slices.
+    pub window: Option<WindowSpec>,
+    /// Calls before the failure rate is believed. 1 to [`CALLS_MAX`], default 20; a count window caps it at its length,
+    /// as it would never be reached otherwise. Zero is invalid.
+    pub minimum_calls: Option<u32>,
+    /// How long it stays open. 1 ms to 24 h, default 30 s. Zero is invalid.
+    pub open_duration: Option<Duration>,
+    /// How the open period grows. Default: fixed. A multiplier of 1 without jitter: fixed.
+    pub open_backoff: Option<BackoffSpec>,
+    /// Permits out at a time while half-open. 1 to [`PROBES_MAX`], default 1. Zero is invalid.
+    pub probes: Option<u32>,
+    /// Successful probes that close. 1 to [`CALLS_MAX`], default 1. Zero is invalid.
+    pub successes_to_close: Option<u32>,
+    /// Failed probes that reopen. 1 to [`CALLS_MAX`], default 1. Zero is invalid.
+    pub failures_to_reopen: Option<u32>,
+    /// Longest half-open round without a verdict. 1 ms to 24 h, default none. Zero: no limit.
+    pub half_open_max_duration: Option<Duration>,
+    /// Cap of the open period that a dependency's retry-after may ask for. 0 to 24 h, default 5 min. Zero: not heard.
+    pub retry_after_max: Option<Duration>,
+    /// How long a permit is good for. 1 ms to 1 h, default 60 s. Zero is invalid.
+    pub lease: Option<Duration>,
+    /// What an unreported probe counts as. Default: a failure.
+    pub expired_probe: Option<ExpiredPermit>,
+    /// What any other unreported permit counts as. Default: nothing.
+    pub expired_permit: Option<ExpiredPermit>,
+}
+
+impl PolicySpec {
+    /// Checks each field that is there against its range.
+    ///
+    /// # Errors
+    /// The first field at fault.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        let most = |field, value: Option<u32>, max| in_range(field, value, &0, max, "0 (off)");
+        let some = |field, value: Option<u32>, max| in_range(field, value, &1, max, "1");
+        most("failure_threshold", self.failure_threshold, FAILURE_THRESHOLD_MAX)?;
+        most("failure_count_threshold", self.failure_count_threshold, CALLS_MAX)?;
+        most("slow_call_minimum_calls", self.slow_call_minimum_calls, CALLS_MAX)?;
+        some("minimum_calls", self.minimum_calls, CALLS_MAX)?;
+        some("probes", self.probes, PROBES_MAX)?;
+        some("successes_to_close", self.successes_to_close, CALLS_MAX)?;
+        some("failures_to_reopen", self.failures_to_reopen, CALLS_MAX)?;
+        share("failure_rate_threshold", self.failure_rate_threshold)?;
+        share("slow_call_rate_threshold", self.slow_call_rate_threshold)?;
+        period("monitoring_period", self.monitoring_period, true, DAY)?;
+        period("slow_call_duration", self.slow_call_duration, true, HOUR)?;
+        period("half_open_max_duration", self.half_open_max_duration, true, DAY)?;
+        period("retry_after_max", self.retry_after_max, true, DAY)?;
+        period("open_duration", self.open_duration, false, DAY)?;
+        period("lease", self.lease, false, HOUR)?;
+        match self.window {
+            Some(WindowSpec::Time { duration, slices }) => {
+                if !(Duration::from_millis(10)..=DAY).contains(&duration) {
+                    return error("window.time.duration", "must be 10 ms to 24 h");
+                }
+                in_range("window.time.slices", Some(slices), &1, SLICES_MAX, "1")?;
+            }
+            Some(WindowSpec::Count(calls)) => {
+                in_range("window.count.calls", Some(calls), &1, WINDOW_CALLS_MAX, "1")?;
+            }
+            None => {}
+        }
+        if let Some(backoff) = self.open_backoff {
+            if !(1.0..=100.0).contains(&backoff.multiplier) {
+                return error("open_backoff.multiplier", "must be 1 to 100");
+            }
+            share("open_backoff.jitter", Some(backoff.jitter))?;
+            period("open_backoff.max_duration", Some(backoff.max_duration), true, DAY)?;
+        }
+        Ok(())
+    }
+
+    /// This spec where it says something, `weaker` elsewhere.
+    #[must_use]
+    pub fn over(&self, weaker: &Self) -> Self {
+        macro_rules! first {
+            ($($field:ident),* $(,)?) => {
+                Self { $($field: self.$field.or(weaker.$field)),* }
+            };
+        }
+        first!(
+            failure_threshold,
+            monitoring_period,
+            failure_count_threshold,
+            failure_rate_threshold,
+            slow_call_duration,
+            slow_call_rate_threshold,
+            slow_call_minimum_calls,
+            window,
+            minimum_calls,
+            open_duration,
+            open_backoff,
+            probes,
+            successes_to_close,
+            failures_to_reopen,
+            half_open_max_duration,
+            retry_after_max,
+            lease,
+            expired_probe,
+            expired_permit,
+        )
+    }
+
+    /// This declaration over the default: a declaration that states any trip rule replaces the default's rules as a
+    /// whole, so that `failure_threshold` alone is exactly that breaker. Its other fields are inherited.
+    #[must_use]
+    pub fn declared_over(&self, default: &Self) -> Self {
+        let rules = Self {
+            failure_threshold: self.failure_threshold,
+            monitoring_period: self.monitoring_period,
+            failure_count_threshold: self.failure_count_threshold,
+            failure_rate_threshold: self.failure_rate_threshold,
+            slow_call_duration: self.slow_call_duration,
+            slow_call_rate_threshold: self.slow_call_rate_threshold,
+            slow_call_minimum_calls: self.slow_call_minimum_calls,
+            ..Self::default()
+        };
+        if rules == Self::default() {
+            return self.over(default);
+        }
+        let off = Self {
+            failure_threshold: Some(0),
+            monitoring_period: Some(Duration::ZERO),
+            failure_count_threshold: Some(0),
+            failure_rate_threshold: Some(0.0),
+            slow_call_duration: Some(Duration::ZERO),
+            slow_call_rate_threshold: Some(0.0),
+            slow_call_minimum_calls: Some(0),
+            ..Self::default()
+        };
+        self.over(&off).over(default)
+    }
+
+    /// The policy that this spec makes of the built-in one.
+    ///
+    /// # Errors
+    /// The first field out of its range.
+    pub fn resolve(&self) -> Result<Policy, PolicyError> {
+        self.check()?;
+        let spec = self.over(&Self::from(&Policy::default()));
+        let base = Policy::default();
+        let window = spec.window.unwrap_or(base.window);
+        let reachable = |calls: u32| match window {
+            WindowSpec::Count(length) => calls.min(length),
+            WindowSpec::Time { .. } => calls,
+        };
+        let minimum_calls = spec.minimum_calls.unwrap_or(base.minimum_calls);
+        let slow_minimum = spec.slow_call_minimum_calls.filter(|calls| *calls > 0).unwrap_or(minimum_calls);
+        let open_duration = spec.open_duration.unwrap_or(base.open_duration);
+        Ok(Policy {
+            failure_threshold: spec.failure_threshold.and_then(NonZeroU32::new),
+            monitoring_period: on(spec.monitoring_period),
+            failure_count_threshold: spec.failure_count_threshold.and_then(NonZeroU32::new),
+            failure_rate_threshold: spec.failure_rate_threshold.and_then(Ratio::new),
+            slow_call_duration: on(spec.slow_call_duration),
+            slow_call_rate_threshold: spec.slow_call_rate_threshold.and_then(Ratio::new),
+            slow_call_minimum_calls: reachable(slow_minimum),
+            window,
+            minimum_calls: reachable(minimum_calls),
+            open_duration,
+            open_backoff: spec.open_backoff.map(|backoff| backoff.with_ceiling_for(open_duration)),
+            probes: spec.probes.unwrap_or(base.probes),
+            successes_to_close: spec.successes_to_close.unwrap_or(base.successes_to_close),
+            failures_to_reopen: spec.failures_to_reopen.unwrap_or(base.failures_to_reopen),
+            half_open_max_duration: on(spec.half_open_max_duration),
+            retry_after_max: spec.retry_after_max.unwrap_or(base.retry_after_max),
+            lease: spec.lease.unwrap_or(base.lease),
+            expired_probe: spec.expired_probe.unwrap_or(base.expired_probe),
+            expired_permit: spec.expired_permit.unwrap_or(base.expired_permit),
+        })
+    }
+}
+
+impl BackoffSpec {
+    /// The ceiling in force: ten times `open_duration` where none is given, and never below `open_duration`.
+    fn with_ceiling_for(self, open_duration: Duration) -> Self {
+        let ceiling = on(Some(self.max_duration)).unwrap_or_else(|| open_duration.saturating_mul(10).min(DAY));
+        Self { max_duration: ceiling.max(open_duration), ..self }
+    }
+}
+
+impl From<&Policy> for PolicySpec {
+    /// Every field said; what is off as zero. A policy without backoff says nothing about it.
+    fn from(policy: &Policy) -> Self {
+        Self {
+            failure_threshold: Some(policy.failure_threshold.map_or(0, NonZeroU32::get)),
+            monitoring_period: Some(policy.monitoring_period.unwrap_or_default()),
+            failure_count_threshold: Some(policy.failure_count_threshold.map_or(0, NonZeroU32::get)),
+            failure_rate_threshold: Some(policy.failure_rate_threshold.map_or(0.0, Ratio::get)),
+            slow_call_duration: Some(policy.slow_call_duration.unwrap_or_default()),
+            slow_call_rate_threshold: Some(policy.slow_call_rate_threshold.map_or(0.0, Ratio::get)),
+            slow_call_minimum_calls: Some(policy.slow_call_minimum_calls),
+            window: Some(policy.window),
+            minimum_calls: Some(policy.minimum_calls),
+            open_duration: Some(policy.open_duration),
+            open_backoff: policy.open_backoff,
+            probes: Some(policy.probes),
+            successes_to_close: Some(policy.successes_to_close),
+            failures_to_reopen: Some(policy.failures_to_reopen),
+            half_open_max_duration: Some(policy.half_open_max_duration.unwrap_or_default()),
+            retry_after_max: Some(policy.retry_after_max),
+            lease: Some(policy.lease),
+            expired_probe: Some(policy.expired_probe),
+            expired_permit: Some(policy.expired_permit),
+        }
+    }
+}
+
+fn on(duration: Option<Duration>) -> Option<Duration> {
+    duration.filter(|duration| !duration.is_zero())
+}
+
+fn error<T>(field: &'static str, message: impl Into<String>) -> Result<T, PolicyError> {
+    Err(PolicyError { field, message: message.into() })
+}
+
+fn in_range(field: &'static str, value: Option<u32>, min: &u32, max: u32, least: &str) -> Result<(), PolicyError> {
+    match value {
+        Some(value) if value < *min || value > max => error(field, format!("must be {least} to {max}, not {value}")),
+        _ => Ok(()),
+    }
+}
+
+fn share(field: &'static str, value: Option<f64>) -> Result<(), PolicyError> {
+    match value {
+        // Written so that NaN is out of range too.
+        Some(value) if !(0.0..=1.0).contains(&value) => {
+            error(field, format!("must be a ratio from 0 to 1, not {value}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn period(field: &'static str, value: Option<Duration>, may_be_off: bool, max: Duration) -> Result<(), PolicyError> {
+    let Some(value) = value else { return Ok(()) };
+    if (may_be_off && value.is_zero()) || (MILLISECOND..=max).contains(&value) {
+        return Ok(());
+    }
+    let least = if may_be_off { "0 (off), or 1 ms" } else { "1 ms" };
+    error(field, format!("must be {least} to {} s, not {value:?}", max.as_secs()))
+}

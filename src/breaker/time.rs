@@ -1,0 +1,61 @@
+//! Time as the breaker sees it: an argument, never read here.
+
+use std::time::Duration;
+
+/// An instant of the server's clock, in nanoseconds since the Unix epoch. It reaches to the year 2554.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The instant that never comes.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// The instant so many nanoseconds after the Unix epoch.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The instant `duration` later. Saturates at [`Timestamp::NEVER`], so that huge durations do not wrap around.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+
+    /// The instant `duration` earlier, at the earliest the epoch.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(duration)))
+    }
+
+    /// How long after `earlier` this is; zero where it is not.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This instant, or `None` where it never comes.
+    #[must_use]
+    pub fn ever(self) -> Option<Self> {
+        (self != Self::NEVER).then_some(self)
+    }
+}
+
+/// What every input of the breaker is given: the time, and a number nobody can guess.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The server's time. Never less than in an earlier input.
+    pub now: Timestamp,
+    /// A fresh random number. Used for jitter alone.
+    pub random: u64,
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,65 @@
+//! The one reader of time.
+//!
+//! Invariant: no reading is less than an earlier one. The system clock is read once, when the server starts; from then
+//! on a monotonic clock counts, so a jump of the machine's clock neither lengthens nor shortens an open period.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use crate::breaker::Timestamp;
+
+/// Where the server's time comes from.
+#[derive(Debug)]
+pub enum Clock {
+    /// The machine's.
+    System {
+        /// The server's time at `started`.
+        origin: Timestamp,
+        /// When the server started, by the monotonic clock.
+        started: Instant,
+    },
+    /// Still, until somebody moves it.
+    Manual(AtomicU64),
+}
+
+impl Clock {
+    /// The machine's clock, but nowhere before `floor`: the last instant that a server before this one has told.
+    #[expect(clippy::disallowed_methods, reason = "this is where time is read")]
+    #[must_use]
+    pub fn system(floor: Timestamp) -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::System { origin: Timestamp::default().after(since_epoch).max(floor), started: Instant::now() }
+    }
+
+    /// A clock that stands still at an instant.
+    #[must_use]
+    pub const fn manual(at: Timestamp) -> Self {
+        Self::Manual(AtomicU64::new(at.as_nanos()))
+    }
+
+    /// The server's time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Self::System { origin, started } => origin.after(started.elapsed()),
+            Self::Manual(now) => Timestamp::from_nanos(now.load(Ordering::Acquire)),
+        }
+    }
+
+    /// Moves a manual clock forward to an instant. The machine's clock moves by itself.
+    pub(super) fn move_to(&self, at: Timestamp) {
+        if let Self::Manual(now) = self {
+            now.fetch_max(at.as_nanos(), Ordering::AcqRel);
+        }
+    }
+
+    /// How long until an instant, in real time; `None` where time stands still.
+    pub(super) fn until(&self, at: Timestamp) -> Option<Duration> {
+        match self {
+            Self::System { .. } => Some(at.since(self.now())),
+            Self::Manual(_) => None,
+        }
+    }
+}

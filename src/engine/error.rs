@@ -1,0 +1,82 @@
+//! What the engine cannot do, and what to do about it.
+
+use std::time::Duration;
+
+use crate::breaker::PolicyError;
+
+/// Why a request could not be carried out. A rejected call is not an error.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// A field of the request is at fault.
+    #[error("{field} {message}")]
+    Invalid {
+        /// Path of the field.
+        field: String,
+        /// What is wrong and what is allowed.
+        message: String,
+    },
+    /// A bound is reached. What is there goes on working.
+    #[error("the limit of {max} {what} is reached: {advice}")]
+    Limit {
+        /// Stable name of the limit, as `BREAKER_LIMIT`.
+        reason: &'static str,
+        /// What is limited, in the plural.
+        what: &'static str,
+        /// The bound.
+        max: u64,
+        /// What to do.
+        advice: &'static str,
+        /// When it may be worth another try.
+        retry_after: Duration,
+    },
+    /// The thing named does not exist.
+    #[error("{what} {name:?} was never seen here: {advice}")]
+    NotFound {
+        /// Stable name, as `BREAKER_NOT_FOUND`.
+        reason: &'static str,
+        /// What was looked for: `breaker`.
+        what: &'static str,
+        /// By which name.
+        name: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A write demanded a version that is not the current one.
+    #[error("version {expected} was expected, but it is at {current}: read it, decide and write again")]
+    VersionMoved {
+        /// The version demanded.
+        expected: u64,
+        /// The version that stands; 0 where there is none.
+        current: u64,
+    },
+    /// The policy named is one of the server's file.
+    #[error("policy {pattern:?} is set in the server's file: change it there and reload")]
+    PolicyOfFile {
+        /// Its key or pattern.
+        pattern: String,
+    },
+    /// The server is stopping.
+    #[error("the server is stopping: try another, or this one again in a moment")]
+    Draining,
+}
+
+impl Error {
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), message: message.into() }
+    }
+
+    /// The same error about a field inside `parent`.
+    #[must_use]
+    pub(crate) fn within(self, parent: &str) -> Self {
+        match self {
+            Self::Invalid { field, message } => Self::Invalid { field: format!("{parent}.{field}"), message },
+            other => other,
+        }
+    }
+}
+
+impl From<PolicyError> for Error {
+    fn from(error: PolicyError) -> Self {
+        Self::invalid(error.field, error.message)
+    }
+}
