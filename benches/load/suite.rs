@@ -120,11 +120,11 @@ fn scenarios(rate: f64) -> Vec<Scenario> {
     };
     let (acquire, pair) = (unary::Calls::Acquire, unary::Calls::Pair);
     vec![
-        Scenario { name: "unary Acquire, closed loop", load: unary(acquire, 0.0), ours_only: false },
-        Scenario { name: "unary Acquire and Report, closed loop", load: unary(pair, 0.0), ours_only: false },
-        Scenario { name: "unary Acquire, open loop", load: unary(acquire, rate), ours_only: false },
-        Scenario { name: "session, 1 item a frame", load: session(1, 256, false), ours_only: true },
-        Scenario { name: "session, 64 items a frame, by name", load: session(64, 16, false), ours_only: true },
-        Scenario { name: "session, 64 items a frame, by handle", load: session(64, 16, true), ours_only: true },
+        Scenario { name: "unary Acquire, closed loop", load: unary(acquire, 0.0), with_default: true },
+        Scenario { name: "unary Acquire and Report, closed loop", load: unary(pair, 0.0), with_default: true },
+        Scenario { name: "unary Acquire, open loop", load: unary(acquire, rate), with_default: false },
+        Scenario { name: "session, 1 item a frame", load: session(1, 256, false), with_default: false },
+        Scenario { name: "session, 64 items a frame, by name", load: session(64, 16, false), with_default: false },
+        Scenario { name: "session, 64 items a frame, by handle", load: session(64, 16, true), with_default: false },
     ]
 }
