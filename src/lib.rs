@@ -1,6 +1,7 @@
 //! Fuseboard: a circuit breaker that lives in one place and serves services in any language over gRPC.
 
 pub mod breaker;
+pub mod config;
 pub mod engine;
 pub mod grpc;
 

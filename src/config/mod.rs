@@ -1,0 +1,239 @@
+//! The server's configuration: flags over environment over a file over defaults.
+//!
+//! Every setting is one field of [`Config`] or [`Limits`], and says there what it means, its range, its default, its
+//! flag and its environment variable; clap reads the same lines for `--help`. The layers choose one text for each
+//! setting, and what they chose is read as if it had been typed as a flag, so a setting means the same wherever it was
+//! written. A `Config` that exists is complete and valid.
+
+mod policies;
+mod value;
+
+use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
+
+use clap::{Args, Command, FromArgMatches as _, ValueEnum};
+
+pub use self::policies::PolicyFile;
+use self::value::{address, bytes, count, duration, log_filter};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// How the log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people, coloured on a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The server's configuration, complete and valid.
+#[derive(Clone, PartialEq, Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub struct Config {
+    /// Address to listen on, IP:PORT. Port 0: any free port. An address other than loopback is open to the network
+    /// without TLS, and the log says so.
+    #[arg(long, env = "FUSEBOARD_ADDRESS", value_name = "IP:PORT", default_value = "127.0.0.1:50051")]
+    #[arg(value_parser = address)]
+    pub address: SocketAddr,
+
+    /// Threads that serve, each with its own listener on the address. 0 to 1024. Zero: one for each core.
+    #[arg(long, env = "FUSEBOARD_THREADS", value_name = "COUNT", default_value = "0")]
+    #[arg(value_parser = count::<usize>(0..=1024))]
+    pub threads: usize,
+
+    /// Keep time still until ClockService/Advance moves it, for tests. Only with a loopback address. true or false.
+    #[arg(long, env = "FUSEBOARD_MANUAL_CLOCK", value_name = "BOOL", default_value = "false")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub manual_clock: bool,
+
+    /// Longest time that a stopping server waits for calls under way and for streams to end. 0 to 10m. Zero: it does
+    /// not wait.
+    #[arg(long, env = "FUSEBOARD_DRAIN_GRACE", value_name = "DURATION", default_value = "10s")]
+    #[arg(value_parser = duration(Duration::ZERO..=10 * MINUTE))]
+    pub drain_grace: Duration,
+
+    /// Age at which the server ends a stream politely, saying to come back; up to a tenth earlier, so that not all end
+    /// at once. 1s to 1day. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_STREAM_MAX_AGE", value_name = "DURATION", default_value = "30m")]
+    #[arg(value_parser = duration(SECOND..=DAY))]
+    pub stream_max_age: Duration,
+
+    /// Which log lines are written: a level (error, warn, info, debug, trace, off), or levels by module as
+    /// "warn,fuseboard=debug".
+    #[arg(long, env = "FUSEBOARD_LOG", value_name = "FILTER", default_value = "info", help_heading = "Log")]
+    #[arg(value_parser = log_filter)]
+    pub log: String,
+
+    /// How the log is written to stderr: text (for people) or json (one object a line).
+    #[arg(long, env = "FUSEBOARD_LOG_FORMAT", value_name = "FORMAT", default_value = "text", help_heading = "Log")]
+    #[arg(value_enum, hide_possible_values = true)]
+    pub log_format: LogFormat,
+
+    /// What is bounded, and where.
+    #[command(flatten)]
+    pub limits: Limits,
+
+    /// The policies of the configuration file.
+    #[arg(skip)]
+    pub policies: PolicyFile,
+
+    /// The configuration file, if there is one: where a reload reads the policies.
+    #[arg(skip)]
+    pub file: Option<PathBuf>,
+}
+
+/// What is bounded. At a bound there is a clear error, and what is already there goes on working.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// Breakers. At the bound a new key is refused. 1 to 10000000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_BREAKERS", value_name = "COUNT", default_value = "100000")]
+    #[arg(value_parser = count::<usize>(1..=10_000_000))]
+    pub max_breakers: usize,
+
+    /// How long a closed breaker that nobody declared may be idle before it is forgotten. 1s to 365days. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_BREAKER_IDLE", value_name = "DURATION", default_value = "1h")]
+    #[arg(value_parser = duration(SECOND..=365 * DAY))]
+    pub breaker_idle: Duration,
+
+    /// Operators' policies, those of the file included. 1 to 1000000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_POLICIES", value_name = "COUNT", default_value = "10000")]
+    #[arg(value_parser = count::<usize>(1..=1_000_000))]
+    pub max_policies: usize,
+
+    /// Request ids remembered, so that the same Acquire twice gets the same answer. 1 to 100000000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_REQUEST_IDS", value_name = "COUNT", default_value = "1000000")]
+    #[arg(value_parser = count::<usize>(1..=100_000_000))]
+    pub max_request_ids: usize,
+
+    /// Memory of which permits were reported, over all breakers. Past it the oldest reports are answered stale. 1MiB to
+    /// 64GiB. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_PERMIT_LEDGER_BYTES", value_name = "BYTES", default_value = "64MiB")]
+    #[arg(value_parser = bytes::<usize>(MIB..=64 * GIB))]
+    pub permit_ledger_bytes: usize,
+
+    /// Clients whose last batch is remembered, so that a batch sent twice counts once. 1 to 10000000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_BATCH_CLIENTS", value_name = "COUNT", default_value = "10000")]
+    #[arg(value_parser = count::<usize>(1..=10_000_000))]
+    pub max_batch_clients: usize,
+
+    /// How long a client's last batch is remembered after it. 1s to 1day. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_BATCH_RETENTION", value_name = "DURATION", default_value = "10m")]
+    #[arg(value_parser = duration(SECOND..=DAY))]
+    pub batch_retention: Duration,
+
+    /// Events held for watchers to resume from and for the history. Who needs an older one gets a resync. 1 to 100000000.
+    /// Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_EVENT_LOG_EVENTS", value_name = "COUNT", default_value = "65536")]
+    #[arg(value_parser = count::<usize>(1..=100_000_000))]
+    pub event_log_events: usize,
+
+    /// Watches open at a time. 1 to 1000000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_WATCHERS", value_name = "COUNT", default_value = "10000")]
+    #[arg(value_parser = count::<usize>(1..=1_000_000))]
+    pub max_watchers: usize,
+
+    /// Connections open at a time. One more is closed at once. 1 to 1000000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_CONNECTIONS", value_name = "COUNT", default_value = "10000")]
+    #[arg(value_parser = count::<usize>(1..=1_000_000))]
+    pub max_connections: usize,
+
+    /// Calls and streams open at a time on one connection. 1 to 1000000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_STREAMS_PER_CONNECTION", value_name = "COUNT", default_value = "1000")]
+    #[arg(value_parser = count::<u32>(1..=1_000_000))]
+    pub max_streams_per_connection: u32,
+
+    /// Unary calls under way at a time. One more is refused at once with RESOURCE_EXHAUSTED, never queued. 1 to 1000000.
+    /// Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_IN_FLIGHT", value_name = "COUNT", default_value = "10000")]
+    #[arg(value_parser = count::<usize>(1..=1_000_000))]
+    pub max_in_flight: usize,
+
+    /// Keys that one session may introduce and then name by a handle. 1 to 1000000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_SESSION_HANDLES", value_name = "COUNT", default_value = "10000")]
+    #[arg(value_parser = count::<u32>(1..=1_000_000))]
+    pub session_handles: u32,
+
+    /// Largest message of a unary call. 1KiB to 16MiB. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_UNARY_MESSAGE_BYTES", value_name = "BYTES", default_value = "64KiB")]
+    #[arg(value_parser = bytes::<usize>(KIB..=16 * MIB))]
+    pub unary_message_bytes: usize,
+
+    /// Largest batch, session frame and piece of a snapshot. 1KiB to 64MiB. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_BATCH_MESSAGE_BYTES", value_name = "BYTES", default_value = "1MiB")]
+    #[arg(value_parser = bytes::<usize>(KIB..=64 * MIB))]
+    pub batch_message_bytes: usize,
+
+    /// Largest list of headers of one call. 1KiB to 1MiB. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_HEADER_LIST_BYTES", value_name = "BYTES", default_value = "16KiB")]
+    #[arg(value_parser = bytes::<u32>(KIB..=MIB))]
+    pub header_list_bytes: u32,
+
+    /// Bytes that wait to be sent on one stream before the server stops writing to it. 1KiB to 16MiB. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_SEND_BUFFER_BYTES", value_name = "BYTES", default_value = "64KiB")]
+    #[arg(value_parser = bytes::<usize>(KIB..=16 * MIB))]
+    pub send_buffer_bytes: usize,
+}
+
+impl Config {
+    /// How many threads serve: [`Config::threads`], or one for each core.
+    #[must_use]
+    pub fn serving_threads(&self) -> usize {
+        match self.threads {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
+    /// What to tell the operator about a configuration that is valid and yet may not be what was meant.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        if self.address.ip().is_loopback() {
+            return Vec::new();
+        }
+        vec![format!(
+            "{} is open to the network without TLS: whoever reaches it can trip, force and reset every breaker",
+            self.address
+        )]
+    }
+}
+
+impl Default for Config {
+    /// Every setting at its default.
+    fn default() -> Self {
+        let settings = settings().mut_args(|arg| arg.env(None));
+        Self::from_arg_matches(&settings.get_matches_from([""; 0])).expect("each default is in its range")
+    }
+}
+
+impl Default for Limits {
+    /// Every limit at its default.
+    fn default() -> Self {
+        Config::default().limits
+    }
+}
+
+/// The settings as clap's arguments, and nothing else.
+fn settings() -> Command {
+    Config::augment_args(Command::new("fuseboard").no_binary_name(true).disable_help_flag(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_in_their_ranges() {
+        let config = Config::default();
+        assert_eq!(config.address.to_string(), "127.0.0.1:50051");
+        assert_eq!(config.limits.max_breakers, 100_000);
+        assert_eq!(config.limits.unary_message_bytes, 65_536);
+        assert_eq!(config.warnings(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,131 @@
+//! One value of one setting: its text read, checked against its range, and refused with what is allowed.
+//!
+//! A flag, an environment variable and a file's key give the same text, so each setting has one reader.
+
+use std::{fmt::Debug, net::SocketAddr, ops::RangeInclusive, str::FromStr as _, time::Duration};
+
+use tracing_subscriber::EnvFilter;
+
+const KIB: u64 = 1024;
+
+/// Units of [`bytes`], the largest first.
+const BYTE_UNITS: [(&str, u64); 4] = [("GiB", KIB * KIB * KIB), ("MiB", KIB * KIB), ("KiB", KIB), ("B", 1)];
+
+/// `IP:PORT`, or `localhost:PORT` for the loopback address that is nobody's choice.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    SocketAddr::from_str(numeric.as_deref().unwrap_or(text))
+        .map_err(|_| format!("must be IP:PORT, as 127.0.0.1:50051 or [::1]:50051, not {text:?}"))
+}
+
+/// A whole number inside a range.
+pub(super) fn count<T>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync
+where
+    T: TryFrom<u64, Error: Debug>,
+{
+    move |text| {
+        let value = text.replace('_', "").parse().ok().filter(|value| range.contains(value));
+        value
+            .and_then(|value| T::try_from(value).ok())
+            .ok_or_else(|| format!("must be a whole number, {} to {}, not {text:?}", range.start(), range.end()))
+    }
+}
+
+/// A size in bytes inside a range: a number, or one with `B`, `KiB`, `MiB` or `GiB` behind it.
+pub(super) fn bytes<T>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync
+where
+    T: TryFrom<u64, Error: Debug>,
+{
+    move |text| {
+        let value = parse_bytes(text).filter(|value| range.contains(value));
+        value.and_then(|value| T::try_from(value).ok()).ok_or_else(|| {
+            let (least, most) = (format_bytes(*range.start()), format_bytes(*range.end()));
+            format!("must be a size as \"{least}\" or a number of bytes, {least} to {most}, not {text:?}")
+        })
+    }
+}
+
+/// A length of time inside a range.
+pub(super) fn duration(
+    range: RangeInclusive<Duration>,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync {
+    move |text| {
+        let value = parse_duration(text)?;
+        if range.contains(&value) {
+            return Ok(value);
+        }
+        let (least, most) = (format_duration(*range.start()), format_duration(*range.end()));
+        Err(format!("must be {least} to {most}, not {text:?}"))
+    }
+}
+
+/// Which log lines are written: `info`, or `warn,fuseboard=debug`.
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| {
+        format!("must be a level (error, warn, info, debug, trace, off), or levels by module as \"warn,fuseboard=debug\": {error}")
+    })
+}
+
+/// A length of time: `30s`, `500ms`, `5m`, `1h`, `1m 30s`, or a bare `0`.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text).map_err(|_| {
+        format!("must be a length of time with its unit, as \"500ms\", \"30s\", \"5m\" or \"1h\", not {text:?}")
+    })
+}
+
+/// The shortest text that [`parse_duration`] reads back.
+pub(super) fn format_duration(value: Duration) -> String {
+    humantime::format_duration(value).to_string()
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let unit = BYTE_UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+    let (number, factor) = unit.map_or((text, 1), |(unit, factor)| (&text[..text.len() - unit.len()], *factor));
+    number.trim_end().replace('_', "").parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// The shortest text that [`bytes`] reads back.
+pub(super) fn format_bytes(value: u64) -> String {
+    let whole = |(_, factor): &&(&str, u64)| value.is_multiple_of(*factor);
+    let (unit, factor) = BYTE_UNITS.iter().find(whole).copied().unwrap_or(("B", 1));
+    format!("{}{unit}", value / factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_back_as_written() {
+        for (text, value) in [("1B", 1), ("64KiB", 65_536), ("1MiB", 1_048_576), ("3GiB", 3_221_225_472)] {
+            assert_eq!(parse_bytes(text), Some(value));
+            assert_eq!(format_bytes(value), text);
+        }
+        assert_eq!(parse_bytes("64 KiB"), Some(65_536));
+        assert_eq!(parse_bytes("65_536"), Some(65_536));
+        for text in ["", "KiB", "-1", "64KB", "64k", "1.5MiB", "99999999999999999999", "18446744073709551615KiB"] {
+            assert_eq!(parse_bytes(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
+        for text in ["", "30", "-1s", "1.5", "soon", "99999999999999999999s", "18446744073709551615y"] {
+            assert!(parse_duration(text).unwrap_err().contains("\"30s\""), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_numeric_or_localhost() {
+        assert_eq!(address("localhost:1"), address("127.0.0.1:1"));
+        assert!(address("[::1]:50051").is_ok());
+        for text in ["", "50051", ":50051", "127.0.0.1", "example.org:50051", "127.0.0.1:70000"] {
+            assert!(address(text).unwrap_err().contains("IP:PORT"), "{text}");
+        }
+    }
+}
