@@ -1,0 +1,192 @@
+# Everything that is done to this project, by name. CI runs the same targets: `.ci/run` calls `make test`.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+
+# The tools beside the compilers, each at one version, in a folder of this project.
+CARGO_DENY_VERSION := 0.20.2
+BUF_VERSION := 1.75.0
+GRPCURL_VERSION := 1.9.4
+
+TOOLS := $(CURDIR)/.tools
+CLIENTS := tests/clients
+VENV := $(CLIENTS)/.venv
+export PATH := $(TOOLS)/bin:$(PATH)
+
+# Where cargo builds, and the binary that the real clients drive. FUSEBOARD_BIN=… tests another one.
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+RELEASE_BIN := $(TARGET_DIR)/release/fuseboard
+export FUSEBOARD_BIN ?= $(RELEASE_BIN)
+
+# How long each step took, so that a slow one is seen.
+export TIMEFORMAT := --- took %0lR
+
+.PHONY: help
+help: ## Show this.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+## Checks: fast, and before any test.
+
+.PHONY: check
+check: fmt clippy doc deny proto check-clients ## Formats, lints, docs, dependencies, proto, test clients. Warnings fail.
+
+.PHONY: fmt
+fmt: ## The formatting of the Rust code.
+	@echo "==> cargo fmt"
+	cargo fmt --all --check
+
+.PHONY: clippy
+clippy: ## The lints of Cargo.toml and .clippy.toml.
+	@echo "==> cargo clippy"
+	time cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
+
+.PHONY: doc
+doc: ## The docs, private items included.
+	@echo "==> cargo doc"
+	time RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+
+.PHONY: deny
+deny: $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION) ## Licenses, sources and version floors of what is built in.
+	@echo "==> cargo deny"
+	cargo deny --locked check bans licenses sources
+
+.PHONY: proto
+proto: $(TOOLS)/buf-$(BUF_VERSION) ## The lint and formatting of the proto.
+	@echo "==> buf"
+	buf lint proto
+	buf format --diff --exit-code proto
+
+.PHONY: check-clients
+check-clients: clients-ready ## The formatting, lints and types of the test clients.
+	@echo "==> test clients"
+	cd $(CLIENTS) && .venv/bin/ruff check --quiet && .venv/bin/ruff format --check --quiet
+	cd $(CLIENTS)/node && npm run --silent check
+
+## Tests.
+
+.PHONY: test
+test: ## Everything, in every language, installing what it needs. The README's test command.
+	time $(MAKE) check
+	time $(MAKE) test-rust
+	time $(MAKE) release
+	time $(MAKE) test-clients
+	@echo "All of make test passed."
+
+.PHONY: test-rust
+test-rust: ## The tests of the crate, its docs' examples included.
+	@echo "==> cargo test"
+	cargo test --locked --workspace
+
+.PHONY: release
+release: ## The release binary, as `cargo run --release` builds it.
+	@echo "==> cargo build --release"
+	cargo build --locked --release
+
+.PHONY: test-clients
+test-clients: test-python test-node test-grpcurl test-docs ## Real clients against the built binary (FUSEBOARD_BIN).
+
+# Without FUSEBOARD_BIN the binary tested is the one of this tree, never an older one that lies about.
+.PHONY: binary
+binary:
+ifeq ($(FUSEBOARD_BIN),$(RELEASE_BIN))
+	@cargo build --locked --release
+endif
+	@test -x "$(FUSEBOARD_BIN)" || { echo "no binary at $(FUSEBOARD_BIN)" >&2; exit 1; }
+
+.PHONY: test-python
+test-python: binary clients-ready ## Python over grpcio.
+	@echo "==> Python"
+	cd $(CLIENTS) && .venv/bin/pytest python
+
+.PHONY: test-node
+test-node: binary clients-ready ## Node over @grpc/grpc-js.
+	@echo "==> Node"
+	cd $(CLIENTS)/node && npm test --silent
+
+.PHONY: test-grpcurl
+test-grpcurl: binary clients-ready $(TOOLS)/grpcurl-$(GRPCURL_VERSION) ## The operator's part, with grpcurl.
+	@echo "==> grpcurl"
+	cd $(CLIENTS) && .venv/bin/pytest grpcurl
+
+.PHONY: test-docs
+test-docs: binary clients-ready $(TOOLS)/grpcurl-$(GRPCURL_VERSION) ## What README.md and docs/ show, run and compared.
+	@echo "==> transcripts"
+	$(VENV)/bin/python $(CLIENTS)/grpcurl/transcript.py
+
+## What is too long for `make test`, or asked for by name.
+
+.PHONY: campaign
+campaign: release ## 30 minutes of mixed load on the release binary.
+	tests/campaign/run.sh
+
+.PHONY: bench
+bench: ## The figures of docs/performance.md.
+	benches/run.sh
+
+.PHONY: fuzz
+fuzz: ## Permits, tokens and decoding, for a bounded time.
+	fuzz/run.sh
+
+## Tools.
+
+.PHONY: tools
+tools: $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION) $(TOOLS)/buf-$(BUF_VERSION) $(TOOLS)/grpcurl-$(GRPCURL_VERSION) clients-ready ## Install the pinned tools into .tools.
+
+# Without optimisation and in a target folder of its own: it runs for a second and would otherwise build for minutes.
+$(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION):
+	@echo "==> installing cargo-deny $(CARGO_DENY_VERSION)"
+	@mkdir -p $(TOOLS)
+	time CARGO_TARGET_DIR=$(TOOLS)/build CARGO_PROFILE_DEV_DEBUG=0 \
+		cargo install --quiet --debug --locked --root $(TOOLS) --version $(CARGO_DENY_VERSION) cargo-deny
+	rm -rf $(TOOLS)/build
+	@touch $@
+
+# The npm package brings buf's own binary, so nothing is compiled or fetched from elsewhere.
+$(TOOLS)/buf-$(BUF_VERSION):
+	@echo "==> installing buf $(BUF_VERSION)"
+	@mkdir -p $(TOOLS)/bin
+	npm install --silent --no-save --ignore-scripts --prefix $(TOOLS) @bufbuild/buf@$(BUF_VERSION)
+	ln -sf ../node_modules/.bin/buf $(TOOLS)/bin/buf
+	@touch $@
+
+$(TOOLS)/grpcurl-$(GRPCURL_VERSION):
+	@echo "==> installing grpcurl $(GRPCURL_VERSION)"
+	@mkdir -p $(TOOLS)/bin
+	time GOBIN=$(TOOLS)/bin go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v$(GRPCURL_VERSION)
+	@touch $@
+
+# The test clients' own dependencies, as their lists pin them, and the stubs that are made from the proto.
+PROTO_FILES := $(shell find proto -name '*.proto')
+
+.PHONY: clients-ready
+clients-ready: $(VENV)/ready $(CLIENTS)/python/gen/ready $(CLIENTS)/node/node_modules/ready $(CLIENTS)/node/gen/ready
+
+$(VENV)/ready: $(CLIENTS)/requirements.txt
+	@echo "==> installing the Python clients' packages"
+	python3 -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --no-deps --requirement $<
+	$(VENV)/bin/pip check
+	@touch $@
+
+$(CLIENTS)/python/gen/ready: $(VENV)/ready $(PROTO_FILES)
+	@rm -rf $(@D) && mkdir -p $(@D)
+	$(VENV)/bin/python -m grpc_tools.protoc --proto_path=proto --python_out=$(@D) --pyi_out=$(@D) \
+		--grpc_python_out=$(@D) $(PROTO_FILES:proto/%=%)
+	@touch $@
+
+$(CLIENTS)/node/node_modules/ready: $(CLIENTS)/node/package-lock.json
+	@echo "==> installing the Node client's packages"
+	cd $(CLIENTS)/node && npm ci --silent --ignore-scripts
+	@touch $@
+
+$(CLIENTS)/node/gen/ready: $(CLIENTS)/node/node_modules/ready $(CLIENTS)/node/buf.gen.yaml $(TOOLS)/buf-$(BUF_VERSION) $(PROTO_FILES)
+	cd $(CLIENTS)/node && buf generate
+	@touch $@
+
+.PHONY: clean
+clean: ## Remove everything that these targets made, the tools included.
+	cargo clean
+	rm -rf $(TOOLS) $(VENV) $(CLIENTS)/python/gen $(addprefix $(CLIENTS)/node/,node_modules gen build)
