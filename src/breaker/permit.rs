@@ -77,6 +77,8 @@ pub(super) struct Ledger {
     /// In the order their leases end.
     slices: VecDeque<Slice>,
     last_id: u64,
+    /// Memory of all slices' bits.
+    bytes: usize,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -112,11 +114,10 @@ impl Ledger {
         slice.issued += 1;
         let issued = (slice.id, serial);
         if serial as usize / 64 == slice.bits.len() {
-            let grows = slice.bits.len() == slice.bits.capacity();
+            let before = slice.bytes();
             slice.bits.push(0);
-            if grows {
-                self.keep_within(bytes_max);
-            }
+            self.bytes += slice.bytes() - before;
+            self.keep_within(bytes_max);
         }
         issued
     }
@@ -144,13 +145,14 @@ impl Ledger {
 
     /// Gives up the oldest slices; the last one that is left starts anew when it alone is too large.
     fn keep_within(&mut self, bytes_max: usize) {
-        while self.bytes() > bytes_max && !self.slices.is_empty() {
-            self.slices.pop_front();
+        while self.bytes > bytes_max {
+            let Some(slice) = self.slices.pop_front() else { break };
+            self.bytes -= slice.bytes();
         }
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.slices.iter().map(Slice::bytes).sum()
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn look(&self, slice: u64, serial: u32) -> Entry {
@@ -188,6 +190,7 @@ impl Ledger {
         let mut unreported = 0;
         while let Some(slice) = self.slices.front().filter(|slice| slice.last_expire <= now) {
             unreported += u64::from(slice.issued - slice.reported);
+            self.bytes -= slice.bytes();
             self.slices.pop_front();
         }
         unreported

@@ -9,7 +9,7 @@ use super::{policy::Policy, time::Timestamp};
 
 /// The run of failures since the last success.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Streak {
+pub(super) struct Streak {
     length: u64,
     /// Until when a dependency asked to be left alone, with one of these failures.
     asked_until: Timestamp,

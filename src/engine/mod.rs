@@ -1,6 +1,1069 @@
-//! What is alive: breakers by key, their timers and their events.
+//! What is alive: all breakers, one clock, one set of deadlines, one event log.
+//!
+//! [`Engine`] is a cheap handle that transports and tests share. It finds the breaker, locks it, lets the pure breaker
+//! decide, and carries out what comes back: moves become events, deadlines go to the timers. The rules are in
+//! [`crate::breaker`]; none are repeated here.
 
-pub mod clock;
+mod batches;
+mod callers;
+mod clock;
 mod error;
+mod events;
+mod policies;
+mod registry;
+mod requests;
+mod timers;
+mod watch;
 
-pub use error::Error;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use self::{
+    batches::Batches, callers::Callers, events::EventLog, policies::Policies, registry::Registry, registry::Tenant,
+    requests::Requests, timers::Timers,
+};
+pub use self::{
+    batches::RETENTION as BATCH_RETENTION,
+    clock::Clock,
+    error::Error,
+    events::{Event, EventKind, EventReason},
+    policies::{Declaration, PolicyEntry, PolicyOrigin, Resolved, matches},
+    registry::Handle,
+    watch::{Entry, Filter, Message, Position, ResyncReason, Watch, WatchOptions},
+};
+use crate::breaker::{
+    Acquire, Breaker, CallerId, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment, Override, OverrideMode, Permit,
+    Policy, PolicySpec, Report, Reported, RequestId, State, StateName, Status, Tally, Timestamp, Totals, Transition,
+};
+
+/// Everything that can grow, and how far.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Breakers, at least 1. Default 100,000.
+    pub breakers: u32,
+    /// Acquires remembered by request id. Default 1,000,000.
+    pub request_ids: usize,
+    /// Clients whose last batch is remembered. Default 10,000.
+    pub batch_clients: usize,
+    /// Names of callers remembered. Default 1,000,000.
+    pub callers: usize,
+    /// Operators' policies. Default 10,000.
+    pub policies: usize,
+    /// Events held. Default 65,536.
+    pub events: usize,
+    /// Watchers at a time. Default 10,000.
+    pub watchers: u64,
+    /// Memory of all permit ledgers, in bytes. Default 64 MiB.
+    pub ledger_bytes: usize,
+    /// A closed breaker that nobody declared goes when it was not used for so long. Default 1 h.
+    pub breaker_idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            breakers: 100_000,
+            request_ids: 1_000_000,
+            batch_clients: 10_000,
+            callers: 1_000_000,
+            policies: 10_000,
+            events: 65_536,
+            watchers: 10_000,
+            ledger_bytes: 64 << 20,
+            breaker_idle: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// The engine. Clones share one.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    limits: Limits,
+    registry: Registry,
+    timers: Timers,
+    events: EventLog,
+    policies: Policies,
+    requests: Requests,
+    batches: Batches,
+    callers: Callers,
+    /// Names this event log.
+    history: u64,
+    started: Timestamp,
+    ledger_bytes: AtomicUsize,
+    watchers: AtomicU64,
+    /// Held while a manual clock is moved.
+    advancing: Mutex<()>,
+}
+
+/// The answer to an Acquire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Acquired {
+    /// Permitted, or why not.
+    pub decision: Decision,
+    /// The computed state that it was decided in.
+    pub state: StateName,
+    /// The breaker's generation.
+    pub generation: u64,
+    /// What is forced over the state.
+    pub forced: Option<OverrideMode>,
+    /// Names the breaker in its permits.
+    pub key_hash: u64,
+}
+
+/// The answer to a Report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReportAnswer {
+    /// What became of it.
+    pub reported: Reported,
+    /// The computed state after it.
+    pub state: StateName,
+    /// The breaker's generation after it; 0 where there is no such breaker any more.
+    pub generation: u64,
+    /// What is forced over the state.
+    pub forced: Option<OverrideMode>,
+}
+
+/// A tally and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct CallerTally<'a> {
+    /// Key of the breaker.
+    pub key: &'a str,
+    /// Who called.
+    pub caller: CallerId,
+    /// What happened.
+    pub tally: Tally,
+}
+
+/// The answer to a batch.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct BatchAnswer {
+    /// It was counted before.
+    pub duplicate: bool,
+    /// Tallies that counted.
+    pub counted: u32,
+    /// Tallies that were stale.
+    pub stale: u32,
+    /// Breakers that are not in the generation their tally was decided under.
+    pub changed: Vec<Entry>,
+}
+
+/// All about one breaker.
+#[derive(Clone, PartialEq, Debug)]
+pub struct View {
+    /// Where it stands.
+    pub entry: Entry,
+    /// The calls of its window.
+    pub window: Counts,
+    /// Counts over its life.
+    pub totals: Totals,
+    /// The policy in force.
+    pub policy: Arc<Resolved>,
+    /// Revision of its declaration; `None` where it was not declared.
+    pub declared_revision: Option<u64>,
+    /// The override that stands.
+    pub forced: Option<Override>,
+    /// The computed state with its data.
+    pub state: State,
+    /// Probes that are out.
+    pub probes_out: usize,
+    /// Recoveries that have failed in a row.
+    pub failed_recoveries: u32,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it next wants waking.
+    pub deadline: Timestamp,
+    /// Its last event, while the log holds it.
+    pub last_event: Option<Arc<Event>>,
+}
+
+/// Who changes something, and in which words.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Actor<'a> {
+    /// Who.
+    pub name: &'a str,
+    /// Why.
+    pub comment: &'a str,
+}
+
+/// What the server has used of its limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Breakers there are.
+    pub breakers: u32,
+    /// Acquires remembered by request id.
+    pub request_ids: usize,
+    /// Clients whose last batch is remembered.
+    pub batch_clients: usize,
+    /// Names of callers remembered.
+    pub callers: usize,
+    /// Operators' policies.
+    pub policies: usize,
+    /// Events held.
+    pub events: usize,
+    /// Watchers now.
+    pub watchers: u64,
+    /// Memory of all permit ledgers.
+    pub ledger_bytes: usize,
+    /// Sequence of the oldest event held; 0: none.
+    pub oldest_sequence: u64,
+    /// Sequence of the newest event; 0: none.
+    pub newest_sequence: u64,
+}
+
+/// What lies behind a move, besides the breaker's own reason.
+#[derive(Clone, Copy, Default)]
+struct Cause<'a> {
+    caller: CallerId,
+    error_class: &'a str,
+    actor: Actor<'a>,
+    policy: Option<EventReason>,
+}
+
+impl Engine {
+    /// An engine without breakers. `default` changes the built-in policy.
+    ///
+    /// # Errors
+    /// A field of the default policy that is out of its range.
+    pub fn new(clock: Clock, limits: Limits, default: PolicySpec) -> Result<Self, Error> {
+        let started = clock.now();
+        let shared = Shared {
+            registry: Registry::new(limits.breakers.max(1)),
+            timers: Timers::default(),
+            events: EventLog::new(limits.events),
+            policies: Policies::new(default, limits.policies)?,
+            requests: Requests::new(limits.request_ids),
+            batches: Batches::new(limits.batch_clients),
+            callers: Callers::new(limits.callers),
+            history: rand::random::<u64>().max(1),
+            started,
+            ledger_bytes: AtomicUsize::new(0),
+            watchers: AtomicU64::new(0),
+            advancing: Mutex::new(()),
+            clock,
+            limits,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The server's time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// The time, and a random number. One is good for a whole batch.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { now: self.now(), random: rand::random() }
+    }
+
+    /// Names this server's event log.
+    #[must_use]
+    pub fn history(&self) -> u64 {
+        self.shared.history
+    }
+
+    /// When the engine was made.
+    #[must_use]
+    pub fn started(&self) -> Timestamp {
+        self.shared.started
+    }
+
+    /// The id of a caller's name, which is remembered for events.
+    #[must_use]
+    pub fn caller(&self, name: &str) -> CallerId {
+        self.shared.callers.id(name)
+    }
+
+    // ---- What services do ------------------------------------------------------------------------------------------
+
+    /// The breaker of a key, made where there is none yet.
+    ///
+    /// # Errors
+    /// No room for another breaker.
+    pub fn handle(&self, key: &str) -> Result<Handle, Error> {
+        self.handle_with(key, None)
+    }
+
+    /// The breaker of a key, if there is one.
+    #[must_use]
+    pub fn find(&self, key: &str) -> Option<Handle> {
+        self.shared.registry.find(key)
+    }
+
+    /// Asks for leave to make one call. `None` where the handle's breaker is gone: find it anew by its key.
+    ///
+    /// A request with an id that was granted a permit gets it again while its lease runs.
+    #[must_use]
+    pub fn acquire(
+        &self,
+        moment: Moment,
+        handle: Handle,
+        caller: CallerId,
+        request: RequestId,
+        lease: Option<Duration>,
+    ) -> Option<Acquired> {
+        if request == RequestId::default() {
+            return self.acquire_now(moment, handle, caller, request, lease);
+        }
+        let mut fresh = None;
+        let known = self.shared.requests.once(request, moment.now, || {
+            let acquired = self.acquire_now(moment, handle, caller, request, lease).ok_or(())?;
+            fresh = Some(acquired);
+            Ok::<_, ()>(match acquired.decision {
+                Decision::Permitted(permit) => Some(permit),
+                Decision::Rejected { .. } => None,
+            })
+        });
+        match known {
+            Ok(Some(permit)) => self.with(handle, moment, Cause::default(), |tenant| Acquired {
+                decision: Decision::Permitted(permit),
+                ..acquired(tenant, Decision::Permitted(permit))
+            }),
+            Ok(None) => fresh,
+            Err(()) => None,
+        }
+    }
+
+    fn acquire_now(
+        &self,
+        moment: Moment,
+        handle: Handle,
+        caller: CallerId,
+        request: RequestId,
+        lease: Option<Duration>,
+    ) -> Option<Acquired> {
+        let room = self.shared.limits.ledger_bytes.saturating_sub(self.shared.ledger_bytes.load(Ordering::Relaxed));
+        self.step(handle, moment, Cause { caller, ..Cause::default() }, |tenant, moment| {
+            let ledger_bytes_max = (tenant.breaker.ledger_bytes() + room).min(LEDGER_BYTES_MAX);
+            let acquire = Acquire { caller, request, lease, ledger_bytes_max };
+            let step = tenant.breaker.acquire(moment, &acquire);
+            (acquired(tenant, step.answer), step.transitions)
+        })
+    }
+
+    /// Says how a call went. `None` where the handle's breaker is gone.
+    ///
+    /// # Errors
+    /// The permit is of another breaker.
+    pub fn report(
+        &self,
+        moment: Moment,
+        handle: Handle,
+        key_hash: u64,
+        permit: &Permit,
+        report: &Report,
+        error_class: &str,
+    ) -> Result<Option<ReportAnswer>, Error> {
+        let cause = Cause { caller: permit.caller, error_class, ..Cause::default() };
+        let answer = self.step(handle, moment, cause, |tenant, moment| {
+            if tenant.key_hash != key_hash {
+                return (None, Vec::new());
+            }
+            let step = tenant.breaker.report(moment, permit, report);
+            let answer = ReportAnswer {
+                reported: step.answer,
+                state: tenant.breaker.state().name(),
+                generation: tenant.breaker.generation(),
+                forced: tenant.breaker.forced(),
+            };
+            (Some(answer), step.transitions)
+        });
+        match answer {
+            Some(None) => Err(Error::invalid("permit", "is of another breaker: report it for the one it came from")),
+            other => Ok(other.flatten()),
+        }
+    }
+
+    /// Whether a permit with this hash can be of a key.
+    #[must_use]
+    pub fn permit_names(key: &str, key_hash: u64) -> bool {
+        registry::key_hash(key) == key_hash
+    }
+
+    /// Counts what a client has decided by itself, once for each batch.
+    ///
+    /// # Errors
+    /// Too many clients send batches.
+    pub fn report_batch(&self, client: &str, sequence: u64, tallies: &[CallerTally<'_>]) -> Result<BatchAnswer, Error> {
+        let moment = self.moment();
+        let counted = self.shared.batches.once(client, sequence, moment.now, || {
+            let mut answer = BatchAnswer::default();
+            for tally in tallies {
+                self.count_tally(moment, tally, &mut answer);
+            }
+            answer
+        })?;
+        Ok(counted.unwrap_or_else(|| self.batch_again(tallies)))
+    }
+
+    fn count_tally(&self, moment: Moment, tally: &CallerTally<'_>, answer: &mut BatchAnswer) {
+        let cause = Cause { caller: tally.caller, ..Cause::default() };
+        let stepped = self.always(tally.key, |handle| {
+            self.step(handle, moment, cause, |tenant, moment| {
+                let step = tenant.breaker.tally(moment, &tally.tally);
+                (step.answer, step.transitions)
+            })
+        });
+        match stepped {
+            Ok(Reported::Counted) => answer.counted += 1,
+            // Without room for the breaker there is nothing to count the calls on.
+            Ok(_) | Err(_) => answer.stale += 1,
+        }
+        answer.changed.extend(self.entry(tally.key).filter(|entry| entry.status.generation != tally.tally.generation));
+    }
+
+    fn batch_again(&self, tallies: &[CallerTally<'_>]) -> BatchAnswer {
+        let moved = |tally: &CallerTally<'_>| {
+            self.entry(tally.key).filter(|entry| entry.status.generation != tally.tally.generation)
+        };
+        BatchAnswer { duplicate: true, changed: tallies.iter().filter_map(moved).collect(), ..BatchAnswer::default() }
+    }
+
+    /// Takes a service's policy for its breaker, unless a stronger declaration stands.
+    ///
+    /// # Errors
+    /// A field out of its range; no room for another breaker.
+    pub fn declare(&self, key: &str, declaration: &Declaration, caller: CallerId) -> Result<View, Error> {
+        declaration.spec.check()?;
+        let cause = Cause { caller, policy: Some(EventReason::Declared), ..Cause::default() };
+        let moment = self.moment();
+        let handle = self.handle_with(key, Some(declaration))?;
+        self.step(handle, moment, cause, |tenant, moment| {
+            if tenant.declared.as_ref().is_none_or(|standing| declaration.replaces(standing)) {
+                tenant.declared = Some(Box::new(declaration.clone()));
+            }
+            ((), self.follow_policies(tenant, moment))
+        });
+        self.view(key)
+    }
+
+    /// Closes a breaker, with empty statistics and backoff.
+    ///
+    /// # Errors
+    /// The breaker was never seen.
+    pub fn reset(&self, key: &str, actor: Actor<'_>) -> Result<Entry, Error> {
+        self.change(key, actor, |tenant, moment| ((), tenant.breaker.reset(moment).transitions))?;
+        self.entry(key).ok_or_else(|| breaker_not_found(key))
+    }
+
+    /// All about a breaker.
+    ///
+    /// # Errors
+    /// The breaker was never seen.
+    pub fn view(&self, key: &str) -> Result<View, Error> {
+        let moment = self.moment();
+        let view = self.find(key).and_then(|handle| {
+            self.step(handle, moment, Cause::default(), |tenant, moment| {
+                let moves = tenant.breaker.handle_timeout(moment);
+                (view(tenant, moment.now), moves)
+            })
+        });
+        let mut view = view.ok_or_else(|| breaker_not_found(key))?;
+        view.last_event = self.shared.events.get(view.entry.sequence);
+        Ok(view)
+    }
+
+    /// Follows what happens.
+    ///
+    /// # Errors
+    /// Too many watchers.
+    pub fn watch(&self, options: WatchOptions) -> Result<Watch, Error> {
+        let max = self.shared.limits.watchers;
+        let more = |watchers| (watchers < max).then(|| watchers + 1);
+        let counted = self.shared.watchers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more);
+        counted.map_err(|_| watch::watcher_limit(max))?;
+        Ok(Watch::new(self.clone(), options))
+    }
+
+    // ---- What operators do -----------------------------------------------------------------------------------------
+
+    /// Holds a breaker in a state; makes the breaker where there is none.
+    ///
+    /// # Errors
+    /// No room for another breaker.
+    pub fn set_override(
+        &self,
+        key: &str,
+        mode: OverrideMode,
+        expire_after: Option<Duration>,
+        actor: Actor<'_>,
+    ) -> Result<Entry, Error> {
+        self.handle(key)?;
+        self.change(key, actor, |tenant, moment| {
+            let forced = Override {
+                mode,
+                actor: actor.name.to_owned(),
+                reason: actor.comment.to_owned(),
+                set: moment.now,
+                expire: expire_after.map_or(Timestamp::NEVER, |after| moment.now.after(after)),
+            };
+            ((), tenant.breaker.set_override(moment, forced).transitions)
+        })?;
+        self.entry(key).ok_or_else(|| breaker_not_found(key))
+    }
+
+    /// Ends an override.
+    ///
+    /// # Errors
+    /// The breaker was never seen, or has no override.
+    pub fn clear_override(&self, key: &str, actor: Actor<'_>) -> Result<Entry, Error> {
+        let cleared = self.change(key, actor, |tenant, moment| {
+            let step = tenant.breaker.clear_override(moment);
+            (step.answer, step.transitions)
+        })?;
+        if !cleared {
+            return Err(Error::NotFound {
+                reason: "OVERRIDE_NOT_FOUND",
+                what: "override of",
+                name: key.to_owned(),
+                advice: "GetState shows whether a breaker is overridden",
+            });
+        }
+        self.entry(key).ok_or_else(|| breaker_not_found(key))
+    }
+
+    /// Forgets a breaker.
+    ///
+    /// # Errors
+    /// The breaker was never seen.
+    pub fn delete(&self, key: &str, actor: Actor<'_>) -> Result<(), Error> {
+        let moment = self.moment();
+        let removed = self.shared.registry.remove(
+            key,
+            |_| true,
+            |index, tenant| {
+                let moves = tenant.breaker.handle_timeout(moment);
+                self.publish(tenant, moves, Cause::default());
+                let status = tenant.breaker.status(moment.now);
+                let event = Event {
+                    from: status.state,
+                    to: status.state,
+                    kind: EventKind::Deleted,
+                    reason: EventReason::Breaker(crate::breaker::Reason::Requested),
+                    ..event_of(tenant, moment.now, status, actor)
+                };
+                log(&self.shared.events.append([event]));
+                self.vacate(index, tenant);
+            },
+        );
+        removed.then_some(()).ok_or_else(|| breaker_not_found(key))
+    }
+
+    /// Breakers after a key, in the order of their keys.
+    #[must_use]
+    pub fn list(&self, after: &str, max: usize, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let mut page = std::collections::BTreeMap::new();
+        for index in 0..self.end() {
+            let full = page.len() > max;
+            let last: Option<Arc<str>> =
+                if full { page.last_key_value().map(|(key, _)| Arc::clone(key)) } else { None };
+            let entry = self.entry_at(index, |key| key > after && last.as_ref().is_none_or(|last| key < &**last));
+            if let Some(entry) = entry.filter(|entry| wanted(entry)) {
+                page.insert(Arc::clone(&entry.key), entry);
+                if page.len() > max + 1 {
+                    page.pop_last();
+                }
+            }
+        }
+        page.into_values().collect()
+    }
+
+    /// Events after a sequence, or before it and newest first; the pages of the history.
+    #[must_use]
+    pub fn events(&self, from: u64, newest_first: bool, max: usize) -> Vec<Arc<Event>> {
+        let events = &self.shared.events;
+        if newest_first {
+            return events.read_back(from, max);
+        }
+        match events.read(from.max(events.oldest().saturating_sub(1)), max) {
+            events::Read::Events(events) => events,
+            events::Read::Lost(_) | events::Read::Future => Vec::new(),
+        }
+    }
+
+    /// Sets the operators' policy for a key or pattern. Returns the entry and how many breakers it changed.
+    ///
+    /// # Errors
+    /// A field out of its range, a version that has moved, or too many policies.
+    pub fn set_policy(
+        &self,
+        pattern: &str,
+        spec: PolicySpec,
+        expected: Option<u64>,
+        actor: Actor<'_>,
+    ) -> Result<(PolicyEntry, u64), Error> {
+        let entry = PolicyEntry {
+            pattern: pattern.into(),
+            spec,
+            version: 0,
+            origin: PolicyOrigin::Api,
+            actor: actor.name.into(),
+            set: self.now(),
+        };
+        let entry = self.shared.policies.set(entry, expected)?;
+        let changed = self.apply_policies(Some(pattern), Cause { actor, ..Cause::default() });
+        Ok((entry, changed))
+    }
+
+    /// Removes a policy that was set through the API. Returns how many breakers it changed.
+    ///
+    /// # Errors
+    /// No such policy, one of the file, or a version that has moved.
+    pub fn delete_policy(&self, pattern: &str, expected: Option<u64>, actor: Actor<'_>) -> Result<u64, Error> {
+        self.shared.policies.delete(pattern, expected)?;
+        Ok(self.apply_policies(Some(pattern), Cause { actor, ..Cause::default() }))
+    }
+
+    /// Takes what the policy file says now. Returns how many breakers it changed.
+    ///
+    /// # Errors
+    /// A field out of its range; nothing is changed then.
+    pub fn load_policies(&self, default: PolicySpec, file: Vec<(String, PolicySpec)>) -> Result<u64, Error> {
+        self.shared.policies.load_file(default, file, self.now())?;
+        Ok(self.apply_policies(None, Cause { policy: Some(EventReason::PolicyFile), ..Cause::default() }))
+    }
+
+    /// The policy that was set for exactly this key or pattern.
+    ///
+    /// # Errors
+    /// No such policy.
+    pub fn policy(&self, pattern: &str) -> Result<PolicyEntry, Error> {
+        self.shared.policies.get(pattern)
+    }
+
+    /// Operators' policies, or those that apply to a key, the strongest first.
+    #[must_use]
+    pub fn policies(&self, key: Option<&str>) -> Vec<PolicyEntry> {
+        self.shared.policies.list(key)
+    }
+
+    /// What holds where nobody says anything.
+    #[must_use]
+    pub fn default_policy(&self) -> Policy {
+        self.shared.policies.default_policy()
+    }
+
+    /// What is used of the limits.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let shared = &self.shared;
+        Usage {
+            breakers: shared.registry.len(),
+            request_ids: shared.requests.len(),
+            batch_clients: shared.batches.len(),
+            callers: shared.callers.len(),
+            policies: shared.policies.len(),
+            events: shared.events.len(),
+            watchers: shared.watchers.load(Ordering::Relaxed),
+            ledger_bytes: shared.ledger_bytes.load(Ordering::Relaxed),
+            oldest_sequence: shared.events.oldest(),
+            newest_sequence: shared.events.newest(),
+        }
+    }
+
+    /// The bounds.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    // ---- What time does --------------------------------------------------------------------------------------------
+
+    /// Fires timers as they fall due, for ever. Under a manual clock there is nothing to do.
+    pub async fn run_timers(&self) {
+        loop {
+            let wait = self.shared.timers.next().and_then(|next| self.shared.clock.until(next));
+            match wait {
+                Some(wait) if wait.is_zero() => {
+                    self.fire_due(self.now());
+                    tokio::task::yield_now().await;
+                }
+                Some(wait) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.shared.timers.sooner() => {}
+                    }
+                }
+                None => self.shared.timers.sooner().await,
+            }
+        }
+    }
+
+    /// Moves a manual clock. Timers that fall due fire in order, each at its own instant. `None` where the clock is the
+    /// machine's.
+    #[must_use]
+    pub fn advance(&self, by: Duration) -> Option<Timestamp> {
+        let Clock::Manual(_) = self.shared.clock else { return None };
+        let _one_at_a_time = self.shared.advancing.lock();
+        let target = self.now().after(by);
+        while let Some((at, _)) = self.shared.timers.due(target) {
+            self.shared.clock.move_to(at);
+            self.fire_due(at.max(self.now()));
+        }
+        self.shared.clock.move_to(target);
+        Some(target)
+    }
+
+    fn fire_due(&self, now: Timestamp) {
+        while let Some((at, index)) = self.shared.timers.due(now) {
+            let Some((handle, mut slot)) = self.shared.registry.lock_index(index) else {
+                self.shared.timers.set(index, at, Timestamp::NEVER);
+                continue;
+            };
+            let tenant = slot.tenant();
+            if tenant.scheduled != at {
+                // Another thread has just moved it.
+                continue;
+            }
+            let moment = Moment { now: now.max(tenant.used), random: rand::random() };
+            self.settle(tenant, handle, Cause::default(), |tenant| ((), tenant.breaker.handle_timeout(moment)));
+            let idle = tenant.breaker.tidy(now) && now.since(tenant.used) >= self.shared.limits.breaker_idle;
+            if idle && tenant.declared.is_none() {
+                let key = Arc::clone(&tenant.key);
+                drop(slot);
+                if self.evict(&key, now) {
+                    continue;
+                }
+                let Some((handle, mut slot)) = self.shared.registry.lock_index(index) else { continue };
+                self.schedule(slot.tenant(), handle, now);
+                continue;
+            }
+            self.schedule(tenant, handle, now);
+        }
+    }
+
+    /// Sets a tenant's timer anew: its breaker's deadline, or when it should be looked after.
+    fn schedule(&self, tenant: &mut Tenant, handle: Handle, now: Timestamp) {
+        let idle = self.shared.limits.breaker_idle.max(Duration::from_millis(1));
+        let look_after = if tenant.used.after(idle) > now { tenant.used.after(idle) } else { now.after(idle) };
+        let next = tenant.breaker.deadline().min(look_after);
+        self.shared.timers.set(handle.index, tenant.scheduled, next);
+        tenant.scheduled = next;
+    }
+
+    fn evict(&self, key: &str, now: Timestamp) -> bool {
+        let idle = self.shared.limits.breaker_idle;
+        let may_go = |tenant: &mut Tenant| {
+            tenant.declared.is_none() && now.since(tenant.used) >= idle && tenant.breaker.tidy(now)
+        };
+        self.shared.registry.remove(key, may_go, |index, tenant| self.vacate(index, tenant))
+    }
+
+    /// Gives back what a tenant holds outside its slot.
+    fn vacate(&self, index: u32, tenant: &Tenant) {
+        self.shared.timers.set(index, tenant.scheduled, Timestamp::NEVER);
+        self.shared.ledger_bytes.fetch_sub(tenant.breaker.ledger_bytes(), Ordering::Relaxed);
+    }
+
+    // ---- Details ---------------------------------------------------------------------------------------------------
+
+    fn handle_with(&self, key: &str, declared: Option<&Declaration>) -> Result<Handle, Error> {
+        let shared = &self.shared;
+        let now = self.now();
+        let mut resolved_at = 0;
+        let handle = shared.registry.find_or_create(
+            key,
+            |tenant| tenant.declared.is_none() && tenant.breaker.tidy(now),
+            |key, key_hash, generation| {
+                let (policy, version) = shared.policies.resolve(&key, declared);
+                resolved_at = version;
+                Tenant {
+                    breaker: Breaker::new(Arc::clone(&policy.policy), generation, now),
+                    declared: declared.cloned().map(Box::new),
+                    policy,
+                    key,
+                    key_hash,
+                    sequence: 0,
+                    created: now,
+                    used: now,
+                    scheduled: Timestamp::NEVER,
+                }
+            },
+            |tenant, handle| self.schedule(tenant, handle, now),
+            |index, tenant| self.vacate(index, tenant),
+        );
+        let handle = handle.ok_or_else(|| self.breaker_limit())?;
+        if resolved_at != 0 && resolved_at != shared.policies.version() {
+            // A policy was written while the breaker was made.
+            let moment = self.moment();
+            self.step(handle, moment, Cause::default(), |tenant, moment| ((), self.follow_policies(tenant, moment)));
+        }
+        Ok(handle)
+    }
+
+    fn breaker_limit(&self) -> Error {
+        Error::Limit {
+            reason: "BREAKER_LIMIT",
+            what: "breakers",
+            max: u64::from(self.shared.limits.breakers),
+            advice: "use one key for each dependency, not for each request, or raise limits.max_breakers",
+            retry_after: Duration::from_secs(1),
+        }
+    }
+
+    /// Runs something with the breaker of a key, again where it is evicted in between.
+    ///
+    /// # Errors
+    /// No room for another breaker.
+    pub fn always<T>(&self, key: &str, act: impl Fn(Handle) -> Option<T>) -> Result<T, Error> {
+        for _ in 0..8 {
+            if let Some(answer) = act(self.handle(key)?) {
+                return Ok(answer);
+            }
+        }
+        Err(self.breaker_limit())
+    }
+
+    /// Carries out an operator's change.
+    fn change<T>(
+        &self,
+        key: &str,
+        actor: Actor<'_>,
+        act: impl FnOnce(&mut Tenant, Moment) -> (T, Vec<Transition>),
+    ) -> Result<T, Error> {
+        let handle = self.find(key).ok_or_else(|| breaker_not_found(key))?;
+        let stepped = self.step(handle, self.moment(), Cause { actor, ..Cause::default() }, act);
+        stepped.ok_or_else(|| breaker_not_found(key))
+    }
+
+    /// Lets a breaker act under its lock and carries out what comes back. `None` where the handle's breaker is gone.
+    fn step<T>(
+        &self,
+        handle: Handle,
+        moment: Moment,
+        cause: Cause<'_>,
+        act: impl FnOnce(&mut Tenant, Moment) -> (T, Vec<Transition>),
+    ) -> Option<T> {
+        let mut slot = self.shared.registry.lock(handle)?;
+        let tenant = slot.tenant();
+        // One random number may serve a batch; its breakers still differ. Two threads may read the clock in one order
+        // and come here in the other: a breaker's time never goes back.
+        let moment = Moment { random: moment.random ^ tenant.key_hash, now: moment.now.max(tenant.used) };
+        tenant.used = moment.now;
+        let answer = self.settle(tenant, handle, cause, |tenant| act(tenant, moment));
+        Some(answer)
+    }
+
+    /// As [`Engine::step`] for what moves nothing.
+    fn with<T>(
+        &self,
+        handle: Handle,
+        moment: Moment,
+        cause: Cause<'_>,
+        act: impl FnOnce(&mut Tenant) -> T,
+    ) -> Option<T> {
+        self.step(handle, moment, cause, |tenant, _| (act(tenant), Vec::new()))
+    }
+
+    fn settle<T>(
+        &self,
+        tenant: &mut Tenant,
+        handle: Handle,
+        cause: Cause<'_>,
+        act: impl FnOnce(&mut Tenant) -> (T, Vec<Transition>),
+    ) -> T {
+        let before = tenant.breaker.ledger_bytes();
+        let (answer, moves) = act(tenant);
+        let after = tenant.breaker.ledger_bytes();
+        if after > before {
+            self.shared.ledger_bytes.fetch_add(after - before, Ordering::Relaxed);
+        } else if before > after {
+            self.shared.ledger_bytes.fetch_sub(before - after, Ordering::Relaxed);
+        }
+        if !moves.is_empty() {
+            self.publish(tenant, moves, cause);
+        }
+        let deadline = tenant.breaker.deadline();
+        if deadline < tenant.scheduled {
+            self.shared.timers.set(handle.index, tenant.scheduled, deadline);
+            tenant.scheduled = deadline;
+        }
+        answer
+    }
+
+    /// Makes events of moves. What is behind the step is behind its last move; those before it came with time.
+    fn publish(&self, tenant: &mut Tenant, moves: Vec<Transition>, cause: Cause<'_>) {
+        let last = moves.len().saturating_sub(1);
+        let caller = self.shared.callers.name(cause.caller);
+        let events = moves.into_iter().enumerate().map(|(index, transition)| {
+            let own = index == last && !is_by_time(&transition);
+            let cause = if own { cause } else { Cause::default() };
+            let event = Event {
+                from: transition.from,
+                to: transition.to,
+                kind: EventKind::Moved(transition.kind),
+                reason: cause
+                    .policy
+                    .filter(|_| transition.kind == Kind::PolicyChanged)
+                    .unwrap_or(EventReason::Breaker(transition.reason)),
+                evidence: transition.evidence,
+                caller: caller.clone().filter(|_| own),
+                error_class: cause.error_class.into(),
+                ..event_of(tenant, transition.at, transition.status, cause.actor)
+            };
+            event
+        });
+        let appended = self.shared.events.append(events.collect::<Vec<_>>());
+        tenant.sequence = appended.last().map_or(tenant.sequence, |event| event.sequence);
+        log(&appended);
+    }
+
+    /// Gives a breaker the policy that is in force for it now, if that is another one.
+    fn follow_policies(&self, tenant: &mut Tenant, moment: Moment) -> Vec<Transition> {
+        let (resolved, version) = self.shared.policies.resolve(&tenant.key, tenant.declared.as_deref());
+        if *resolved.policy == *tenant.policy.policy {
+            if *resolved != *tenant.policy {
+                let version = tenant.policy.version;
+                tenant.policy = Arc::new(Resolved { version, ..(*resolved).clone() });
+            }
+            return Vec::new();
+        }
+        tenant.policy = Arc::new(Resolved { version, ..(*resolved).clone() });
+        tenant.breaker.set_policy(moment, Arc::clone(&resolved.policy)).transitions
+    }
+
+    /// Lets every breaker that a pattern matches follow the policies as they are now.
+    fn apply_policies(&self, pattern: Option<&str>, cause: Cause<'_>) -> u64 {
+        let moment = self.moment();
+        let mut changed = 0;
+        for index in 0..self.end() {
+            let Some((handle, mut slot)) = self.shared.registry.lock_index(index) else { continue };
+            let tenant = slot.tenant();
+            if pattern.is_none_or(|pattern| matches(pattern, &tenant.key)) {
+                let moment = Moment { now: moment.now.max(tenant.used), ..moment };
+                let before = Arc::clone(tenant.breaker.policy());
+                self.settle(tenant, handle, cause, |tenant| ((), self.follow_policies(tenant, moment)));
+                changed += u64::from(before != *tenant.breaker.policy());
+            }
+        }
+        changed
+    }
+
+    /// Where a breaker stands.
+    #[must_use]
+    pub fn entry(&self, key: &str) -> Option<Entry> {
+        let mut slot = self.shared.registry.lock(self.find(key)?)?;
+        Some(entry(slot.tenant(), self.now()))
+    }
+
+    fn entry_at(&self, index: u32, wanted: impl Fn(&str) -> bool) -> Option<Entry> {
+        let (_, mut slot) = self.shared.registry.lock_index(index)?;
+        let tenant = slot.tenant();
+        wanted(&tenant.key).then(|| entry(tenant, self.now()))
+    }
+
+    fn end(&self) -> u32 {
+        self.shared.registry.end()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.engine().shared.watchers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn acquired(tenant: &Tenant, decision: Decision) -> Acquired {
+    Acquired {
+        decision,
+        state: tenant.breaker.state().name(),
+        generation: tenant.breaker.generation(),
+        forced: tenant.breaker.forced(),
+        key_hash: tenant.key_hash,
+    }
+}
+
+fn entry(tenant: &mut Tenant, now: Timestamp) -> Entry {
+    Entry {
+        key: Arc::clone(&tenant.key),
+        sequence: tenant.sequence,
+        policy_version: tenant.policy.version,
+        status: tenant.breaker.status(now.max(tenant.used)),
+    }
+}
+
+fn view(tenant: &mut Tenant, now: Timestamp) -> View {
+    View {
+        entry: entry(tenant, now),
+        window: tenant.breaker.counts(now),
+        totals: tenant.breaker.totals(),
+        policy: Arc::clone(&tenant.policy),
+        declared_revision: tenant.declared.as_ref().map(|declared| declared.revision),
+        forced: tenant.breaker.forced_override().cloned(),
+        state: *tenant.breaker.state(),
+        probes_out: tenant.breaker.probes().len(),
+        failed_recoveries: tenant.breaker.failed_recoveries(),
+        created: tenant.created,
+        deadline: tenant.breaker.deadline(),
+        last_event: None,
+    }
+}
+
+/// The parts of an event that are the same for all kinds.
+fn event_of(tenant: &Tenant, at: Timestamp, status: Status, actor: Actor<'_>) -> Event {
+    Event {
+        sequence: 0,
+        kind: EventKind::Deleted,
+        key: Arc::clone(&tenant.key),
+        from: status.state,
+        to: status.state,
+        reason: EventReason::Breaker(crate::breaker::Reason::Requested),
+        evidence: None,
+        caller: None,
+        error_class: Box::default(),
+        actor: actor.name.into(),
+        comment: actor.comment.into(),
+        at,
+        policy_version: tenant.policy.version,
+        status,
+    }
+}
+
+/// Whether time alone made the move, not whoever happened to come by.
+fn is_by_time(transition: &Transition) -> bool {
+    use crate::breaker::Reason;
+    matches!(transition.reason, Reason::OpenPeriodPassed | Reason::HalfOpenTimedOut | Reason::OverrideExpired)
+}
+
+fn breaker_not_found(key: &str) -> Error {
+    Error::NotFound {
+        reason: "BREAKER_NOT_FOUND",
+        what: "breaker",
+        name: key.to_owned(),
+        advice: "an Acquire or Declare makes it",
+    }
+}
+
+/// A line for every event.
+fn log(events: &[Arc<Event>]) {
+    for event in events {
+        tracing::info!(
+            target: "fuseboard::event",
+            breaker = %event.key,
+            sequence = event.sequence,
+            generation = event.status.generation,
+            from = ?event.from,
+            to = ?event.to,
+            reason = ?event.reason,
+            caller = event.caller.as_deref().unwrap_or_default(),
+            actor = %event.actor,
+            comment = %event.comment,
+            "{:?}",
+            event.kind,
+        );
+    }
+}

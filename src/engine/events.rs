@@ -1,0 +1,154 @@
+//! The event log: what happened to all breakers, in one order.
+//!
+//! Invariant: sequences are 1, 2, 3 ... without a gap; the log holds the newest, up to its bound. Watchers have no queues
+//! of their own: each remembers the sequence it has read to and reads on from the log, so a slow one costs nothing and
+//! delays nobody. One that the log has gone past is told what it lost.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::breaker::{Evidence, Kind, Reason, StateName, Status, Timestamp};
+
+/// What happened to a breaker.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum EventKind {
+    /// The breaker moved, or was told something.
+    Moved(Kind),
+    /// It was deleted.
+    Deleted,
+}
+
+/// Why it happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EventReason {
+    /// The breaker's own reason.
+    Breaker(Reason),
+    /// A service declared a policy.
+    Declared,
+    /// The policy file was read.
+    PolicyFile,
+}
+
+/// An entry of the event log.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Event {
+    /// Its place in the log.
+    pub sequence: u64,
+    /// What happened.
+    pub kind: EventKind,
+    /// To which breaker.
+    pub key: Arc<str>,
+    /// The computed state before.
+    pub from: StateName,
+    /// The computed state after.
+    pub to: StateName,
+    /// Why.
+    pub reason: EventReason,
+    /// The numbers behind it.
+    pub evidence: Option<Evidence>,
+    /// Whose call or report made the move, where that is known.
+    pub caller: Option<Arc<str>>,
+    /// Error class of the report that made it.
+    pub error_class: Box<str>,
+    /// Who asked for it.
+    pub actor: Box<str>,
+    /// In which words.
+    pub comment: Box<str>,
+    /// When.
+    pub at: Timestamp,
+    /// Version of the policy in force.
+    pub policy_version: u64,
+    /// The breaker after it.
+    pub status: Status,
+}
+
+/// What a reader finds after a sequence.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// The next events; none where the reader has them all.
+    Events(Vec<Arc<Event>>),
+    /// The log has gone past: this many events are lost to the reader.
+    Lost(u64),
+    /// The sequence has not been reached yet.
+    Future,
+}
+
+#[derive(Debug)]
+pub(super) struct EventLog {
+    events: Mutex<VecDeque<Arc<Event>>>,
+    max: usize,
+    /// The newest sequence; watchers wait for it to change.
+    newest: watch::Sender<u64>,
+}
+
+impl EventLog {
+    pub(super) fn new(max: usize) -> Self {
+        Self { events: Mutex::default(), max: max.max(1), newest: watch::Sender::new(0) }
+    }
+
+    /// Gives each event its sequence and tells the watchers.
+    pub(super) fn append(&self, events: impl IntoIterator<Item = Event>) -> Vec<Arc<Event>> {
+        let mut log = self.events.lock();
+        let mut newest = *self.newest.borrow();
+        let mut appended = Vec::new();
+        for event in events {
+            newest += 1;
+            let event = Arc::new(Event { sequence: newest, ..event });
+            if log.len() >= self.max {
+                log.pop_front();
+            }
+            log.push_back(Arc::clone(&event));
+            appended.push(event);
+        }
+        self.newest.send_replace(newest);
+        appended
+    }
+
+    pub(super) fn newest(&self) -> u64 {
+        *self.newest.borrow()
+    }
+
+    /// The oldest sequence held; 0 where none is.
+    pub(super) fn oldest(&self) -> u64 {
+        self.events.lock().front().map_or(0, |event| event.sequence)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.events.lock().len()
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// At most `max` events after a sequence.
+    pub(super) fn read(&self, after: u64, max: usize) -> Read {
+        let log = self.events.lock();
+        let newest = self.newest();
+        if after >= newest {
+            return if after == newest { Read::Events(Vec::new()) } else { Read::Future };
+        }
+        let oldest = newest + 1 - log.len() as u64;
+        if after + 1 < oldest {
+            return Read::Lost(newest - after);
+        }
+        let skip = usize::try_from(after + 1 - oldest).unwrap_or(usize::MAX);
+        Read::Events(log.range(skip..).take(max).map(Arc::clone).collect())
+    }
+
+    /// The event of a sequence, while the log holds it.
+    pub(super) fn get(&self, sequence: u64) -> Option<Arc<Event>> {
+        match self.read(sequence.checked_sub(1)?, 1) {
+            Read::Events(events) => events.into_iter().next(),
+            Read::Lost(_) | Read::Future => None,
+        }
+    }
+
+    /// The newest events before a sequence, newest first.
+    pub(super) fn read_back(&self, before: u64, max: usize) -> Vec<Arc<Event>> {
+        let log = self.events.lock();
+        log.iter().rev().skip_while(|event| event.sequence >= before).take(max).map(Arc::clone).collect()
+    }
+}

@@ -1,0 +1,306 @@
+//! Which policy a breaker follows.
+//!
+//! From the weakest to the strongest: the built-in default, the file's changes to it, what a service declares for its
+//! breaker, then operators' policies for a key or pattern, laid over each other field by field. Among those an exact key
+//! is stronger than a pattern, a longer literal prefix than a shorter one, the API than the file.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use parking_lot::RwLock;
+
+use super::error::Error;
+use crate::breaker::{Policy, PolicySpec, Timestamp};
+
+/// Where an operator's policy was set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PolicyOrigin {
+    /// Through the API.
+    Api,
+    /// In the server's file.
+    File,
+}
+
+/// An operator's policy for a key or pattern.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PolicyEntry {
+    /// A key, or a key with `*` for any run of characters.
+    pub pattern: Arc<str>,
+    /// The fields that it sets.
+    pub spec: PolicySpec,
+    /// The server's policy version when it was written.
+    pub version: u64,
+    /// Where it was set.
+    pub origin: PolicyOrigin,
+    /// Who set it; empty for the file.
+    pub actor: Arc<str>,
+    /// When it was set.
+    pub set: Timestamp,
+}
+
+/// What a service has declared for a breaker.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Declaration {
+    /// The fields that it sets.
+    pub spec: PolicySpec,
+    /// The highest stands, the first among equals. 0: none.
+    pub revision: u64,
+}
+
+impl Declaration {
+    /// Whether this one replaces `standing`.
+    #[must_use]
+    pub const fn replaces(&self, standing: &Self) -> bool {
+        self.revision > standing.revision || (self.revision == 0 && standing.revision == 0)
+    }
+}
+
+/// A policy in force, and where it comes from.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Resolved {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// The server's policy version at the last write that it is made of.
+    pub version: u64,
+    /// What it is made of, the strongest first.
+    pub sources: Vec<String>,
+    /// Whether something stronger changed what was declared.
+    pub differs_from_declared: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Policies {
+    table: RwLock<Table>,
+    max: usize,
+}
+
+#[derive(Debug)]
+struct Table {
+    default: PolicySpec,
+    /// The strongest first.
+    entries: Vec<PolicyEntry>,
+    version: u64,
+    /// What breakers that nobody declared follow, by the entries that match them. Emptied by every write.
+    undeclared: Vec<(Vec<usize>, Arc<Resolved>)>,
+}
+
+/// Shared results kept; beyond, each breaker has its own.
+const SHARED_MAX: usize = 1024;
+
+impl Policies {
+    pub(super) fn new(default: PolicySpec, max: usize) -> Result<Self, Error> {
+        default.resolve()?;
+        Ok(Self { table: RwLock::new(Table { default, entries: Vec::new(), version: 1, undeclared: Vec::new() }), max })
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.table.read().version
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.read().entries.len()
+    }
+
+    pub(super) fn default_policy(&self) -> Policy {
+        self.table.read().default.resolve().unwrap_or_default()
+    }
+
+    /// The policy in force for a key, and the version of the table that it was resolved from.
+    pub(super) fn resolve(&self, key: &str, declared: Option<&Declaration>) -> (Arc<Resolved>, u64) {
+        let table = self.table.read();
+        let matching = table.matching(key);
+        if declared.is_some() {
+            return (Arc::new(table.resolve(&matching, declared)), table.version);
+        }
+        if let Some((_, resolved)) = table.undeclared.iter().find(|(entries, _)| *entries == matching) {
+            return (Arc::clone(resolved), table.version);
+        }
+        let resolved = Arc::new(table.resolve(&matching, None));
+        let version = table.version;
+        drop(table);
+        let mut table = self.table.write();
+        if table.version == version && table.undeclared.len() < SHARED_MAX {
+            table.undeclared.push((matching, Arc::clone(&resolved)));
+        }
+        (resolved, version)
+    }
+
+    /// Sets the API's policy for a pattern, if the entry that stands has the version expected.
+    pub(super) fn set(&self, entry: PolicyEntry, expected: Option<u64>) -> Result<PolicyEntry, Error> {
+        entry.spec.check()?;
+        let mut table = self.table.write();
+        table.expect(&entry.pattern, expected)?;
+        let standing = table.position(&entry.pattern, PolicyOrigin::Api);
+        if standing.is_none() && table.entries.len() >= self.max {
+            return Err(Error::Limit {
+                reason: "POLICY_LIMIT",
+                what: "policies",
+                max: self.max as u64,
+                advice: "use a pattern for several breakers, delete unused policies, or raise limits.max_policies",
+                retry_after: std::time::Duration::from_secs(60),
+            });
+        }
+        if let Some(index) = standing {
+            table.entries.remove(index);
+        }
+        Ok(table.insert(entry))
+    }
+
+    /// Removes the API's policy for a pattern.
+    pub(super) fn delete(&self, pattern: &str, expected: Option<u64>) -> Result<PolicyEntry, Error> {
+        let mut table = self.table.write();
+        table.expect(pattern, expected)?;
+        let Some(index) = table.position(pattern, PolicyOrigin::Api) else {
+            return Err(match table.position(pattern, PolicyOrigin::File) {
+                Some(_) => Error::PolicyOfFile { pattern: pattern.to_owned() },
+                None => policy_not_found(pattern),
+            });
+        };
+        let entry = table.entries.remove(index);
+        table.written();
+        Ok(entry)
+    }
+
+    /// Takes what the file says now: the default and the file's entries. What the API has set stays, and so do the
+    /// versions of entries that the file leaves alone.
+    pub(super) fn load_file(
+        &self,
+        default: PolicySpec,
+        file: Vec<(String, PolicySpec)>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        default.resolve()?;
+        for (pattern, spec) in &file {
+            spec.check().map_err(|error| Error::from(error).within(pattern))?;
+        }
+        let mut table = self.table.write();
+        let is_kept = |entry: &PolicyEntry| {
+            entry.origin == PolicyOrigin::Api
+                || file.iter().any(|(pattern, spec)| **pattern == *entry.pattern && *spec == entry.spec)
+        };
+        table.entries.retain(is_kept);
+        table.default = default;
+        table.written();
+        for (pattern, spec) in file {
+            if table.position(&pattern, PolicyOrigin::File).is_none() {
+                let pattern = Arc::from(pattern);
+                let origin = PolicyOrigin::File;
+                table.insert(PolicyEntry { pattern, spec, version: 0, origin, actor: "".into(), set: now });
+            }
+        }
+        Ok(())
+    }
+
+    /// The API's entry for a pattern; where there is none, the file's.
+    pub(super) fn get(&self, pattern: &str) -> Result<PolicyEntry, Error> {
+        let table = self.table.read();
+        let position =
+            table.position(pattern, PolicyOrigin::Api).or_else(|| table.position(pattern, PolicyOrigin::File));
+        position.map(|index| table.entries[index].clone()).ok_or_else(|| policy_not_found(pattern))
+    }
+
+    /// The entries that apply to a key, or all, the strongest first.
+    pub(super) fn list(&self, key: Option<&str>) -> Vec<PolicyEntry> {
+        let table = self.table.read();
+        let applies = |entry: &&PolicyEntry| key.is_none_or(|key| matches(&entry.pattern, key));
+        table.entries.iter().filter(applies).cloned().collect()
+    }
+}
+
+fn policy_not_found(pattern: &str) -> Error {
+    Error::NotFound {
+        reason: "POLICY_NOT_FOUND",
+        what: "policy",
+        name: pattern.to_owned(),
+        advice: "ListPolicies shows those there are",
+    }
+}
+
+impl Table {
+    fn position(&self, pattern: &str, origin: PolicyOrigin) -> Option<usize> {
+        self.entries.iter().position(|entry| *entry.pattern == *pattern && entry.origin == origin)
+    }
+
+    fn expect(&self, pattern: &str, expected: Option<u64>) -> Result<(), Error> {
+        let current = self.position(pattern, PolicyOrigin::Api).map_or(0, |index| self.entries[index].version);
+        match expected {
+            Some(expected) if expected != current => Err(Error::VersionMoved { expected, current }),
+            _ => Ok(()),
+        }
+    }
+
+    fn insert(&mut self, entry: PolicyEntry) -> PolicyEntry {
+        self.written();
+        let entry = PolicyEntry { version: self.version, ..entry };
+        let place = self.entries.partition_point(|other| strength(other) <= strength(&entry));
+        self.entries.insert(place, entry.clone());
+        entry
+    }
+
+    fn written(&mut self) {
+        self.version += 1;
+        self.undeclared.clear();
+    }
+
+    fn matching(&self, key: &str) -> Vec<usize> {
+        let applies = |(index, entry): (usize, &PolicyEntry)| matches(&entry.pattern, key).then_some(index);
+        self.entries.iter().enumerate().filter_map(applies).collect()
+    }
+
+    fn resolve(&self, matching: &[usize], declared: Option<&Declaration>) -> Resolved {
+        let base = declared.map_or_else(|| self.default.clone(), |declared| declared.spec.declared_over(&self.default));
+        let entries = || matching.iter().map(|index| &self.entries[*index]);
+        let spec = entries().fold(PolicySpec::default(), |spec, entry| spec.over(&entry.spec)).over(&base);
+        // Every part was checked when it was written, so the whole resolves.
+        let resolve = |spec: &PolicySpec| spec.resolve().unwrap_or_default();
+        let policy = resolve(&spec);
+        let origin = |entry: &PolicyEntry| match entry.origin {
+            PolicyOrigin::Api => format!("api:{}", entry.pattern),
+            PolicyOrigin::File => format!("file:{}", entry.pattern),
+        };
+        let own = declared.map(|_| "declared".to_owned()).into_iter().chain(["default".to_owned()]);
+        Resolved {
+            differs_from_declared: declared.is_some() && policy != resolve(&base),
+            policy: Arc::new(policy),
+            version: entries().map(|entry| entry.version).max().unwrap_or(1),
+            sources: entries().map(origin).chain(own).collect(),
+        }
+    }
+}
+
+/// Orders entries, the strongest first.
+fn strength(entry: &PolicyEntry) -> (bool, Reverse<usize>, PolicyOrigin, Reverse<usize>, Arc<str>) {
+    let literal = entry.pattern.find('*');
+    let prefix = literal.unwrap_or(entry.pattern.len());
+    (literal.is_some(), Reverse(prefix), entry.origin, Reverse(entry.pattern.len()), Arc::clone(&entry.pattern))
+}
+
+/// Whether a key fits a pattern, in which `*` stands for any run of characters, `/` included.
+///
+/// Greedy with one point to go back to: linear but for patterns with many stars, and never recursive.
+#[must_use]
+pub fn matches(pattern: &str, key: &str) -> bool {
+    let (pattern, key) = (pattern.as_bytes(), key.as_bytes());
+    let (mut at, mut from) = (0, 0);
+    let mut star = None;
+    while from < key.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at + 1, from));
+                at += 1;
+            }
+            Some(byte) if *byte == key[from] => {
+                at += 1;
+                from += 1;
+            }
+            _ => match star {
+                Some((after, taken)) => {
+                    star = Some((after, taken + 1));
+                    at = after;
+                    from = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}

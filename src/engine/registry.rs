@@ -1,0 +1,255 @@
+//! From key to breaker: a table of keys over a slab of slots.
+//!
+//! A slot is found by its key, or by a [`Handle`] that remembers where it was: its index and how often the slot had been
+//! let before. Slots never move, so a handle costs one lock and no lookup, and a handle to a slot with another tenant is
+//! recognised.
+//!
+//! Locks are taken in this order, never the other way: request or batch table, shard of keys, policies, slot, event log or timers.
+
+use std::{
+    hint,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::policies::{Declaration, Resolved};
+use crate::breaker::{Breaker, Timestamp};
+
+const SHARDS: usize = 64;
+const CHUNK: u32 = 1024;
+/// Slots looked at for one to evict when all are taken.
+const EVICTION_SCAN: u32 = 256;
+
+/// Where a breaker is, as long as it is there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Handle {
+    pub(super) index: u32,
+    incarnation: u32,
+}
+
+/// A place for a breaker.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    /// How often it has been let.
+    incarnation: u32,
+    tenant: Option<Tenant>,
+}
+
+/// A breaker with its name and what the engine keeps beside it.
+#[derive(Debug)]
+pub(super) struct Tenant {
+    pub(super) key: Arc<str>,
+    /// Names the breaker in permits; the same on every server.
+    pub(super) key_hash: u64,
+    pub(super) breaker: Breaker,
+    pub(super) policy: Arc<Resolved>,
+    pub(super) declared: Option<Box<Declaration>>,
+    /// Sequence of its last event.
+    pub(super) sequence: u64,
+    pub(super) created: Timestamp,
+    /// When it was last asked, reported or looked after.
+    pub(super) used: Timestamp,
+    /// Its entry among the timers.
+    pub(super) scheduled: Timestamp,
+}
+
+#[derive(Debug)]
+pub(super) struct Registry {
+    hasher: DefaultHashBuilder,
+    shards: Box<[RwLock<HashTable<(Arc<str>, Handle)>>]>,
+    slots: Box<[OnceLock<Box<[Mutex<Slot>]>>]>,
+    max: u32,
+    /// Slots that were let and are free again.
+    free: Mutex<Vec<u32>>,
+    /// Slots ever let: those above have not been.
+    let_once: AtomicU32,
+    used: AtomicU32,
+    /// Above every generation that a breaker which is gone has had.
+    generation_floor: AtomicU64,
+    /// Where the search for a slot to evict goes on.
+    hand: AtomicU32,
+}
+
+/// A hash that names a key in permits.
+pub(super) fn key_hash(key: &str) -> u64 {
+    xxh3_64(key.as_bytes())
+}
+
+impl Registry {
+    pub(super) fn new(max: u32) -> Self {
+        Self {
+            hasher: DefaultHashBuilder::default(),
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            slots: (0..max.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
+            max,
+            free: Mutex::default(),
+            let_once: AtomicU32::new(0),
+            used: AtomicU32::new(0),
+            generation_floor: AtomicU64::new(1),
+            hand: AtomicU32::new(0),
+        }
+    }
+
+    /// Breakers there are.
+    pub(super) fn len(&self) -> u32 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn find(&self, key: &str) -> Option<Handle> {
+        let hash = self.hash(key);
+        self.shard(hash).read().find(hash, |(known, _)| **known == *key).map(|(_, handle)| *handle)
+    }
+
+    /// The breaker of a key; `create` makes one where there is none. `None` where there is no room.
+    pub(super) fn find_or_create(
+        &self,
+        key: &str,
+        evictable: impl Fn(&mut Tenant) -> bool,
+        create: impl FnOnce(Arc<str>, u64, u64) -> Tenant,
+        placed: impl FnOnce(&mut Tenant, Handle),
+        evicted: impl Fn(u32, &mut Tenant),
+    ) -> Option<Handle> {
+        if let Some(handle) = self.find(key) {
+            return Some(handle);
+        }
+        let hash = self.hash(key);
+        let index = match self.vacancy() {
+            Some(index) => index,
+            None => {
+                self.evict_one(&evictable, &evicted)?;
+                self.vacancy()?
+            }
+        };
+        let mut shard = self.shard(hash).write();
+        if let Some((_, known)) = shard.find(hash, |(known, _)| **known == *key) {
+            self.free.lock().push(index);
+            return Some(*known);
+        }
+        let key: Arc<str> = key.into();
+        let mut slot = self.cell(index)?.lock();
+        slot.incarnation = slot.incarnation.wrapping_add(1);
+        let handle = Handle { index, incarnation: slot.incarnation };
+        let generation = self.generation_floor.load(Ordering::Acquire);
+        let tenant = slot.tenant.insert(create(Arc::clone(&key), key_hash(&key), generation));
+        self.used.fetch_add(1, Ordering::Relaxed);
+        placed(tenant, handle);
+        let hasher = |(key, _): &(Arc<str>, Handle)| self.hash(key);
+        shard.insert_unique(hash, (key, handle), hasher);
+        Some(handle)
+    }
+
+    /// Looks for a tenant that may go, a little further each time.
+    fn evict_one(&self, evictable: impl Fn(&mut Tenant) -> bool, evicted: impl Fn(u32, &mut Tenant)) -> Option<()> {
+        let slots = self.let_once.load(Ordering::Relaxed).min(self.max).max(1);
+        (0..EVICTION_SCAN.min(slots)).find_map(|_| {
+            let index = self.hand.fetch_add(1, Ordering::Relaxed) % slots;
+            let key = {
+                let mut slot = self.cell(index)?.lock();
+                slot.tenant.as_mut().and_then(|tenant| evictable(tenant).then(|| Arc::clone(&tenant.key)))
+            }?;
+            self.remove(&key, &evictable, &evicted).then_some(())
+        })
+    }
+
+    /// Removes a breaker if it may go. True where it went.
+    pub(super) fn remove(
+        &self,
+        key: &str,
+        may_go: impl FnOnce(&mut Tenant) -> bool,
+        going: impl FnOnce(u32, &mut Tenant),
+    ) -> bool {
+        let hash = self.hash(key);
+        let mut shard = self.shard(hash).write();
+        let Ok(entry) = shard.find_entry(hash, |(known, _)| **known == *key) else { return false };
+        let index = entry.get().1.index;
+        let Some(mut slot) = self.cell(index).map(Mutex::lock) else { return false };
+        let Some(tenant) = slot.tenant.as_mut().filter(|tenant| *tenant.key == *key) else { return false };
+        if !may_go(tenant) {
+            return false;
+        }
+        going(index, tenant);
+        self.generation_floor.fetch_max(tenant.breaker.generation() + 1, Ordering::AcqRel);
+        slot.tenant = None;
+        entry.remove();
+        drop(slot);
+        drop(shard);
+        self.used.fetch_sub(1, Ordering::Relaxed);
+        self.free.lock().push(index);
+        true
+    }
+
+    /// Locks the breaker of a handle; `None` where it is gone.
+    pub(super) fn lock(&self, handle: Handle) -> Option<SlotGuard<'_>> {
+        let slot = lock(self.cell(handle.index)?);
+        (slot.incarnation == handle.incarnation && slot.tenant.is_some()).then_some(SlotGuard(slot))
+    }
+
+    /// Locks whatever is in a slot, with its handle.
+    pub(super) fn lock_index(&self, index: u32) -> Option<(Handle, SlotGuard<'_>)> {
+        let slot = self.cell(index)?.lock();
+        let handle = Handle { index, incarnation: slot.incarnation };
+        slot.tenant.is_some().then_some((handle, SlotGuard(slot)))
+    }
+
+    /// One above the highest index that was ever let.
+    pub(super) fn end(&self) -> u32 {
+        self.let_once.load(Ordering::Acquire).min(self.max)
+    }
+
+    fn vacancy(&self) -> Option<u32> {
+        if let Some(index) = self.free.lock().pop() {
+            return Some(index);
+        }
+        let next =
+            self.let_once.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| (next < self.max).then(|| next + 1));
+        let index = next.ok()?;
+        self.slots[(index / CHUNK) as usize].get_or_init(|| (0..CHUNK).map(|_| Mutex::default()).collect());
+        Some(index)
+    }
+
+    fn cell(&self, index: u32) -> Option<&Mutex<Slot>> {
+        self.slots.get((index / CHUNK) as usize)?.get()?.get((index % CHUNK) as usize)
+    }
+
+    fn hash(&self, key: &str) -> u64 {
+        std::hash::BuildHasher::hash_one(&self.hasher, key)
+    }
+
+    fn shard(&self, hash: u64) -> &RwLock<HashTable<(Arc<str>, Handle)>> {
+        // The table uses the upper bits and the lowest ones; these are in between.
+        &self.shards[(hash >> 32) as usize % SHARDS]
+    }
+}
+
+/// A locked slot that has a tenant.
+pub(super) struct SlotGuard<'a>(MutexGuard<'a, Slot>);
+
+impl SlotGuard<'_> {
+    #[expect(clippy::expect_used, reason = "a guard is made only of a slot that is let, and lives under its lock")]
+    pub(super) fn tenant(&mut self) -> &mut Tenant {
+        self.0.tenant.as_mut().expect("a guarded slot has a tenant")
+    }
+}
+
+/// Locks with a pause that doubles, before it sleeps. A waiter that leaves the cache line alone lets the holder go on at
+/// full speed, where a fair hand-over would cost a line transfer for each call: two threads on one hot breaker then get
+/// as much done as one.
+fn lock(cell: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
+    let mut pause = 16;
+    while pause <= 8192 {
+        if let Some(guard) = cell.try_lock() {
+            return guard;
+        }
+        for _ in 0..pause {
+            hint::spin_loop();
+        }
+        pause *= 2;
+    }
+    cell.lock()
+}

@@ -1,0 +1,353 @@
+//! One watcher's way through the event log.
+//!
+//! It starts with a snapshot, or where a resume position says. A snapshot is sent in parts while breakers go on moving:
+//! the breakers are walked once, then what happened since the walk began is read from the log and sent as corrections,
+//! until the log has nothing more; there the snapshot is complete and events go on from that very sequence. So nothing
+//! is copied beforehand, and a watcher's memory is one part.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use tokio::sync::watch;
+
+use super::{
+    Engine,
+    error::Error,
+    events::{Event, EventKind, Read},
+};
+use crate::breaker::Status;
+
+/// Most entries of a part of a snapshot: well below 1 MiB, as an entry is at most 400 bytes.
+const PART_ENTRIES: usize = 2_000;
+/// Most slots walked before another task may run.
+const WALK_SLOTS: u32 = 4_096;
+/// Most events taken from the log at once.
+const READ_EVENTS: usize = 512;
+
+/// What is watched. Empty parts do not narrow.
+#[derive(Clone, Default, Debug)]
+pub struct Filter {
+    /// These breakers, or those of `prefixes`.
+    pub keys: HashSet<Box<str>>,
+    /// Breakers whose key starts with one of these, or those of `keys`.
+    pub prefixes: Vec<Box<str>>,
+    /// Events of these kinds. Does not narrow snapshots.
+    pub kinds: Vec<EventKind>,
+    /// Events that this caller made. Does not narrow snapshots.
+    pub caller: Option<Box<str>>,
+}
+
+impl Filter {
+    /// Whether a breaker is watched.
+    #[must_use]
+    pub fn has_key(&self, key: &str) -> bool {
+        (self.keys.is_empty() && self.prefixes.is_empty())
+            || self.keys.contains(key)
+            || self.prefixes.iter().any(|prefix| key.starts_with(&**prefix))
+    }
+
+    /// Whether an event is watched.
+    #[must_use]
+    pub fn has_event(&self, event: &Event) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+            && self.caller.as_ref().is_none_or(|caller| event.caller.as_deref() == Some(caller))
+            && self.has_key(&event.key)
+    }
+}
+
+/// Where a watcher stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Position {
+    /// Which event log.
+    pub history: u64,
+    /// The last sequence that was read.
+    pub sequence: u64,
+    /// A snapshot was under way: it has to be sent again.
+    pub in_snapshot: bool,
+}
+
+/// Where one breaker stands, as part of a snapshot.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Entry {
+    /// Its key.
+    pub key: Arc<str>,
+    /// Sequence of its last event.
+    pub sequence: u64,
+    /// Version of its policy.
+    pub policy_version: u64,
+    /// Where it stands.
+    pub status: Status,
+}
+
+/// Why a watch could not simply go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ResyncReason {
+    /// The position is older than the log.
+    TooOld,
+    /// The position is of another log.
+    OtherHistory,
+    /// The position is ahead of the log.
+    FromFuture,
+    /// The log went past while the watcher was reading.
+    SlowReader,
+}
+
+/// What a watcher is sent.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Message {
+    /// Part of a snapshot.
+    Snapshot {
+        /// Where breakers stand; a later part corrects an earlier one.
+        entries: Vec<Entry>,
+        /// Breakers of earlier parts that are no more.
+        deleted: Vec<Arc<str>>,
+        /// Whether this is the last part.
+        complete: bool,
+    },
+    /// Something happened.
+    Event(Arc<Event>),
+    /// Nothing has happened.
+    Progress,
+    /// Events were lost; a snapshot follows.
+    Resync {
+        /// Why.
+        reason: ResyncReason,
+        /// How many, where that is known.
+        lost: u64,
+    },
+}
+
+/// How a watch starts and what it sends.
+#[derive(Clone, Default, Debug)]
+pub struct WatchOptions {
+    /// What is watched.
+    pub filter: Filter,
+    /// Where to go on.
+    pub position: Option<Position>,
+    /// Only the latest event of each breaker, of those that wait.
+    pub latest_only: bool,
+    /// No snapshot at the start.
+    pub skip_snapshot: bool,
+}
+
+/// A watcher.
+#[derive(Debug)]
+pub struct Watch {
+    engine: Engine,
+    changes: watch::Receiver<u64>,
+    filter: Filter,
+    latest_only: bool,
+    phase: Phase,
+    /// The last sequence that was read from the log.
+    sequence: u64,
+    /// Events read and not sent, the next one last.
+    waiting: Vec<Arc<Event>>,
+    /// Sent before anything else.
+    first: Option<Message>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Walking the slots, from here on.
+    Walk(u32),
+    /// Correcting what was sent.
+    Correct,
+    /// Following the log.
+    Follow,
+}
+
+impl Watch {
+    pub(super) fn new(engine: Engine, options: WatchOptions) -> Self {
+        let mut watch = Self {
+            changes: engine.shared.events.changes(),
+            sequence: engine.shared.events.newest(),
+            engine,
+            filter: options.filter,
+            latest_only: options.latest_only,
+            phase: Phase::Walk(0),
+            waiting: Vec::new(),
+            first: None,
+        };
+        match options.position {
+            Some(position) => watch.resume(position),
+            None if options.skip_snapshot => {
+                watch.phase = Phase::Follow;
+                watch.first = Some(Message::Progress);
+            }
+            None => {}
+        }
+        watch
+    }
+
+    fn resume(&mut self, position: Position) {
+        let events = &self.engine.shared.events;
+        if position.history != self.engine.history() {
+            return self.resync(ResyncReason::OtherHistory, 0);
+        }
+        match events.read(position.sequence, 1) {
+            Read::Lost(lost) => self.resync(ResyncReason::TooOld, lost),
+            Read::Future => self.resync(ResyncReason::FromFuture, 0),
+            Read::Events(_) if position.in_snapshot => {}
+            Read::Events(events) => {
+                self.sequence = position.sequence;
+                self.phase = Phase::Follow;
+                if events.is_empty() {
+                    self.first = Some(Message::Progress);
+                }
+            }
+        }
+    }
+
+    fn resync(&mut self, reason: ResyncReason, lost: u64) {
+        self.sequence = self.engine.shared.events.newest();
+        self.phase = Phase::Walk(0);
+        self.waiting.clear();
+        self.first = Some(Message::Resync { reason, lost });
+    }
+
+    pub(super) const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Where the watch stands after the last message.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        // Events that were read and wait have not been sent.
+        let sequence = self.waiting.last().map_or(self.sequence, |event| event.sequence - 1);
+        Position { history: self.engine.history(), sequence, in_snapshot: self.phase != Phase::Follow }
+    }
+
+    /// The next message that is there already; `None` where there is none, and [`Watch::changed`] tells when to look again.
+    pub async fn next(&mut self) -> Option<Message> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        match self.phase {
+            Phase::Walk(from) => Some(self.walk(from).await),
+            Phase::Correct => Some(self.correct()),
+            Phase::Follow => self.follow(),
+        }
+    }
+
+    /// Waits until something may have happened. Safe to drop at any time.
+    pub async fn changed(&mut self) {
+        // The sender lives as long as the engine, which this watch keeps.
+        let _ = self.changes.changed().await;
+    }
+
+    async fn walk(&mut self, from: u32) -> Message {
+        let mut entries = Vec::new();
+        if !self.filter.keys.is_empty() && self.filter.prefixes.is_empty() {
+            entries.extend(self.filter.keys.iter().filter_map(|key| self.engine.entry(key)));
+            self.phase = Phase::Correct;
+            return Message::Snapshot { entries, deleted: Vec::new(), complete: false };
+        }
+        let end = self.engine.end();
+        for index in from..end {
+            entries.extend(self.engine.entry_at(index, |key| self.filter.has_key(key)));
+            self.phase = Phase::Walk(index + 1);
+            if entries.len() >= PART_ENTRIES {
+                return Message::Snapshot { entries, deleted: Vec::new(), complete: false };
+            }
+            if index % WALK_SLOTS == WALK_SLOTS - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.phase = Phase::Correct;
+        match self.correct() {
+            Message::Snapshot { entries: later, deleted, complete } => {
+                entries.retain(|entry| !later.iter().any(|correction| correction.key == entry.key));
+                entries.extend(later);
+                Message::Snapshot { entries, deleted, complete }
+            }
+            other => other,
+        }
+    }
+
+    /// What has happened since the walk began, as far as one part holds it.
+    fn correct(&mut self) -> Message {
+        let events = match self.engine.shared.events.read(self.sequence, READ_EVENTS) {
+            Read::Events(events) => events,
+            Read::Lost(lost) => {
+                self.resync(ResyncReason::SlowReader, lost);
+                return self.first.take().unwrap_or(Message::Progress);
+            }
+            Read::Future => Vec::new(),
+        };
+        let complete = events.len() < READ_EVENTS;
+        self.sequence = events.last().map_or(self.sequence, |event| event.sequence);
+        if complete {
+            self.phase = Phase::Follow;
+        }
+        let mut latest: HashMap<&str, &Arc<Event>> = HashMap::new();
+        for event in events.iter().filter(|event| self.filter.has_key(&event.key)) {
+            latest.insert(&event.key, event);
+        }
+        let (mut entries, mut deleted) = (Vec::new(), Vec::new());
+        for event in latest.into_values() {
+            if event.kind != EventKind::Deleted {
+                entries.push(Entry::from(&**event));
+                continue;
+            }
+            // A call may have made the breaker anew, which is no event.
+            match self.engine.entry(&event.key).filter(|entry| entry.sequence <= self.sequence) {
+                Some(entry) => entries.push(entry),
+                None => deleted.push(Arc::clone(&event.key)),
+            }
+        }
+        Message::Snapshot { entries, deleted, complete }
+    }
+
+    fn follow(&mut self) -> Option<Message> {
+        while self.waiting.is_empty() {
+            // Marked before reading: what comes after is then seen by `changed`.
+            self.changes.borrow_and_update();
+            match self.engine.shared.events.read(self.sequence, READ_EVENTS) {
+                Read::Events(events) => {
+                    self.sequence = events.last()?.sequence;
+                    self.waiting = events.into_iter().filter(|event| self.filter.has_event(event)).collect();
+                    if self.latest_only {
+                        keep_latest(&mut self.waiting);
+                    }
+                    self.waiting.reverse();
+                }
+                Read::Lost(lost) => {
+                    self.resync(ResyncReason::SlowReader, lost);
+                    return self.first.take();
+                }
+                Read::Future => return None,
+            }
+        }
+        self.waiting.pop().map(Message::Event)
+    }
+}
+
+/// Leaves the last event of each breaker, in order.
+fn keep_latest(events: &mut Vec<Arc<Event>>) {
+    let last: HashMap<Arc<str>, u64> = events.iter().map(|event| (Arc::clone(&event.key), event.sequence)).collect();
+    events.retain(|event| last.get(&event.key) == Some(&event.sequence));
+}
+
+impl From<&Event> for Entry {
+    fn from(event: &Event) -> Self {
+        Self {
+            key: Arc::clone(&event.key),
+            sequence: event.sequence,
+            policy_version: event.policy_version,
+            status: event.status,
+        }
+    }
+}
+
+/// Refuses one watcher too many.
+pub(super) fn watcher_limit(max: u64) -> Error {
+    Error::Limit {
+        reason: "WATCHER_LIMIT",
+        what: "watchers",
+        max,
+        advice: "watch with one stream a process and filter there, or raise limits.max_watchers",
+        retry_after: std::time::Duration::from_secs(5),
+    }
+}
