@@ -33,6 +33,22 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
+/** Waits until a server answers, or has ended. */
+async function serving(health: HealthClient, child: ChildProcess): Promise<void> {
+  const giveUp = Date.now() + START_MS;
+  // In short turns, because the wait keeps its timer until its deadline, however the server ends.
+  while (child.exitCode === null && Date.now() < giveUp) {
+    const ready = await new Promise<boolean>((resolve) =>
+      health.waitForReady(Date.now() + 500, (error) => resolve(!error)),
+    );
+    if (!ready) continue;
+    const { status } = await ask(health, health.check, { service: "" });
+    assert.equal(status, HealthCheckResponse_ServingStatus.SERVING);
+    return;
+  }
+  throw new Error("fuseboard is not there");
+}
+
 /** A running server. */
 export class Fuseboard {
   private log = "";
@@ -61,26 +77,18 @@ export class Fuseboard {
     });
     process.once("exit", () => child.kill("SIGKILL"));
     const server = new Fuseboard(address, child);
+    const health = new HealthClient(address, credentials.createInsecure(), {
+      "grpc.initial_reconnect_backoff_ms": 50,
+    });
     try {
-      await Promise.race([server.serving(), server.endedEarly()]);
+      await Promise.race([serving(health, child), server.endedEarly()]);
     } catch (error) {
       child.kill("SIGKILL");
       throw error;
-    }
-    return server;
-  }
-
-  private async serving(): Promise<void> {
-    const health = new HealthClient(this.address, credentials.createInsecure());
-    try {
-      await new Promise<void>((resolve, reject) =>
-        health.waitForReady(Date.now() + START_MS, (error) => (error ? reject(error) : resolve())),
-      );
-      const { status } = await ask(health, health.check, { service: "" });
-      assert.equal(status, HealthCheckResponse_ServingStatus.SERVING);
     } finally {
       health.close();
     }
+    return server;
   }
 
   private async endedEarly(): Promise<never> {

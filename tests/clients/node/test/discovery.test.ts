@@ -7,7 +7,7 @@ let api: Api;
 before(async () => {
   api = await Api.start();
 });
-after(() => api.stop());
+after(() => api?.stop());
 
 for (const version of VERSIONS) {
   test(`reflection ${version} lists every service`, { timeout: 30_000 }, async () => {

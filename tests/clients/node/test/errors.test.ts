@@ -14,7 +14,7 @@ let api: Api;
 before(async () => {
   api = await Api.start();
 });
-after(() => api.stop());
+after(() => api?.stop());
 
 /** The error that a call ends with. */
 async function refused(call: Promise<unknown>): Promise<ServiceError> {

@@ -14,7 +14,7 @@ let api: Api;
 before(async () => {
   api = await Api.start();
 });
-after(() => api.stop());
+after(() => api?.stop());
 
 test("a session answers every item under its number, its breakers named by handles", bounded, async () => {
   const session = api.session();

@@ -15,7 +15,7 @@ let api: Api;
 before(async () => {
   api = await Api.start();
 });
-after(() => api.stop());
+after(() => api?.stop());
 
 test("a fresh server permits a key it has never seen", bounded, async () => {
   const answer = await api.acquire("payments");

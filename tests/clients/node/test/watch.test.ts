@@ -14,7 +14,7 @@ let api: Api;
 before(async () => {
   api = await Api.start();
 });
-after(() => api.stop());
+after(() => api?.stop());
 
 test("the first message is a snapshot of what the filter matches", bounded, async () => {
   await api.open("shown/a");
