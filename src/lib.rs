@@ -4,5 +4,7 @@ pub mod breaker;
 pub mod config;
 pub mod engine;
 pub mod grpc;
+pub mod server;
+pub mod shutdown;
 
 pub use grpc::pb;

@@ -35,7 +35,7 @@ pub use self::{
     error::Error,
     events::{Event, EventKind, EventReason},
     policies::{Declaration, PolicyEntry, PolicyOrigin, Resolved, matches},
-    registry::Handle,
+    registry::{Handle, key_hash},
     watch::{Entry, Filter, Message, Position, ResyncReason, Watch, WatchOptions},
 };
 use crate::breaker::{
@@ -134,6 +134,11 @@ pub struct ReportAnswer {
     pub generation: u64,
     /// What is forced over the state.
     pub forced: Option<OverrideMode>,
+}
+
+impl ReportAnswer {
+    /// For a breaker that is no more: it was closed, nobody had declared it, and its permits are stale.
+    pub const GONE: Self = Self { reported: Reported::Stale, state: StateName::Closed, generation: 0, forced: None };
 }
 
 /// A tally and whose it is.
@@ -355,24 +360,18 @@ impl Engine {
         })
     }
 
-    /// Says how a call went. `None` where the handle's breaker is gone.
-    ///
-    /// # Errors
-    /// The permit is of another breaker.
+    /// Says how a call went. The permit must be of this breaker: its token names the key, and whoever reads it checks
+    /// that. `None` where the handle's breaker is gone, and the report is as stale as [`ReportAnswer::GONE`].
     pub fn report(
         &self,
         moment: Moment,
         handle: Handle,
-        key_hash: u64,
         permit: &Permit,
         report: &Report,
         error_class: &str,
-    ) -> Result<Option<ReportAnswer>, Error> {
+    ) -> Option<ReportAnswer> {
         let cause = Cause { caller: permit.caller, error_class, ..Cause::default() };
-        let answer = self.step(handle, moment, cause, |tenant, moment| {
-            if tenant.key_hash != key_hash {
-                return (None, Vec::new());
-            }
+        self.step(handle, moment, cause, |tenant, moment| {
             let step = tenant.breaker.report(moment, permit, report);
             let answer = ReportAnswer {
                 reported: step.answer,
@@ -380,18 +379,8 @@ impl Engine {
                 generation: tenant.breaker.generation(),
                 forced: tenant.breaker.forced(),
             };
-            (Some(answer), step.transitions)
-        });
-        match answer {
-            Some(None) => Err(Error::invalid("permit", "is of another breaker: report it for the one it came from")),
-            other => Ok(other.flatten()),
-        }
-    }
-
-    /// Whether a permit with this hash can be of a key.
-    #[must_use]
-    pub fn permit_names(key: &str, key_hash: u64) -> bool {
-        registry::key_hash(key) == key_hash
+            (answer, step.transitions)
+        })
     }
 
     /// Counts what a client has decided by itself, once for each batch.

@@ -76,8 +76,9 @@ pub(super) struct Registry {
     hand: AtomicU32,
 }
 
-/// A hash that names a key in permits.
-pub(super) fn key_hash(key: &str) -> u64 {
+/// The hash that names a key in its permits: the same on every server and for ever.
+#[must_use]
+pub fn key_hash(key: &str) -> u64 {
     xxh3_64(key.as_bytes())
 }
 

@@ -17,7 +17,7 @@ use super::{
     error::Error,
     events::{Event, EventKind, Read},
 };
-use crate::breaker::Status;
+use crate::breaker::{Status, Timestamp};
 
 /// Most entries of a part of a snapshot: well below 1 MiB, as an entry is at most 400 bytes.
 const PART_ENTRIES: usize = 2_000;
@@ -209,6 +209,12 @@ impl Watch {
 
     pub(super) const fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The server's time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.engine.now()
     }
 
     /// Where the watch stands after the last message.

@@ -1,0 +1,317 @@
+//! `BreakerService`: decode, one call of the engine, encode.
+
+use std::{sync::Arc, time::Duration};
+
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    convert,
+    pb::{self, breaker_service_server},
+    session::Session,
+    token::{ResumeToken, decode_permit_text, encode_permit_text},
+    watch::{EventStream, event_stream},
+};
+use crate::{
+    breaker::{Decision, Kind, Timestamp},
+    engine::{
+        Acquired, Actor, BatchAnswer, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind, EventReason,
+        Filter, Position, ReportAnswer, Resolved, View, WatchOptions, key_hash,
+    },
+    shutdown::Shutdown,
+};
+
+/// What the services share.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The breakers.
+    pub engine: Engine,
+    /// When to end streams.
+    pub shutdown: Shutdown,
+    /// Age at which streams end, up to a tenth earlier.
+    pub stream_max_age: Duration,
+    /// Most handles of a session.
+    pub session_handles: u32,
+}
+
+/// `BreakerService`.
+#[derive(Clone, Debug)]
+pub struct BreakerService {
+    context: Arc<Context>,
+}
+
+impl BreakerService {
+    /// The service.
+    #[must_use]
+    pub const fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.context.engine
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl breaker_service_server::BreakerService for BreakerService {
+    async fn acquire(&self, request: Request<pb::AcquireRequest>) -> Answer<pb::AcquireResponse> {
+        let request = request.get_ref();
+        let engine = self.engine();
+        let key = convert::key("breaker", &request.breaker)?;
+        convert::caller("caller", &request.caller)?;
+        let caller = engine.caller(&request.caller);
+        let id = convert::request_id("request_id", &request.request_id, key, caller)?;
+        let lease = convert::lease("lease", request.lease.as_ref())?;
+        let moment = engine.moment();
+        let acquired = engine.always(key, |handle| engine.acquire(moment, handle, caller, id, lease))?;
+        Ok(Response::new(to_acquired(&acquired, moment.now)))
+    }
+
+    async fn report(&self, request: Request<pb::ReportRequest>) -> Answer<pb::ReportResponse> {
+        let request = request.get_ref();
+        let key = convert::key("breaker", &request.breaker)?;
+        let permit = decode_permit_text(key_hash(key), &request.permit)?;
+        let report = convert::report(request)?;
+        let engine = self.engine();
+        let moment = engine.moment();
+        let answer =
+            engine.find(key).and_then(|handle| engine.report(moment, handle, &permit, &report, &request.error_class));
+        Ok(Response::new(to_reported(&answer.unwrap_or(ReportAnswer::GONE))))
+    }
+
+    async fn report_batch(&self, request: Request<pb::ReportBatchRequest>) -> Answer<pb::ReportBatchResponse> {
+        Ok(Response::new(report_batch(self.engine(), request.get_ref())?))
+    }
+
+    type SessionStream = Session;
+
+    async fn session(&self, request: Request<Streaming<pb::SessionRequest>>) -> Answer<Session> {
+        Ok(Response::new(Session::new(Arc::clone(&self.context), request.into_inner())))
+    }
+
+    async fn declare(&self, request: Request<pb::DeclareRequest>) -> Answer<pb::DeclareResponse> {
+        let request = request.get_ref();
+        let engine = self.engine();
+        convert::caller("caller", &request.caller)?;
+        let caller = engine.caller(&request.caller);
+        let mut declared = Vec::with_capacity(request.declarations.len());
+        for wanted in convert::declarations(request)? {
+            let declaration = Declaration { spec: wanted.spec, revision: wanted.revision };
+            let view = engine.declare(wanted.key, &declaration, caller)?;
+            declared.push(pb::Declared {
+                status: Some(to_status(&view.entry, engine.now())),
+                policy: Some(to_policy_in_force(&view.policy, view.declared_revision)),
+            });
+        }
+        Ok(Response::new(pb::DeclareResponse { declared }))
+    }
+
+    async fn reset(&self, request: Request<pb::ResetRequest>) -> Answer<pb::ResetResponse> {
+        let request = request.get_ref();
+        let key = convert::key("breaker", &request.breaker)?;
+        let actor = Actor {
+            name: convert::actor("actor", &request.actor)?,
+            comment: convert::reason("reason", &request.reason)?,
+        };
+        let entry = self.engine().reset(key, actor)?;
+        Ok(Response::new(pb::ResetResponse { status: Some(to_status(&entry, self.engine().now())) }))
+    }
+
+    async fn get_state(&self, request: Request<pb::GetStateRequest>) -> Answer<pb::GetStateResponse> {
+        let key = convert::key("breaker", &request.get_ref().breaker)?;
+        let view = self.engine().view(key)?;
+        Ok(Response::new(to_view(&view, self.engine().now())))
+    }
+
+    type WatchEventsStream = EventStream;
+
+    async fn watch_events(&self, request: Request<pb::WatchEventsRequest>) -> Answer<EventStream> {
+        let request = request.get_ref();
+        convert::caller("caller", &request.caller)?;
+        let filter = match &request.filter {
+            Some(filter) => watch_filter(filter).map_err(|error| error.within("filter"))?,
+            None => Filter::default(),
+        };
+        let position = match request.resume_token.as_str() {
+            "" => None,
+            token => Some(ResumeToken::decode(token)?.into()),
+        };
+        let options = WatchOptions {
+            filter,
+            position,
+            latest_only: convert::delivery("delivery", request.delivery)? == pb::Delivery::Latest,
+            skip_snapshot: request.skip_snapshot,
+        };
+        let progress_interval = convert::progress_interval("progress_interval", request.progress_interval.as_ref())?;
+        let watch = self.engine().watch(options)?;
+        Ok(Response::new(event_stream(watch, &self.context, progress_interval)))
+    }
+}
+
+/// Checks and counts a batch.
+pub(super) fn report_batch(
+    engine: &Engine,
+    request: &pb::ReportBatchRequest,
+) -> Result<pb::ReportBatchResponse, Error> {
+    let items = convert::batch(request)?;
+    let named = |(item, tally): (convert::BatchItem<'_>, &pb::Tally)| (engine.caller(&tally.caller), item.tally);
+    let tallies: Vec<_> = (items.into_iter().zip(&request.tallies))
+        .map(|pair| {
+            let key = pair.1.breaker.as_str();
+            let (caller, tally) = named(pair);
+            CallerTally { key, caller, tally }
+        })
+        .collect();
+    let answer = engine.report_batch(&request.client_id, request.batch_sequence, &tallies)?;
+    Ok(to_batch_reported(&answer, engine.now()))
+}
+
+fn watch_filter(filter: &pb::WatchFilter) -> Result<Filter, Error> {
+    let kinds = convert::watch_filter(filter)?;
+    Ok(Filter {
+        keys: filter.breakers.iter().map(|key| key.as_str().into()).collect(),
+        prefixes: filter.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
+        kinds: kinds.into_iter().filter_map(from_event_kind).collect(),
+        caller: (!filter.caller.is_empty()).then(|| filter.caller.as_str().into()),
+    })
+}
+
+impl From<ResumeToken> for Position {
+    fn from(token: ResumeToken) -> Self {
+        Self { history: token.history, sequence: token.sequence, in_snapshot: token.snapshotting }
+    }
+}
+
+impl From<Position> for ResumeToken {
+    fn from(position: Position) -> Self {
+        Self { history: position.history, sequence: position.sequence, snapshotting: position.in_snapshot }
+    }
+}
+
+// ---- Answers -------------------------------------------------------------------------------------------------------
+
+fn to_acquired(acquired: &Acquired, now: Timestamp) -> pb::AcquireResponse {
+    let mut response = pb::AcquireResponse {
+        state: convert::to_state(acquired.state) as i32,
+        generation: acquired.generation,
+        override_mode: convert::to_override_mode(acquired.forced) as i32,
+        ..pb::AcquireResponse::default()
+    };
+    match acquired.decision {
+        Decision::Permitted(permit) => {
+            response.decision = pb::Decision::Permitted as i32;
+            response.permit = encode_permit_text(acquired.key_hash, &permit);
+            response.lease = Some(convert::to_duration(permit.expire.since(now)));
+        }
+        Decision::Rejected { reason, retry_after } => {
+            response.decision = pb::Decision::Rejected as i32;
+            response.reason = convert::to_rejection_reason(reason) as i32;
+            response.retry_after = Some(convert::to_duration(retry_after));
+        }
+    }
+    response
+}
+
+fn to_reported(answer: &ReportAnswer) -> pb::ReportResponse {
+    pb::ReportResponse {
+        result: convert::to_report_result(answer.reported) as i32,
+        state: convert::to_state(answer.state) as i32,
+        generation: answer.generation,
+        override_mode: convert::to_override_mode(answer.forced) as i32,
+    }
+}
+
+fn to_batch_reported(answer: &BatchAnswer, now: Timestamp) -> pb::ReportBatchResponse {
+    pb::ReportBatchResponse {
+        duplicate: answer.duplicate,
+        counted: answer.counted,
+        stale: answer.stale,
+        changed: answer.changed.iter().map(|entry| to_status(entry, now)).collect(),
+    }
+}
+
+pub(super) fn to_status(entry: &Entry, now: Timestamp) -> pb::BreakerStatus {
+    convert::to_status(&entry.key, &entry.status, entry.sequence, entry.policy_version, now)
+}
+
+fn to_policy_in_force(resolved: &Resolved, declared_revision: Option<u64>) -> pb::PolicyInForce {
+    pb::PolicyInForce {
+        policy: Some(convert::to_policy(&resolved.policy)),
+        version: resolved.version,
+        sources: resolved.sources.clone(),
+        differs_from_declared: resolved.differs_from_declared,
+        declared_revision: declared_revision.unwrap_or_default(),
+    }
+}
+
+fn to_view(view: &View, now: Timestamp) -> pb::GetStateResponse {
+    use crate::breaker::State;
+    pb::GetStateResponse {
+        status: Some(to_status(&view.entry, now)),
+        window: Some(convert::to_window_counts(&view.window)),
+        totals: Some(convert::to_totals(&view.totals)),
+        policy: Some(to_policy_in_force(&view.policy, view.declared_revision)),
+        r#override: view.forced.as_ref().map(convert::to_override),
+        round: match &view.state {
+            State::HalfOpen(round) => Some(convert::to_round(round, view.probes_out)),
+            State::Closed | State::Open { .. } => None,
+        },
+        failed_recoveries: view.failed_recoveries,
+        create_time: Some(convert::to_timestamp(view.created)),
+        next_deadline: convert::to_timestamp_ever(view.deadline),
+        now: Some(convert::to_timestamp(now)),
+        last_event: view.last_event.as_deref().map(to_event),
+    }
+}
+
+pub(super) fn to_event(event: &Event) -> pb::Event {
+    let (reason, evidence) = match event.reason {
+        EventReason::Breaker(reason) => {
+            let caller = event.caller.as_deref().unwrap_or_default();
+            let evidence = event.evidence.as_ref();
+            let evidence = evidence.map(|evidence| convert::to_evidence(evidence, reason, caller, &event.error_class));
+            (convert::to_event_reason(reason), evidence)
+        }
+        EventReason::Declared => (pb::EventReason::Declared, None),
+        EventReason::PolicyFile => (pb::EventReason::PolicyFile, None),
+    };
+    pb::Event {
+        sequence: event.sequence,
+        kind: to_event_kind(event.kind) as i32,
+        breaker: event.key.as_ref().to_owned(),
+        generation: event.status.generation,
+        from: convert::to_state(event.from) as i32,
+        to: convert::to_state(event.to) as i32,
+        reason: reason as i32,
+        evidence,
+        actor: event.actor.clone().into(),
+        comment: event.comment.clone().into(),
+        event_time: Some(convert::to_timestamp(event.at)),
+        policy_version: event.policy_version,
+        status: Some(to_status(&Entry::from(event), event.at)),
+    }
+}
+
+pub(super) const fn to_event_kind(kind: EventKind) -> pb::EventKind {
+    match kind {
+        EventKind::Moved(kind) => convert::to_event_kind(kind),
+        EventKind::Deleted => pb::EventKind::Deleted,
+    }
+}
+
+/// `None` for the kind that is none.
+pub(super) const fn from_event_kind(kind: pb::EventKind) -> Option<EventKind> {
+    Some(EventKind::Moved(match kind {
+        pb::EventKind::Opened => Kind::Opened,
+        pb::EventKind::HalfOpened => Kind::HalfOpened,
+        pb::EventKind::Closed => Kind::Closed,
+        pb::EventKind::Reset => Kind::Reset,
+        pb::EventKind::PolicyChanged => Kind::PolicyChanged,
+        pb::EventKind::OverrideSet => Kind::OverrideSet,
+        pb::EventKind::OverrideCleared => Kind::OverrideCleared,
+        pb::EventKind::WouldHaveOpened => Kind::WouldHaveOpened,
+        pb::EventKind::Deleted => return Some(EventKind::Deleted),
+        pb::EventKind::Unspecified => return None,
+    }))
+}

@@ -1,0 +1,264 @@
+//! `Session`: many calls on one stream.
+//!
+//! A frame of the client is answered by one frame, in the order they come, when the client has room to take it. Nothing is
+//! queued in between: a client that does not read is not read from.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio_stream::Stream;
+use tonic::{Code, Status, Streaming};
+
+use super::{
+    convert, pb,
+    service::{Context, report_batch},
+    status::session_error,
+    token::{decode_permit, encode_permit},
+    watch::{Goodbye, goodbye},
+};
+use crate::{
+    breaker::{CallerId, Decision, Moment},
+    engine::{Acquired, Engine, Error, Handle, ReportAnswer, key_hash},
+};
+
+/// Most items of a frame.
+const ITEMS_MAX: usize = 10_000;
+/// Frames answered before it is looked whether the session should end.
+const FRAMES_BETWEEN_LOOKS: u32 = 256;
+/// Permits are written into blocks of this size.
+const PERMIT_BLOCK: usize = 16 * 1024;
+/// No permit is longer.
+const PERMIT_BYTES_MAX: usize = 64;
+
+/// A session: the stream of its answers.
+pub struct Session {
+    context: Arc<Context>,
+    frames: Streaming<pb::SessionRequest>,
+    caller: CallerId,
+    /// Breakers by their handle, less one.
+    known: Vec<Option<Known>>,
+    permits: BytesMut,
+    goodbye: Pin<Box<Goodbye>>,
+    frames_since_look: u32,
+    over: bool,
+}
+
+/// A breaker that has been introduced.
+struct Known {
+    key: Box<str>,
+    key_hash: u64,
+    handle: Option<Handle>,
+}
+
+impl Session {
+    pub(super) fn new(context: Arc<Context>, frames: Streaming<pb::SessionRequest>) -> Self {
+        Self {
+            goodbye: Box::pin(goodbye(&context)),
+            context,
+            frames,
+            caller: CallerId::default(),
+            known: Vec::new(),
+            permits: BytesMut::new(),
+            frames_since_look: 0,
+            over: false,
+        }
+    }
+
+    fn answer(&mut self, frame: &pb::SessionRequest) -> Result<pb::SessionResponse, Status> {
+        let items = frame.introductions.len() + frame.acquires.len() + frame.reports.len() + frame.batches.len();
+        if items > ITEMS_MAX {
+            return Err(Error::invalid("frame", format!("must hold at most {ITEMS_MAX} items, not {items}")).into());
+        }
+        let mut response = pb::SessionResponse::default();
+        let engine = self.context.engine.clone();
+        if !frame.caller.is_empty() {
+            match convert::caller("caller", &frame.caller) {
+                Ok(_) => self.caller = engine.caller(&frame.caller),
+                Err(error) => response.errors.push(session_error(0, &error)),
+            }
+        }
+        for (index, introduction) in frame.introductions.iter().enumerate() {
+            if let Err(error) = self.introduce(introduction) {
+                let error = error.within(&convert::entry("introductions", index));
+                response.errors.push(session_error(0, &error));
+            }
+        }
+        let moment = engine.moment();
+        response.acquired.reserve_exact(frame.acquires.len());
+        for item in &frame.acquires {
+            match self.acquire(&engine, moment, item) {
+                Ok(answer) => response.acquired.push(answer),
+                Err(error) => response.errors.push(session_error(item.number, &error)),
+            }
+        }
+        response.reported.reserve_exact(frame.reports.len());
+        for item in &frame.reports {
+            match self.report(&engine, moment, item) {
+                Ok(answer) => response.reported.push(answer),
+                Err(error) => response.errors.push(session_error(item.number, &error)),
+            }
+        }
+        for item in &frame.batches {
+            let batch = item.batch.as_ref().ok_or_else(|| Error::invalid("batch", "is required"));
+            match batch.and_then(|batch| report_batch(&engine, batch)) {
+                Ok(answer) => {
+                    response.batches.push(pb::SessionBatchReported { number: item.number, response: Some(answer) })
+                }
+                Err(error) => response.errors.push(session_error(item.number, &error)),
+            }
+        }
+        Ok(response)
+    }
+
+    fn introduce(&mut self, introduction: &pb::Introduction) -> Result<(), Error> {
+        let key = convert::key("breaker", &introduction.breaker)?;
+        let max = self.context.session_handles;
+        if !(1..=max).contains(&introduction.handle) {
+            return Err(Error::invalid("handle", format!("must be 1 to {max}, not {}", introduction.handle)));
+        }
+        let index = introduction.handle as usize - 1;
+        if self.known.len() <= index {
+            self.known.resize_with(index + 1, || None);
+        }
+        self.known[index] = Some(Known { key: key.into(), key_hash: key_hash(key), handle: None });
+        Ok(())
+    }
+
+    fn acquire(
+        &mut self,
+        engine: &Engine,
+        moment: Moment,
+        item: &pb::SessionAcquire,
+    ) -> Result<pb::SessionAcquired, Error> {
+        let mut caller = self.caller;
+        if !item.caller.is_empty() {
+            convert::caller("caller", &item.caller)?;
+            caller = engine.caller(&item.caller);
+        }
+        let lease = convert::lease("lease", item.lease.as_ref())?;
+        let acquired = if item.handle == 0 {
+            let key = convert::key("breaker", &item.breaker)?;
+            let id = convert::request_id("request_id", &item.request_id, key, caller)?;
+            engine.always(key, |handle| engine.acquire(moment, handle, caller, id, lease))?
+        } else {
+            let known = known(&mut self.known, item.handle)?;
+            let id = convert::request_id("request_id", &item.request_id, &known.key, caller)?;
+            match known.handle.and_then(|handle| engine.acquire(moment, handle, caller, id, lease)) {
+                Some(acquired) => acquired,
+                None => {
+                    let (handle, acquired) = engine.always(&known.key, |handle| {
+                        Some((handle, engine.acquire(moment, handle, caller, id, lease)?))
+                    })?;
+                    known.handle = Some(handle);
+                    acquired
+                }
+            }
+        };
+        Ok(self.to_acquired(item.number, moment, &acquired))
+    }
+
+    fn to_acquired(&mut self, number: u64, moment: Moment, acquired: &Acquired) -> pb::SessionAcquired {
+        let mut answer = pb::SessionAcquired {
+            number,
+            state: convert::to_state(acquired.state) as i32,
+            generation: acquired.generation,
+            override_mode: convert::to_override_mode(acquired.forced) as i32,
+            ..pb::SessionAcquired::default()
+        };
+        match acquired.decision {
+            Decision::Permitted(permit) => {
+                answer.decision = pb::Decision::Permitted as i32;
+                answer.permit = self.permit_bytes(encode_permit(acquired.key_hash, &permit).as_slice());
+                answer.lease = Some(convert::to_duration(permit.expire.since(moment.now)));
+            }
+            Decision::Rejected { reason, retry_after } => {
+                answer.decision = pb::Decision::Rejected as i32;
+                answer.reason = convert::to_rejection_reason(reason) as i32;
+                answer.retry_after = Some(convert::to_duration(retry_after));
+            }
+        }
+        answer
+    }
+
+    /// Many permits share one block of memory.
+    fn permit_bytes(&mut self, permit: &[u8]) -> Bytes {
+        if self.permits.capacity() < PERMIT_BYTES_MAX {
+            self.permits = BytesMut::with_capacity(PERMIT_BLOCK);
+        }
+        self.permits.extend_from_slice(permit);
+        self.permits.split().freeze()
+    }
+
+    fn report(
+        &mut self,
+        engine: &Engine,
+        moment: Moment,
+        item: &pb::SessionReport,
+    ) -> Result<pb::SessionReported, Error> {
+        let report = convert::session_report(item)?;
+        let error_class = item.error_class.as_str();
+        let answer = if item.handle == 0 {
+            let key = convert::key("breaker", &item.breaker)?;
+            let permit = decode_permit(key_hash(key), &item.permit)?;
+            engine.find(key).and_then(|handle| engine.report(moment, handle, &permit, &report, error_class))
+        } else {
+            let known = known(&mut self.known, item.handle)?;
+            let permit = decode_permit(known.key_hash, &item.permit)?;
+            let reported = known.handle.and_then(|handle| engine.report(moment, handle, &permit, &report, error_class));
+            reported.or_else(|| {
+                known.handle = engine.find(&known.key);
+                engine.report(moment, known.handle?, &permit, &report, error_class)
+            })
+        };
+        let answer = answer.unwrap_or(ReportAnswer::GONE);
+        Ok(pb::SessionReported {
+            number: item.number,
+            result: convert::to_report_result(answer.reported) as i32,
+            state: convert::to_state(answer.state) as i32,
+            generation: answer.generation,
+            override_mode: convert::to_override_mode(answer.forced) as i32,
+        })
+    }
+}
+
+fn known(known: &mut [Option<Known>], handle: u32) -> Result<&mut Known, Error> {
+    let index = (handle as usize).wrapping_sub(1);
+    known.get_mut(index).and_then(Option::as_mut).ok_or_else(|| {
+        Error::invalid("handle", format!("{handle} was not introduced in this session: send an introduction first"))
+    })
+}
+
+impl Stream for Session {
+    type Item = Result<pb::SessionResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.over {
+            return Poll::Ready(None);
+        }
+        let frame = Pin::new(&mut this.frames).poll_next(cx);
+        this.frames_since_look += 1;
+        // The goodbye has to be polled before a wait, so that it can end it; while frames keep coming, now and then.
+        if frame.is_pending() || this.frames_since_look >= FRAMES_BETWEEN_LOOKS {
+            this.frames_since_look = 0;
+            if let (Poll::Pending, Poll::Ready(goodbye)) = (&frame, this.goodbye.as_mut().poll(cx)) {
+                this.over = true;
+                return Poll::Ready(Some(Ok(pb::SessionResponse { goodbye: Some(goodbye), ..Default::default() })));
+            }
+        }
+        frame.map(|frame| {
+            let answer = match frame? {
+                Ok(frame) => this.answer(&frame),
+                // The client went away; there is nobody to tell.
+                Err(status) if status.code() == Code::Cancelled => return None,
+                Err(status) => Err(status),
+            };
+            this.over = answer.is_err();
+            Some(answer)
+        })
+    }
+}
