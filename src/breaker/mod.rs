@@ -282,29 +282,31 @@ impl Breaker {
     /// Says how a permitted call went.
     pub fn report(&mut self, moment: Moment, permit: &Permit, report: &Report) -> Step<Reported> {
         let mut transitions = self.handle_timeout(moment);
-        let answer = self.admit(moment.now, permit);
-        match answer {
-            Reported::Counted => self.count(moment, permit.kind, report, &mut transitions),
-            Reported::Stale => self.totals_mut().stale += 1,
-            Reported::Duplicate => {}
+        let is_probe = self.take_back(permit);
+        let answer = self.admit(moment.now, permit, is_probe);
+        match (answer, &self.state) {
+            // What a permit let through is known from the state and the list, so nothing depends on what its holder
+            // could have altered.
+            (Reported::Counted, State::Closed) => self.count(moment, report, &mut transitions),
+            (Reported::Counted, State::HalfOpen(_)) if is_probe => self.count(moment, report, &mut transitions),
+            (Reported::Counted, _) => self.totals_mut().bypassed += 1,
+            (Reported::Stale, _) => self.totals_mut().stale += 1,
+            (Reported::Duplicate, _) => {}
         }
         Step { answer, transitions }
     }
 
     /// Whether a report of this permit counts; from then on it has.
-    fn admit(&mut self, now: Timestamp, permit: &Permit) -> Reported {
-        let was_out = permit.kind == PermitKind::Probe && self.take_back(permit);
-        if permit.generation != self.generation {
+    fn admit(&mut self, now: Timestamp, permit: &Permit, is_probe: bool) -> Reported {
+        if permit.generation != self.generation || permit.expire <= now {
             return Reported::Stale;
         }
         let entry = self.ledger.as_ref().map_or(Entry::Unknown, |ledger| ledger.look(permit.slice, permit.serial));
-        if entry == Entry::Reported {
-            return Reported::Duplicate;
-        }
-        // A probe is good as long as it is on the list, which survives a restart; the ledger does not.
-        let good = if permit.kind == PermitKind::Probe { was_out } else { entry == Entry::Open && now < permit.expire };
-        if !good {
-            return Reported::Stale;
+        match entry {
+            Entry::Reported => return Reported::Duplicate,
+            // A probe is good as long as it is on the list, which survives a restart; the ledger does not.
+            Entry::Unknown if !is_probe => return Reported::Stale,
+            Entry::Unknown | Entry::Open => {}
         }
         if let Some(ledger) = &mut self.ledger {
             ledger.mark_reported(permit.slice, permit.serial);
@@ -320,11 +322,7 @@ impl Breaker {
         true
     }
 
-    fn count(&mut self, moment: Moment, kind: PermitKind, report: &Report, moves: &mut Moves) {
-        if kind == PermitKind::Bypass {
-            self.totals_mut().bypassed += 1;
-            return;
-        }
+    fn count(&mut self, moment: Moment, report: &Report, moves: &mut Moves) {
         let failed = match report.outcome {
             Outcome::Ignored | Outcome::Cancelled => {
                 self.totals_mut().ignored += 1;
@@ -474,22 +472,13 @@ impl Breaker {
     /// still fit. The new rules are judged with the next report.
     pub fn set_policy(&mut self, moment: Moment, policy: Arc<Policy>) -> Step<()> {
         let mut transitions = self.handle_timeout(moment);
+        // What has aged out so far is gone, also where the new policy would remember longer.
+        self.statistics.streak.length(&self.policy, moment.now);
         self.statistics.refit(&policy, moment.now);
-        if let State::HalfOpen(round) = &mut self.state
-            && policy.half_open_max_duration != self.policy.half_open_max_duration
-        {
-            let limit = policy.half_open_max_duration.map_or(Timestamp::NEVER, |limit| self.since.after(limit));
-            round.until = limit;
-            if self
-                .rare
-                .as_ref()
-                .and_then(|rare| rare.forced.as_ref())
-                .is_some_and(|forced| forced.mode == OverrideMode::ForcedOpen)
-            {
-                round.until = Timestamp::NEVER;
-            }
-        }
         self.policy = policy;
+        if let State::HalfOpen(round) = self.state {
+            self.state = State::HalfOpen(Round { until: self.round_end(round.began), ..round });
+        }
         self.version += 1;
         let name = self.state.name();
         self.tell(moment.now, Kind::PolicyChanged, name, Reason::Requested, None, &mut transitions);
@@ -513,25 +502,24 @@ impl Breaker {
     /// over several deadlines goes on from now, so that no probe round passes unseen.
     pub fn handle_timeout(&mut self, moment: Moment) -> Vec<Transition> {
         let mut moves = Moves::new();
-        while self.deadline() <= moment.now {
-            self.fall_due(moment, &mut moves);
+        while let Some(due) = self.deadline().ever().filter(|due| *due <= moment.now) {
+            self.fall_due(due, moment, &mut moves);
         }
         moves
     }
 
-    fn fall_due(&mut self, moment: Moment, moves: &mut Moves) {
-        let now = moment.now;
+    fn fall_due(&mut self, due: Timestamp, moment: Moment, moves: &mut Moves) {
         // Leases before states: a probe that ends with its round is a failure of that round.
-        if self.probe_deadline() <= now {
+        if self.probe_deadline() <= due {
             self.expire_probe(moment, moves);
-        } else if self.ledger.as_ref().is_some_and(|ledger| ledger.deadline() <= now) {
-            self.expire_slices(moment, moves);
-        } else if self.override_expire() <= now {
+        } else if self.ledger.as_ref().is_some_and(|ledger| ledger.deadline() <= due) {
+            self.expire_slices(due, moment, moves);
+        } else if self.override_expire() <= due {
             self.end_override(moment, Reason::OverrideExpired, moves);
-        } else if self.state.until() <= now {
+        } else if self.state.until() <= due {
             match self.state {
                 State::Open { .. } => {
-                    let round = self.round(now);
+                    let round = self.round(moment.now);
                     self.enter(moment, round, Kind::HalfOpened, Reason::OpenPeriodPassed, None, moves);
                 }
                 State::HalfOpen(_) => self.reopen(moment, Reason::HalfOpenTimedOut, moves),
@@ -550,14 +538,15 @@ impl Breaker {
         if let Some(ledger) = &mut self.ledger {
             ledger.mark_reported(probe.permit.slice, probe.permit.serial);
         }
-        if probe.permit.generation == self.generation {
-            self.count(moment, PermitKind::Probe, &Report::of(self.policy.expired_probe.outcome()), moves);
+        let outcome = self.policy.expired_probe.outcome();
+        if probe.permit.generation == self.generation && outcome != Outcome::Ignored {
+            self.count(moment, &Report::of(outcome), moves);
         }
     }
 
-    fn expire_slices(&mut self, moment: Moment, moves: &mut Moves) {
+    fn expire_slices(&mut self, due: Timestamp, moment: Moment, moves: &mut Moves) {
         let Some(ledger) = &mut self.ledger else { return };
-        let unreported = ledger.expire(moment.now);
+        let unreported = ledger.expire(due);
         if ledger.is_empty() {
             self.ledger = None;
         }
@@ -619,18 +608,18 @@ impl Breaker {
         self.enter(moment, State::Closed, Kind::Closed, Reason::ProbesSucceeded, Some(evidence), moves);
     }
 
-    /// A half-open round that begins now. Its limit rests while an operator holds the breaker open.
+    /// A half-open round that begins now.
     fn round(&self, now: Timestamp) -> State {
-        let limit = match self.forced() {
-            Some(OverrideMode::ForcedOpen) => None,
-            _ => self.policy.half_open_max_duration,
-        };
-        State::HalfOpen(Round {
-            until: limit.map_or(Timestamp::NEVER, |limit| now.after(limit)),
-            successes: 0,
-            failures: 0,
-            asked_until: Timestamp::default(),
-        })
+        let asked_until = Timestamp::default();
+        State::HalfOpen(Round { began: now, until: self.round_end(now), successes: 0, failures: 0, asked_until })
+    }
+
+    /// When a round that began then ends without a verdict. The limit rests while an operator holds the breaker open.
+    fn round_end(&self, began: Timestamp) -> Timestamp {
+        match (self.forced(), self.policy.half_open_max_duration) {
+            (Some(OverrideMode::ForcedOpen), _) | (_, None) => Timestamp::NEVER,
+            (_, Some(limit)) => began.after(limit),
+        }
     }
 
     fn evidence(&mut self, now: Timestamp) -> Evidence {
@@ -770,7 +759,7 @@ impl Breaker {
         let empty = self.statistics.tidy(&self.policy, now);
         empty
             && self.state == State::Closed
-            && self.ledger.is_none()
+            && self.ledger.as_ref().is_none_or(|ledger| ledger.is_empty())
             && self.probes().is_empty()
             && self.forced().is_none()
     }

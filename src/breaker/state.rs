@@ -30,6 +30,8 @@ pub enum State {
 /// A half-open round: what its probes have said so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Round {
+    /// When it began. An override makes a round start over, so this may be later than the move to half-open.
+    pub began: Timestamp,
     /// When the round ends without a verdict. [`Timestamp::NEVER`] where there is no limit, or while it rests under
     /// `forced_open`.
     pub until: Timestamp,

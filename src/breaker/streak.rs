@@ -36,8 +36,10 @@ impl Streak {
             return;
         };
         let recent = self.recent.get_or_insert_default();
+        // A tally may tell of failures that are older than those reported meanwhile.
+        let place = recent.partition_point(|(earlier, _)| *earlier <= at);
         for _ in 0..failures.min(keep as u64) {
-            recent.push_back((at, asked_until));
+            recent.insert(place, (at, asked_until));
         }
         while recent.len() > keep {
             recent.pop_front();
