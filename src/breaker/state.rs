@@ -13,6 +13,18 @@ pub enum StateName {
     HalfOpen,
 }
 
+impl StateName {
+    /// The state as logs, metrics and commands name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
 /// A state with its data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {

@@ -116,6 +116,21 @@ pub struct Transition {
 }
 
 impl Kind {
+    /// The kind as logs, metrics and commands name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::HalfOpened => "half_opened",
+            Self::Closed => "closed",
+            Self::Reset => "reset",
+            Self::PolicyChanged => "policy_changed",
+            Self::OverrideSet => "override_set",
+            Self::OverrideCleared => "override_cleared",
+            Self::WouldHaveOpened => "would_have_opened",
+        }
+    }
+
     /// Whether a move of this kind may lead from one state to the other.
     #[must_use]
     pub const fn is_legal(self, from: StateName, to: StateName) -> bool {
@@ -127,6 +142,25 @@ impl Kind {
             Self::PolicyChanged | Self::OverrideSet | Self::OverrideCleared => {
                 matches!((from, to), (Closed, Closed) | (Open, Open) | (HalfOpen, HalfOpen))
             }
+        }
+    }
+}
+
+impl Reason {
+    /// The reason as logs, metrics and commands name it; a trip by its rule.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TripRule(TripRule::FailureThreshold) => "failure_threshold",
+            Self::TripRule(TripRule::FailureCountThreshold) => "failure_count_threshold",
+            Self::TripRule(TripRule::FailureRateThreshold) => "failure_rate_threshold",
+            Self::TripRule(TripRule::SlowCallRateThreshold) => "slow_call_rate_threshold",
+            Self::OpenPeriodPassed => "open_period_passed",
+            Self::ProbesSucceeded => "probes_succeeded",
+            Self::ProbesFailed => "probes_failed",
+            Self::HalfOpenTimedOut => "half_open_timed_out",
+            Self::Requested => "requested",
+            Self::OverrideExpired => "override_expired",
         }
     }
 }

@@ -20,6 +20,29 @@ pub enum EventKind {
     Deleted,
 }
 
+impl EventKind {
+    /// The kind as logs, metrics and commands name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Moved(kind) => kind.name(),
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+impl EventReason {
+    /// The reason as logs, metrics and commands name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Breaker(reason) => reason.name(),
+            Self::Declared => "declared",
+            Self::PolicyFile => "policy_file",
+        }
+    }
+}
+
 /// Why it happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EventReason {

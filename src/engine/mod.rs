@@ -1045,14 +1045,18 @@ fn log(events: &[Arc<Event>]) {
             breaker = %event.key,
             sequence = event.sequence,
             generation = event.status.generation,
-            from = ?event.from,
-            to = ?event.to,
-            reason = ?event.reason,
-            caller = event.caller.as_deref().unwrap_or_default(),
-            actor = %event.actor,
-            comment = %event.comment,
-            "{:?}",
-            event.kind,
+            from = event.from.name(),
+            to = event.to.name(),
+            reason = event.reason.name(),
+            caller = event.caller.as_deref(),
+            actor = non_empty(&event.actor),
+            comment = non_empty(&event.comment),
+            "{}",
+            event.kind.name(),
         );
     }
+}
+
+fn non_empty(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
