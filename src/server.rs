@@ -6,20 +6,23 @@
 //! Order of a stop: health says NOT_SERVING, streams are told goodbye, listeners close, calls under way finish within the
 //! grace.
 
-use std::{io, net::TcpListener, sync::Arc, thread};
+use std::{
+    convert::Infallible,
+    io,
+    net::TcpListener,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
 
-use tokio::{runtime, signal::unix};
+use tokio::{runtime, sync::mpsc};
 
 use crate::{
     breaker::Timestamp,
     config::{Config, PolicyFile},
     engine::{self, Clock, Engine},
     grpc::{
-        AdminService, BreakerService, ClockService, Context,
-        pb::{
-            admin_service_server::AdminServiceServer, breaker_service_server::BreakerServiceServer,
-            testing::clock_service_server::ClockServiceServer,
-        },
+        self, AdminService, BreakerService, ClockService, Context, Dispatch, Services,
+        pb::testing::clock_service_server::ClockServiceServer, standard_services,
     },
     shutdown::Shutdown,
 };
@@ -52,48 +55,83 @@ pub enum Error {
 /// The server cannot start.
 pub fn run(config: &Config) -> Result<(), Error> {
     let engine = engine(config)?;
-    let (stop, shutdown) = Shutdown::new();
+    let shutdown = Shutdown::new();
     let context = Arc::new(Context {
         engine: engine.clone(),
-        shutdown,
+        shutdown: shutdown.clone(),
         stream_max_age: config.stream_max_age,
         session_handles: config.limits.session_handles,
     });
-    let listener =
-        TcpListener::bind(config.address).map_err(|source| Error::Listen { address: config.address, source })?;
-    listener.set_nonblocking(true)?;
-    tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), store = "memory", "serving");
-    let timers = engine.clone();
-    thread::spawn(move || {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(timers.run_timers());
-    });
-    let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async move {
-        let (reporter, health) = tonic_health::server::health_reporter();
-        reporter.set_serving::<BreakerServiceServer<BreakerService>>().await;
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(crate::pb::FILE_DESCRIPTOR_SET)
-        };
-        let incoming = tonic::transport::server::TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?);
-        let clock = config.manual_clock.then(|| ClockServiceServer::new(ClockService::new(engine.clone())));
-        let mut terminate = unix::signal(unix::SignalKind::terminate())?;
-        tonic::transport::Server::builder()
-            .add_service(health)
-            .add_service(reflection().build_v1().unwrap())
-            .add_service(reflection().build_v1alpha().unwrap())
-            .add_service(BreakerServiceServer::new(BreakerService::new(Arc::clone(&context))))
-            .add_service(AdminServiceServer::new(AdminService::new(context, Vec::new())))
-            .add_optional_service(clock)
-            .serve_with_incoming_shutdown(incoming, async move {
-                terminate.recv().await;
-                stop.send_replace(true);
-            })
-            .await
-            .map_err(io::Error::other)?;
-        Ok(())
+    let address = config.address;
+    let sockets = grpc::bind(address, config.serving_threads()).map_err(|source| Error::Listen { address, source })?;
+    // With port 0 it is the system that chooses one.
+    let address = sockets.first().map_or(Ok(address), TcpListener::local_addr)?;
+    let dispatch = services(config, context).dispatch(shutdown.clone());
+    // Nothing is sent: it closes when the last serving thread has ended.
+    let (serving, mut ended) = mpsc::channel::<Infallible>(1);
+    let threads = sockets.into_iter().enumerate();
+    let threads = threads.map(|(number, socket)| serve(number, socket, dispatch.clone(), serving.clone()));
+    let threads = threads.collect::<io::Result<Vec<_>>>()?;
+    drop(serving);
+    tracing::info!(%address, threads = threads.len(), version = env!("CARGO_PKG_VERSION"), store = "memory", "serving");
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        tokio::spawn(async move { engine.run_timers().await });
+        tokio::select! {
+            signals = shutdown.on_signals() => signals.map(|never| match never {}),
+            _ = ended.recv() => Ok(()),
+        }
+    })?;
+    for thread in threads {
+        thread.join().map_err(|_| io::Error::other("a serving thread has panicked"))??;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// One serving thread. When it ends before it was told to, the whole server stops: half of it would answer and the other
+/// half would not.
+fn serve(
+    number: usize,
+    socket: TcpListener,
+    dispatch: Dispatch,
+    serving: mpsc::Sender<Infallible>,
+) -> io::Result<JoinHandle<io::Result<()>>> {
+    thread::Builder::new().name(format!("serving-{number}")).spawn(move || {
+        let shutdown = dispatch.shutdown().clone();
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let result = runtime.and_then(|runtime| runtime.block_on(grpc::serve(socket, dispatch)));
+        shutdown.drain();
+        drop(serving);
+        result
     })
+}
+
+fn services(config: &Config, context: Arc<Context>) -> Services {
+    let (engine, shutdown) = (context.engine.clone(), context.shutdown.clone());
+    let mut services = Services::new(transport_limits(config))
+        .breaker_service(BreakerService::new(Arc::clone(&context)))
+        .admin_service(AdminService::new(context, Vec::new()));
+    if config.manual_clock {
+        services = services.service(ClockServiceServer::new(ClockService::new(engine)));
+    }
+    standard_services(services, &shutdown)
+}
+
+fn transport_limits(config: &Config) -> grpc::Limits {
+    let limits = &config.limits;
+    grpc::Limits {
+        connections: limits.max_connections,
+        calls: limits.max_in_flight,
+        // A session for each connection, and the watchers.
+        streams: limits.max_connections.saturating_add(limits.max_watchers),
+        streams_per_connection: limits.max_streams_per_connection,
+        unary_message_bytes: limits.unary_message_bytes,
+        batch_message_bytes: limits.batch_message_bytes,
+        header_list_bytes: limits.header_list_bytes,
+        send_buffer_bytes: limits.send_buffer_bytes,
+        drain_grace: config.drain_grace,
+        ..grpc::Limits::default()
+    }
 }
 
 fn engine(config: &Config) -> Result<Engine, Error> {

@@ -5,9 +5,13 @@
 
 mod admin;
 pub mod convert;
+mod dispatch;
+mod limits;
+mod listener;
 pub mod pb;
 mod service;
 mod session;
+mod standard;
 pub mod status;
 mod testing;
 pub mod token;
@@ -15,8 +19,12 @@ mod watch;
 
 pub use self::{
     admin::AdminService,
+    dispatch::{Dispatch, Handler, RequestBody, Services, Usage},
+    limits::Limits,
+    listener::{bind, serve},
     service::{BreakerService, Context},
     session::Session,
+    standard::standard_services,
     testing::ClockService,
     watch::EventStream,
 };

@@ -1,0 +1,68 @@
+//! What the transport is bounded by.
+
+use std::time::Duration;
+
+/// Everything of the transport that can grow or last, and how far. It holds for all listeners of a server together.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections; one more is closed at once. Default 10,000.
+    pub connections: usize,
+    /// Calls that have begun and are not answered yet, streams left out; one more is refused at once. Default 10,000.
+    pub calls: usize,
+    /// Streams that live long (sessions, watches), of all connections; one more is refused. Default 20,000.
+    pub streams: usize,
+    /// Calls and streams of one connection at a time. Default 1,000.
+    pub streams_per_connection: u32,
+    /// Largest message of a unary call, in bytes. Default 64 KiB.
+    pub unary_message_bytes: usize,
+    /// Largest message of a session and of requests that bring lists (`ReportBatch`, `Declare`, `WatchEvents`), in
+    /// bytes. Default 1 MiB.
+    pub batch_message_bytes: usize,
+    /// Headers of one request, in bytes. Default 16 KiB.
+    pub header_list_bytes: u32,
+    /// Bytes of one stream that wait for a slow reader; more is not asked of the stream. Default 64 KiB.
+    pub send_buffer_bytes: usize,
+    /// Bytes that a peer may send on one stream before they are read. Default 256 KiB.
+    pub stream_window_bytes: u32,
+    /// Bytes that a peer may send on one connection before they are read. Default 1 MiB.
+    pub connection_window_bytes: u32,
+    /// Streams that a peer has opened and reset before we saw them; one more ends the connection (rapid reset). Default
+    /// 20.
+    pub pending_resets: usize,
+    /// How long a call may take until its answer begins; its message may be late, our answer never is. Default 30 s.
+    pub call_timeout: Duration,
+    /// How long a new connection may take until it speaks HTTP/2. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// A connection without calls for this long, or up to a quarter longer, is ended politely. Default 15 min.
+    pub idle_timeout: Duration,
+    /// A connection that is silent for so long is asked for a sign of life. Default 30 s.
+    pub keepalive_interval: Duration,
+    /// How long it may take to give one. Default 20 s.
+    pub keepalive_timeout: Duration,
+    /// How long a stopping server waits for what is under way. Default 10 s.
+    pub drain_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            calls: 10_000,
+            streams: 20_000,
+            streams_per_connection: 1_000,
+            unary_message_bytes: 64 << 10,
+            batch_message_bytes: 1 << 20,
+            header_list_bytes: 16 << 10,
+            send_buffer_bytes: 64 << 10,
+            stream_window_bytes: 256 << 10,
+            connection_window_bytes: 1 << 20,
+            pending_resets: 20,
+            call_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(15 * 60),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(20),
+            drain_grace: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! The listener under everything a network brings: too many connections, silence, garbage, floods, and a drain.
+//!
+//! Health and reflection are service enough. All is on loopback, with limits small enough to be reached in a moment.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use fuseboard::{
+    grpc::{Dispatch, Limits, Services, bind, serve, standard_services},
+    shutdown::Shutdown,
+};
+use http::{HeaderMap, Request, StatusCode};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_stream::StreamExt as _;
+use tonic::{Code, Status, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+use tonic_types::StatusExt as _;
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+/// Every wait of these tests ends by then.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// An empty message, as gRPC frames it.
+const EMPTY_MESSAGE: Bytes = Bytes::from_static(&[0, 0, 0, 0, 0]);
+
+struct Server {
+    address: SocketAddr,
+    dispatch: Dispatch,
+    shutdown: Shutdown,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    fn start(limits: Limits) -> Self {
+        let shutdown = Shutdown::new();
+        let dispatch = standard_services(Services::new(limits), &shutdown).dispatch(shutdown.clone());
+        let socket = bind(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);
+        let address = socket.local_addr().unwrap();
+        let serving = tokio::spawn(serve(socket, dispatch.clone()));
+        Self { address, dispatch, shutdown, serving }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    async fn check(&self) -> Result<i32, Status> {
+        let mut client = HealthClient::new(self.channel().await);
+        Ok(client.check(HealthCheckRequest::default()).await?.into_inner().status)
+    }
+
+    async fn stopped(self) {
+        within(self.serving).await.unwrap().unwrap();
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("takes too long")
+}
+
+/// Waits until the peer hangs up; whatever it says before is passed over.
+async fn hung_up(stream: &mut TcpStream) {
+    let mut buffer = [0; 1_024];
+    within(async { while !matches!(stream.read(&mut buffer).await, Ok(0) | Err(_)) {} }).await;
+}
+
+/// A connection by hand: calls can be held back half way.
+struct ByHand {
+    requests: h2::client::SendRequest<Bytes>,
+    connection: JoinHandle<Result<(), h2::Error>>,
+}
+
+impl ByHand {
+    async fn connect(server: &Server) -> Self {
+        let (requests, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+        Self { requests, connection: tokio::spawn(connection) }
+    }
+
+    /// The first half of a call.
+    async fn begin(&mut self, path: &str, headers: HeaderMap) -> HalfCall {
+        let mut request = Request::post(format!("http://localhost{path}"));
+        *request.headers_mut().unwrap() = headers;
+        let request = request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap();
+        let mut requests = self.requests.clone().ready().await.unwrap();
+        let (response, body) = requests.send_request(request, false).unwrap();
+        HalfCall { response, body }
+    }
+}
+
+struct HalfCall {
+    response: h2::client::ResponseFuture,
+    body: h2::SendStream<Bytes>,
+}
+
+impl HalfCall {
+    /// The other half, and how it ended.
+    async fn finish(mut self) -> Status {
+        self.body.send_data(EMPTY_MESSAGE, true).unwrap();
+        self.answer().await
+    }
+
+    async fn answer(self) -> Status {
+        let response = within(self.response).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        if let Some(status) = Status::from_header_map(response.headers()) {
+            return status;
+        }
+        let mut body = response.into_body();
+        while let Some(data) = body.data().await {
+            data.unwrap();
+        }
+        Status::from_header_map(&body.trailers().await.unwrap().unwrap()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn health_is_told_for_the_server_and_each_service() {
+    let server = Server::start(Limits::default());
+    let mut client = HealthClient::new(server.channel().await);
+    for service in ["", "grpc.health.v1.Health"] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        assert_eq!(client.check(request).await.unwrap().into_inner().status(), ServingStatus::Serving);
+    }
+    let unknown = client.check(HealthCheckRequest { service: "payments".to_owned() }).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    assert_eq!(unknown.get_details_error_info().unwrap().reason, "SERVICE_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn reflection_lists_what_is_served_and_finds_the_details_of_errors() {
+    let server = Server::start(Limits::default());
+    let mut client = ServerReflectionClient::new(server.channel().await);
+    let ask = |message| ServerReflectionRequest { host: String::new(), message_request: Some(message) };
+    let questions = tokio_stream::iter([
+        ask(MessageRequest::ListServices(String::new())),
+        ask(MessageRequest::FileContainingSymbol("google.rpc.ErrorInfo".to_owned())),
+        ask(MessageRequest::FileContainingSymbol("fuseboard.v1.BreakerService.Acquire".to_owned())),
+    ]);
+    let mut answers = client.server_reflection_info(questions).await.unwrap().into_inner();
+    let mut next = async || answers.next().await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(list) = next().await else { panic!("a list was asked for") };
+    let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+    let wanted =
+        ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+    assert_eq!(names, wanted, "and nothing that is only described");
+    for _ in 0..2 {
+        assert!(matches!(next().await, MessageResponse::FileDescriptorResponse(_)));
+    }
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_are_closed_at_once() {
+    const LIMIT: usize = 5;
+    const MORE: usize = 40;
+    let server = Server::start(Limits { connections: LIMIT, ..Limits::default() });
+    let mut held = Vec::new();
+    for _ in 0..LIMIT {
+        held.push(ByHand::connect(&server).await);
+    }
+    for _ in 0..MORE {
+        hung_up(&mut server.connect().await).await;
+    }
+    let usage = server.dispatch.usage();
+    assert_eq!((usage.connections, usage.refused_connections), (LIMIT, MORE as u64));
+    for one in &mut held {
+        let call = one.begin(CHECK, HeaderMap::new()).await;
+        assert_eq!(call.finish().await.code(), Code::Ok, "what is already there keeps working");
+    }
+    let gone = held.pop().unwrap();
+    drop(gone.requests);
+    within(gone.connection).await.unwrap().unwrap();
+    within(async { while server.check().await.is_err() {} }).await;
+}
+
+#[tokio::test]
+async fn whoever_does_not_speak_http2_is_hung_up_on() {
+    let server = Server::start(Limits { handshake_timeout: Duration::from_millis(100), ..Limits::default() });
+    for words in [&b""[..], b"PRI * HTTP/2", b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", &[0; 4_096], &[0xff; 70_000]] {
+        let mut stream = server.connect().await;
+        // The server may hang up before it has heard everything.
+        let _ = stream.write_all(words).await;
+        hung_up(&mut stream).await;
+    }
+    let mut nonsense = server.connect().await;
+    nonsense.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let _ = nonsense.write_all(&[0xff; 4_096]).await;
+    hung_up(&mut nonsense).await;
+    assert_eq!(server.check().await.unwrap(), ServingStatus::Serving as i32);
+}
+
+#[tokio::test]
+async fn a_peer_that_gives_no_sign_of_life_is_let_go() {
+    let server = Server::start(Limits {
+        keepalive_interval: Duration::from_millis(100),
+        keepalive_timeout: Duration::from_millis(100),
+        ..Limits::default()
+    });
+    let mut alive = ByHand::connect(&server).await;
+    let mut dead = server.connect().await;
+    // The greeting and empty settings, and then nothing: no answer to a ping either.
+    dead.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    hung_up(&mut dead).await;
+    let call = alive.begin(CHECK, HeaderMap::new()).await;
+    assert_eq!(call.finish().await.code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_connection_that_has_nothing_to_do_is_asked_to_go() {
+    let server = Server::start(Limits { idle_timeout: Duration::from_millis(200), ..Limits::default() });
+    let mut busy = ByHand::connect(&server).await;
+    let held = busy.begin(CHECK, HeaderMap::new()).await;
+    let idle = ByHand::connect(&server).await;
+    within(idle.connection).await.unwrap().unwrap();
+    assert_eq!(held.finish().await.code(), Code::Ok, "one with a call under way stays");
+}
+
+#[tokio::test]
+async fn headers_above_the_limit_are_refused_and_the_connection_goes_on() {
+    let server = Server::start(Limits::default());
+    let mut client = ByHand::connect(&server).await;
+    let mut headers = HeaderMap::new();
+    headers.insert("x-large", "x".repeat(20_000).parse().unwrap());
+    let call = client.begin(CHECK, headers).await;
+    match within(call.response).await {
+        Ok(response) => assert_eq!(response.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        Err(error) => assert!(error.is_reset(), "{error}"),
+    }
+    let call = client.begin(CHECK, HeaderMap::new()).await;
+    assert_eq!(call.finish().await.code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_connection_has_so_many_streams_and_no_more() {
+    let server = Server::start(Limits { streams_per_connection: 7, ..Limits::default() });
+    let mut client = ByHand::connect(&server).await;
+    let call = client.begin(CHECK, HeaderMap::new()).await;
+    assert_eq!(call.finish().await.code(), Code::Ok);
+    assert_eq!(client.requests.current_max_send_streams(), 7);
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_unimplemented() {
+    let server = Server::start(Limits::default());
+    let mut client = ByHand::connect(&server).await;
+    for path in ["/grpc.health.v1.Health/Chuck", "/fuseboard.v1.BreakerService/Acquire", "/", "/a", "//", "/a/b/c"] {
+        let call = client.begin(path, HeaderMap::new()).await;
+        assert_eq!(call.finish().await.code(), Code::Unimplemented, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn calls_above_capacity_are_refused_at_once_and_streams_do_not_count() {
+    let server = Server::start(Limits { calls: 2, streams: 1, ..Limits::default() });
+    let mut watcher = HealthClient::new(server.channel().await);
+    let _watch = watcher.watch(HealthCheckRequest::default()).await.unwrap();
+    let mut client = ByHand::connect(&server).await;
+    let held = [client.begin(CHECK, HeaderMap::new()).await, client.begin(CHECK, HeaderMap::new()).await];
+    let refused = client.begin(CHECK, HeaderMap::new()).await.finish().await;
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "CALL_LIMIT");
+    assert!(refused.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
+    for call in held {
+        assert_eq!(call.finish().await.code(), Code::Ok);
+    }
+    assert_eq!(server.check().await.unwrap(), ServingStatus::Serving as i32, "there is room again");
+    let refused = watcher.watch(HealthCheckRequest::default()).await.unwrap_err();
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "STREAM_LIMIT");
+    assert_eq!(server.dispatch.usage().refused_calls, 2);
+}
+
+#[tokio::test]
+async fn a_call_whose_message_never_comes_gives_its_place_back() {
+    let server = Server::start(Limits { calls: 1, call_timeout: Duration::from_millis(100), ..Limits::default() });
+    let mut client = ByHand::connect(&server).await;
+    let late = client.begin(CHECK, HeaderMap::new()).await;
+    assert_eq!(late.answer().await.code(), Code::DeadlineExceeded);
+    let reset = client.begin(CHECK, HeaderMap::new()).await;
+    drop(reset);
+    within(async {
+        while server.dispatch.usage().calls > 0 {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
+    assert_eq!(server.check().await.unwrap(), ServingStatus::Serving as i32);
+}
+
+#[tokio::test]
+async fn a_drain_lets_calls_finish_and_ends_streams() {
+    // Nothing may have to wait for the grace to be over.
+    let server = Server::start(Limits { drain_grace: PATIENCE * 2, ..Limits::default() });
+    let mut client = ByHand::connect(&server).await;
+    let held = client.begin(CHECK, HeaderMap::new()).await;
+    let mut watcher = HealthClient::new(server.channel().await);
+    let mut watch = watcher.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let mut curious = ServerReflectionClient::new(server.channel().await);
+    let mut answers = curious.server_reflection_info(tokio_stream::pending()).await.unwrap().into_inner();
+    // The server has seen the held call's headers by now, as it has answered to later ones.
+    let _silent = server.connect().await;
+
+    server.shutdown.drain();
+    assert_eq!(within(watch.next()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert!(within(watch.next()).await.is_none(), "a watch that knows of the drain ends");
+    let cut = within(answers.next()).await.unwrap().unwrap_err();
+    assert_eq!((cut.code(), cut.get_details_error_info().unwrap().reason.as_str()), (Code::Unavailable, "DRAINING"));
+    assert!(TcpStream::connect(server.address).await.is_err(), "nobody new is let in");
+    assert!(!server.serving.is_finished(), "a call is under way");
+    assert_eq!(held.finish().await.code(), Code::Ok);
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_drain_ends_with_its_grace() {
+    let server = Server::start(Limits { drain_grace: Duration::from_millis(100), ..Limits::default() });
+    let mut client = ByHand::connect(&server).await;
+    let held = client.begin(CHECK, HeaderMap::new()).await;
+    assert_eq!(client.begin(CHECK, HeaderMap::new()).await.finish().await.code(), Code::Ok);
+    server.shutdown.drain();
+    server.stopped().await;
+    assert!(within(held.response).await.is_err());
+}
+
+#[tokio::test]
+async fn an_oversized_message_is_refused() {
+    let server = Server::start(Limits::default());
+    let mut client = HealthClient::new(server.channel().await);
+    let error = client.check(HealthCheckRequest { service: "x".repeat(5_000) }).await.unwrap_err();
+    assert!(matches!(error.code(), Code::OutOfRange | Code::ResourceExhausted), "{error}");
+}
+
+#[test]
+fn several_listeners_share_a_port_but_not_with_another_server() {
+    let sockets = bind(([127, 0, 0, 1], 0).into(), 3).unwrap();
+    let address = sockets[0].local_addr().unwrap();
+    assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
+    for listeners in [1, 3] {
+        assert!(bind(address, listeners).is_err(), "half of the calls would go to the other server");
+    }
+}
