@@ -287,7 +287,7 @@ impl Listing {
 // ---- Bytes and text ------------------------------------------------------------------------------------------------
 
 /// Bytes being written, in place. What would not fit is not written; each layout above fits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Writer<const MAX: usize> {
     buffer: [u8; MAX],
     length: usize,
