@@ -535,14 +535,13 @@ impl http_body::Body for AnswerBody {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = Pin::new(&mut self.inner).poll_frame(context);
-        if frame.is_pending()
-            && let Some(cut) = &mut self.cut
+        // First of all, because a stream whose request was cut may end as if all were well.
+        if let Some(cut) = &mut self.cut
+            && cut.as_mut().poll(context).is_ready()
         {
-            ready!(cut.as_mut().poll(context));
             return Poll::Ready(Some(Ok(self.end())));
         }
-        frame
+        Pin::new(&mut self.inner).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
