@@ -212,7 +212,7 @@ impl Breaker {
             generation,
             state: State::Closed,
             since: now,
-            statistics: Statistics { streak: Streak::new(), window: None },
+            statistics: Statistics::new(),
             ledger: None,
             successes: 0,
             failures: 0,
@@ -238,7 +238,7 @@ impl Breaker {
             let left = self.override_expire().since(now).min(RETRY_AFTER_FORCED_MAX);
             return self.reject(Rejection::ForcedOpen, left, acquire);
         }
-        let (rejection, left) = match self.state {
+        let (rejection, left) = match &self.state {
             State::Closed => return self.permit(now, PermitKind::Call, acquire),
             State::Open { until } => (Rejection::Open, until.since(now)),
             State::HalfOpen(_) => {
@@ -345,6 +345,10 @@ impl Breaker {
             timeouts: u64::from(report.outcome == Outcome::Timeout),
             slow: u64::from(slow),
         };
+        if !failed && !slow && self.state == State::Closed && self.statistics.pend_success(moment.now) {
+            self.successes += 1;
+            return;
+        }
         let asked_until = if failed { self.asked_until(moment.now, report.retry_after) } else { Timestamp::default() };
         let sample = Sample { counts, trailing_failures: counts.failures, at: moment.now, asked_until };
         self.weigh(moment, &sample, moves);
@@ -464,7 +468,7 @@ impl Breaker {
     fn restarted(&self, now: Timestamp) -> State {
         match self.state {
             State::HalfOpen(_) => self.round(now),
-            state => state,
+            ref state => state.clone(),
         }
     }
 
@@ -476,8 +480,9 @@ impl Breaker {
         self.statistics.streak.length(&self.policy, moment.now);
         self.statistics.refit(&policy, moment.now);
         self.policy = policy;
-        if let State::HalfOpen(round) = self.state {
-            self.state = State::HalfOpen(Round { until: self.round_end(round.began), ..round });
+        if let State::HalfOpen(round) = &self.state {
+            let until = self.round_end(round.began);
+            self.state = State::HalfOpen(Box::new(Round { until, ..**round }));
         }
         self.version += 1;
         let name = self.state.name();
@@ -576,11 +581,12 @@ impl Breaker {
     }
 
     fn reopen(&mut self, moment: Moment, reason: Reason, moves: &mut Moves) {
-        let State::HalfOpen(round) = self.state else { return };
+        let State::HalfOpen(round) = &self.state else { return };
+        let asked_until = round.asked_until;
         let rare = self.rare_mut();
         rare.failed_recoveries = rare.failed_recoveries.saturating_add(1);
         let evidence = self.evidence(moment.now);
-        self.open(moment, reason, evidence, round.asked_until, moves);
+        self.open(moment, reason, evidence, asked_until, moves);
     }
 
     fn open(&mut self, moment: Moment, reason: Reason, evidence: Evidence, asked_until: Timestamp, moves: &mut Moves) {
@@ -611,7 +617,8 @@ impl Breaker {
     /// A half-open round that begins now.
     fn round(&self, now: Timestamp) -> State {
         let asked_until = Timestamp::default();
-        State::HalfOpen(Round { began: now, until: self.round_end(now), successes: 0, failures: 0, asked_until })
+        let until = self.round_end(now);
+        State::HalfOpen(Box::new(Round { began: now, until, successes: 0, failures: 0, asked_until }))
     }
 
     /// When a round that began then ends without a verdict. The limit rests while an operator holds the breaker open.
@@ -770,11 +777,11 @@ impl Breaker {
         Snapshot {
             version: self.version,
             generation: self.generation,
-            state: self.state,
+            state: self.state.clone(),
             since: self.since,
             failed_recoveries: self.failed_recoveries(),
             streak: self.statistics.streak.snapshot(),
-            window: self.statistics.window.as_deref().cloned(),
+            window: self.statistics.snapshot_window(),
             probes: self.probes().to_vec(),
             forced: self.forced_override().cloned(),
             totals: self.totals(),
@@ -785,7 +792,7 @@ impl Breaker {
     #[must_use]
     pub fn restore(policy: Arc<Policy>, snapshot: Snapshot, now: Timestamp) -> Self {
         let streak = Streak::restore(snapshot.streak);
-        let mut statistics = Statistics { streak, window: snapshot.window.map(Box::new) };
+        let mut statistics = Statistics::restore(streak, snapshot.window);
         statistics.refit(&policy, now);
         let rare = Rare {
             probes: snapshot.probes,

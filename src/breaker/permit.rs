@@ -8,7 +8,9 @@
 //! Probes have a serial like any other permit and are also listed one by one ([`Probe`]), because their number is
 //! limited, their leases end exactly, and they must survive a restart.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::time::{Timestamp, nanos};
 
@@ -74,8 +76,8 @@ pub(super) enum Entry {
 
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Ledger {
-    /// In the order their leases end.
-    slices: VecDeque<Slice>,
+    /// In the order their leases end. A breaker that is called now and then has one, and it is in place.
+    slices: SmallVec<[Slice; 1]>,
     last_id: u64,
     /// Memory of all slices' bits.
     bytes: usize,
@@ -90,12 +92,14 @@ struct Slice {
     last_expire: Timestamp,
     issued: u32,
     reported: u32,
-    bits: Vec<u64>,
+    /// One bit a permit, the first 128 in place.
+    bits: SmallVec<[u64; 2]>,
 }
 
 impl Slice {
+    /// Memory outside the ledger itself.
     fn bytes(&self) -> usize {
-        self.bits.capacity() * 8
+        if self.bits.spilled() { self.bits.capacity() * 8 } else { 0 }
     }
 }
 
@@ -104,7 +108,7 @@ impl Ledger {
     pub(super) fn issue(&mut self, now: Timestamp, expire: Timestamp, lease: Duration, bytes_max: usize) -> (u64, u32) {
         let width = (nanos(lease) / SLICES_PER_LEASE).max(1);
         let end = (expire.as_nanos() / width).saturating_add(1).saturating_mul(width);
-        let index = match self.slices.back() {
+        let index = match self.slices.last() {
             Some(slice) if slice.end == end && slice.issued < SLICE_PERMITS_MAX => self.slices.len() - 1,
             _ => self.slice_for(now, end),
         };
@@ -137,7 +141,7 @@ impl Ledger {
             last_expire: Timestamp::default(),
             issued: 0,
             reported: 0,
-            bits: Vec::new(),
+            bits: SmallVec::new(),
         };
         self.slices.insert(place, slice);
         place
@@ -145,9 +149,8 @@ impl Ledger {
 
     /// Gives up the oldest slices; the last one that is left starts anew when it alone is too large.
     fn keep_within(&mut self, bytes_max: usize) {
-        while self.bytes > bytes_max {
-            let Some(slice) = self.slices.pop_front() else { break };
-            self.bytes -= slice.bytes();
+        while self.bytes > bytes_max && !self.slices.is_empty() {
+            self.bytes -= self.slices.remove(0).bytes();
         }
     }
 
@@ -182,16 +185,16 @@ impl Ledger {
 
     /// When the first slice ends.
     pub(super) fn deadline(&self) -> Timestamp {
-        self.slices.front().map_or(Timestamp::NEVER, |slice| slice.last_expire)
+        self.slices.first().map_or(Timestamp::NEVER, |slice| slice.last_expire)
     }
 
     /// Drops slices whose leases have ended; the number of permits in them that nobody reported.
     pub(super) fn expire(&mut self, now: Timestamp) -> u64 {
         let mut unreported = 0;
-        while let Some(slice) = self.slices.front().filter(|slice| slice.last_expire <= now) {
+        while self.slices.first().is_some_and(|slice| slice.last_expire <= now) {
+            let slice = self.slices.remove(0);
             unreported += u64::from(slice.issued - slice.reported);
             self.bytes -= slice.bytes();
-            self.slices.pop_front();
         }
         unreported
     }

@@ -25,8 +25,8 @@ impl StateName {
     }
 }
 
-/// A state with its data.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A state with its data. Few breakers are half-open at a time, so a round is kept elsewhere.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum State {
     /// Calls are permitted and judged.
     Closed,
@@ -36,7 +36,7 @@ pub enum State {
         until: Timestamp,
     },
     /// Probes decide.
-    HalfOpen(Round),
+    HalfOpen(Box<Round>),
 }
 
 /// A half-open round: what its probes have said so far.

@@ -13,7 +13,14 @@ use super::{
 pub(super) struct Statistics {
     pub(super) streak: Streak,
     /// Absent while nothing was counted, so that an idle breaker is small.
-    pub(super) window: Option<Box<Window>>,
+    window: Option<Box<Window>>,
+    /// Successes of the running slice that are not in the window yet.
+    ///
+    /// As long as the window holds no failure and no slow call, another success cannot make a rule hold. It is then
+    /// counted here, beside the state, and the window's memory is touched once a slice instead of once a call.
+    pending: u32,
+    /// When the running slice ends; zero while successes go to the window at once.
+    pending_until: Timestamp,
 }
 
 /// Calls to count at once: `failures - trailing` of them before the last success, the others after it.
@@ -26,6 +33,38 @@ pub(super) struct Sample {
 }
 
 impl Statistics {
+    pub(super) const fn new() -> Self {
+        Self { streak: Streak::new(), window: None, pending: 0, pending_until: Timestamp::from_nanos(0) }
+    }
+
+    pub(super) fn restore(streak: Streak, window: Option<Window>) -> Self {
+        Self { streak, window: window.map(Box::new), ..Self::new() }
+    }
+
+    pub(super) fn snapshot_window(&self) -> Option<Window> {
+        let mut copy = self.clone();
+        copy.flush(self.pending_until);
+        copy.window.map(|window| *window)
+    }
+
+    /// Counts a success that cannot make a rule hold. False where it has to be recorded and judged.
+    pub(super) fn pend_success(&mut self, now: Timestamp) -> bool {
+        let pends = now < self.pending_until && self.pending < u32::MAX && self.streak.is_empty();
+        self.pending += u32::from(pends);
+        pends
+    }
+
+    /// Brings the window up to date with what was pending.
+    fn flush(&mut self, now: Timestamp) {
+        let (successes, until) = (self.pending, self.pending_until);
+        (self.pending, self.pending_until) = (0, Timestamp::default());
+        if let Some(window) = self.window.as_mut().filter(|_| successes > 0) {
+            let counts = Counts { successes: u64::from(successes), ..Counts::default() };
+            let within = Timestamp::from_nanos(until.as_nanos() - 1);
+            window.record(now, within, &counts, Timestamp::default());
+        }
+    }
+
     pub(super) fn record(&mut self, policy: &Policy, now: Timestamp, sample: &Sample) {
         if sample.counts.successes > 0 {
             self.streak.clear();
@@ -33,8 +72,13 @@ impl Statistics {
         if sample.trailing_failures > 0 {
             self.streak.extend(policy, sample.at, sample.trailing_failures, sample.asked_until);
         }
+        self.flush(now);
         let window = self.window.get_or_insert_with(|| Box::new(Window::new(policy.window, now)));
         window.record(now, sample.at, &sample.counts, sample.asked_until);
+        let inside = window.counts(now);
+        if inside.failures == 0 && inside.slow == 0 {
+            self.pending_until = window.slice_end();
+        }
     }
 
     /// The first rule that holds, in the order they are documented.
@@ -70,15 +114,20 @@ impl Statistics {
     pub(super) fn asked_until(&mut self, rule: TripRule, now: Timestamp) -> Timestamp {
         match rule {
             TripRule::FailureThreshold => self.streak.asked_until(),
-            _ => self.window.as_mut().map_or_else(Timestamp::default, |window| window.asked_until(now)),
+            _ => {
+                self.flush(now);
+                self.window.as_mut().map_or_else(Timestamp::default, |window| window.asked_until(now))
+            }
         }
     }
 
     pub(super) fn counts(&mut self, now: Timestamp) -> Counts {
+        self.flush(now);
         self.window.as_mut().map_or_else(Counts::default, |window| window.counts(now))
     }
 
     pub(super) fn refit(&mut self, policy: &Policy, now: Timestamp) {
+        self.flush(now);
         self.streak.refit(policy, now);
         self.window = self.window.take().map(|window| Box::new(window.refit(policy.window, now)));
     }

@@ -150,6 +150,15 @@ impl Window {
         }
     }
 
+    /// Until when calls that are told later still go to the same place: the end of the running slice.
+    #[must_use]
+    pub fn slice_end(&self) -> Timestamp {
+        match self {
+            Self::Time(window) => Timestamp::from_nanos((window.newest + 1).saturating_mul(window.slice_nanos)),
+            Self::Count(_) => Timestamp::NEVER,
+        }
+    }
+
     /// The window under a new spec, with its calls where they still fit: a count window keeps the last calls of the
     /// new length, a time window with other slices starts empty.
     #[must_use]

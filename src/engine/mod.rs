@@ -993,7 +993,7 @@ fn view(tenant: &mut Tenant, now: Timestamp) -> View {
         policy: Arc::clone(&tenant.policy),
         declared_revision: tenant.declared.as_ref().map(|declared| declared.revision),
         forced: tenant.breaker.forced_override().cloned(),
-        state: *tenant.breaker.state(),
+        state: tenant.breaker.state().clone(),
         probes_out: tenant.breaker.probes().len(),
         failed_recoveries: tenant.breaker.failed_recoveries(),
         created: tenant.created,
