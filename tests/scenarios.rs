@@ -2,9 +2,25 @@
 
 mod support;
 
-use support::{core::Core, run_all};
+use support::{
+    core::Core,
+    run_all,
+    wire::{Server, Wire},
+};
 
 #[test]
 fn the_pure_breaker_plays_every_scenario() {
     run_all(&mut Core::default());
+}
+
+#[test]
+fn a_server_plays_every_scenario_by_unary_calls() {
+    let server = Server::start();
+    run_all(&mut Wire::unary(&server));
+}
+
+#[test]
+fn a_server_plays_every_scenario_through_a_session() {
+    let server = Server::start();
+    run_all(&mut Wire::session(&server));
 }

@@ -160,7 +160,7 @@ impl Driver for Core {
             ignored: tally.ignored,
             rejections: tally.rejections,
             local_failures: tally.local_failures,
-            trailing_failures: tally.trailing_failures,
+            trailing_failures: tally.trailing_failures(),
             retry_after: tally.retry_after.map(|asked| asked.0),
         };
         let moment = self.moment();

@@ -4,6 +4,7 @@
 
 pub mod core;
 pub mod policy;
+pub mod wire;
 
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 
@@ -157,10 +158,18 @@ pub struct Tally {
     pub ignored: u32,
     pub rejections: u32,
     pub local_failures: u32,
-    pub trailing_failures: u32,
+    trailing_failures: Option<u32>,
     pub retry_after: Option<Span>,
     /// Number of the batch that carries it. Absent: the next one.
     pub batch_sequence: Option<u64>,
+}
+
+impl Tally {
+    /// All failures where there is no success, and none where it says nothing else.
+    pub fn trailing_failures(&self) -> u32 {
+        let all = if self.successes == 0 { self.failures + self.timeouts } else { 0 };
+        self.trailing_failures.unwrap_or(all)
+    }
 }
 
 /// A file of scenarios about one topic.
