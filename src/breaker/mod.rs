@@ -540,11 +540,14 @@ impl Breaker {
         let probe = rare.probes.swap_remove(index);
         rare.totals.expired += 1;
         self.version += 1;
+        if probe.permit.generation != self.generation {
+            return;
+        }
         if let Some(ledger) = &mut self.ledger {
             ledger.mark_reported(probe.permit.slice, probe.permit.serial);
         }
         let outcome = self.policy.expired_probe.outcome();
-        if probe.permit.generation == self.generation && outcome != Outcome::Ignored {
+        if outcome != Outcome::Ignored {
             self.count(moment, &Report::of(outcome), moves);
         }
     }
