@@ -1,0 +1,285 @@
+//! The pure breaker against a model that can be checked by eye.
+//!
+//! The model keeps every call and every permit there ever was, and finds each number by going through all of them again:
+//! no rings, no running sums, no bits. Random policies and timelines are played on both, and after every step each
+//! answer, move, number and deadline must be the same.
+
+mod naive;
+mod timeline;
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use fuseboard::breaker::{
+    Acquire, Breaker, CallerId, Decision, Kind, LEDGER_BYTES_MAX, Moment, Outcome, Override, Permit, Policy, Report,
+    Reported, RequestId, Snapshot, StreakSnapshot, Tally, Timestamp, Totals, Transition, policy::BackoffSpec,
+};
+use proptest::{prelude::*, sample::Index};
+
+use self::{
+    naive::{Expected, Model, Slip},
+    timeline::{Op, rarely, span, timeline},
+};
+
+struct Pair {
+    breaker: Breaker,
+    model: Model,
+    now: Timestamp,
+}
+
+impl Pair {
+    fn new(policy: Policy) -> Self {
+        let (policy, now) = (Arc::new(policy), Timestamp::from_nanos(1_000_000_000_000_000));
+        Self { breaker: Breaker::new(policy.clone(), 7, now), model: Model::new(policy, 7, now), now }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.now, random: 0 }
+    }
+
+    fn play(&mut self, op: Op) {
+        let before = self.breaker.clone();
+        let moves = self.perform(op);
+        self.check(&before, &moves);
+    }
+
+    /// Does the same to both; the breaker's moves.
+    fn perform(&mut self, op: Op) -> Vec<Transition> {
+        let mut moves = Vec::new();
+        match op {
+            Op::Wait(span) => {
+                let end = self.now.after(span);
+                while self.breaker.deadline() <= end {
+                    self.now = self.now.max(self.breaker.deadline());
+                    moves.extend(self.breaker.handle_timeout(self.moment()));
+                    self.model.wake(self.now);
+                }
+                self.now = end;
+            }
+            Op::Sleep(span) => {
+                self.now = self.now.after(span);
+                moves = self.breaker.handle_timeout(self.moment());
+                self.model.wake(self.now);
+            }
+            Op::Acquire { caller, request, lease } => {
+                let (caller, request) = (CallerId(caller), RequestId(request));
+                let acquire = Acquire { caller, request, lease, ledger_bytes_max: LEDGER_BYTES_MAX };
+                self.model.wake(self.now);
+                let step = self.breaker.acquire(self.moment(), &acquire);
+                moves = step.transitions;
+                self.check_decision(&acquire, step.answer);
+            }
+            Op::Report(which, report) if !self.model.slips.is_empty() => {
+                let index = which.index(self.model.slips.len());
+                let permit = self.model.slips[index].permit;
+                self.report_both(index, &permit, &report, &mut moves);
+            }
+            Op::Alter(which, kind) if !self.model.slips.is_empty() => {
+                let index = which.index(self.model.slips.len());
+                let permit = Permit { kind, caller: CallerId(99), ..self.model.slips[index].permit };
+                self.report_both(index, &permit, &Report::of(Outcome::Success), &mut moves);
+            }
+            Op::Report(..) | Op::Alter(..) => {}
+            Op::Forge(permit) => {
+                self.model.wake(self.now);
+                let step = self.breaker.report(self.moment(), &permit, &Report::of(Outcome::Failure));
+                moves = step.transitions;
+                assert_eq!(step.answer, Reported::Stale);
+                self.model.totals.stale += 1;
+            }
+            Op::Tally(before, tally) => {
+                self.model.wake(self.now);
+                let tally = Tally { generation: self.model.generation - before, ..tally };
+                let step = self.breaker.tally(self.moment(), &tally);
+                moves = step.transitions;
+                assert_eq!(step.answer, self.model.tally(self.now, &tally));
+            }
+            Op::Reset => {
+                self.model.wake(self.now);
+                self.model.reset(self.now);
+                moves = self.breaker.reset(self.moment()).transitions;
+            }
+            Op::SetOverride(mode, expire) => {
+                let expire = expire.map_or(Timestamp::NEVER, |after| self.now.after(after));
+                let forced = Override { mode, actor: "op".into(), reason: "test".into(), set: self.now, expire };
+                self.model.wake(self.now);
+                self.model.set_override(self.now, forced.clone());
+                moves = self.breaker.set_override(self.moment(), forced).transitions;
+            }
+            Op::ClearOverride => {
+                self.model.wake(self.now);
+                let step = self.breaker.clear_override(self.moment());
+                moves = step.transitions;
+                assert_eq!(step.answer, self.model.clear_override(self.now));
+            }
+            Op::SetPolicy(policy) => {
+                let policy = Arc::new(*policy);
+                self.model.wake(self.now);
+                self.model.set_policy(self.now, policy.clone());
+                moves = self.breaker.set_policy(self.moment(), policy).transitions;
+            }
+            Op::Restore => {
+                let snapshot = self.breaker.snapshot();
+                // A restart takes time, and the clock goes on from the last instant stored.
+                self.now = self.now.after(Duration::from_millis(1));
+                self.breaker = Breaker::restore(self.breaker.policy().clone(), snapshot.clone(), self.now);
+                assert_eq!(self.breaker.snapshot(), snapshot);
+                self.model.restore();
+                moves = self.breaker.handle_timeout(self.moment());
+                self.model.wake(self.now);
+            }
+        }
+        moves
+    }
+
+    fn report_both(&mut self, index: usize, permit: &Permit, report: &Report, moves: &mut Vec<Transition>) {
+        self.model.wake(self.now);
+        let step = self.breaker.report(self.moment(), permit, report);
+        moves.extend(step.transitions);
+        assert_eq!(step.answer, self.model.report(self.now, index, report));
+    }
+
+    fn check_decision(&mut self, acquire: &Acquire, decision: Decision) {
+        let expected = self.model.acquire(self.now, acquire);
+        match (decision, expected) {
+            (Decision::Permitted(permit), Expected::New(kind, expire)) => {
+                let expected =
+                    Permit { kind, generation: self.model.generation, expire, caller: acquire.caller, ..permit };
+                assert_eq!(permit, expected);
+                let slip = Slip { permit, kind, request: acquire.request, done: false, forgotten: false };
+                let same = |slip: &&Slip| {
+                    let place = |permit: &Permit| (permit.generation, permit.slice, permit.serial);
+                    place(&slip.permit) == place(&permit)
+                };
+                assert!(self.model.slips.iter().find(same).is_none(), "a permit is issued once");
+                self.model.slips.push(slip);
+                let late = self.model.slices()[&permit.slice].since(permit.expire);
+                assert!(
+                    late <= self.model.policy.lease / 16,
+                    "judged within a sixteenth of a lease, not after {late:?}"
+                );
+            }
+            (Decision::Permitted(permit), Expected::Same(same)) => assert_eq!(permit, same),
+            (Decision::Rejected { reason, retry_after }, Expected::Rejected(why, left)) => {
+                assert_eq!(reason, why);
+                let spread = if acquire.caller == CallerId(0) {
+                    Duration::ZERO
+                } else {
+                    (left / 10).min(Duration::from_secs(1))
+                };
+                assert!(retry_after >= left && retry_after <= left + spread, "{retry_after:?} for {left:?}");
+            }
+            (decision, _) => panic!("{decision:?} while {:?}", self.model.state),
+        }
+    }
+
+    /// Both stand at the same place, and the breaker came there by legal moves.
+    fn check(&mut self, before: &Breaker, moves: &[Transition]) {
+        let (breaker, model, now) = (&mut self.breaker, &mut self.model, self.now);
+        assert_eq!(moves, std::mem::take(&mut model.moves));
+        let mut generation = before.generation();
+        for step in moves {
+            assert!(step.kind.is_legal(step.from, step.to));
+            generation += u64::from(step.kind != Kind::PolicyChanged);
+            assert_eq!(step.status.generation, generation, "one more for each move");
+        }
+        assert_eq!(breaker.status(now), model.status(now));
+        assert_eq!(*breaker.state(), model.state);
+        assert_eq!(breaker.counts(now), model.counts(now));
+        assert_eq!(breaker.totals(), model.totals);
+        assert_eq!(breaker.failed_recoveries(), model.failed_recoveries);
+        assert_eq!(breaker.deadline(), model.deadline());
+        assert_eq!(breaker.probes().len(), model.probes_out().count());
+        let granted = breaker.probes().len() > before.probes().len();
+        assert!(!granted || breaker.probes().len() <= breaker.policy().probes as usize, "the budget holds");
+        let committed = breaker.version() > before.version();
+        assert_eq!(
+            committed,
+            !moves.is_empty() || durable(before) != durable(breaker),
+            "what is durable has a version"
+        );
+        // Waking early is harmless.
+        if breaker.deadline() > now {
+            let early = Moment { now: Timestamp::from_nanos(breaker.deadline().as_nanos() - 1), random: 0 };
+            let woken = breaker.snapshot();
+            assert_eq!(breaker.handle_timeout(early), []);
+            assert_eq!(breaker.snapshot(), woken);
+        }
+    }
+}
+
+/// What a store must have before it is told.
+fn durable(breaker: &Breaker) -> Snapshot {
+    let mut probes = breaker.snapshot().probes;
+    probes.sort_by_key(|probe| (probe.permit.generation, probe.permit.slice, probe.permit.serial));
+    let (version, window) = (0, None);
+    Snapshot {
+        version,
+        window,
+        probes,
+        streak: StreakSnapshot::default(),
+        totals: Totals::default(),
+        ..breaker.snapshot()
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_breaker_does_what_the_model_does((policy, ops) in timeline()) {
+        let mut pair = Pair::new(policy);
+        for op in ops {
+            pair.play(op);
+        }
+    }
+
+    /// Past its bound the ledger gives up the oldest permits: their reports are stale, and none ever counts twice.
+    #[test]
+    fn the_ledger_stays_within_its_bound(
+        bytes_max in prop_oneof![Just(0), 0..200_usize, 0..5_000_usize],
+        steps in prop::collection::vec((1..200_usize, 0..3000_u64, any::<Index>(), rarely(span())), 1..60),
+    ) {
+        let policy = Policy { failure_threshold: None, failure_rate_threshold: None, ..Policy::default() };
+        let mut now = Timestamp::from_nanos(1_000_000_000_000_000);
+        let mut breaker = Breaker::new(Arc::new(policy), 1, now);
+        let mut issued: Vec<(Permit, u32)> = Vec::new();
+        for (permits, wait, which, lease) in steps {
+            now = now.after(Duration::from_millis(wait));
+            let moment = Moment { now, random: 0 };
+            for _ in 0..permits {
+                let caller = CallerId(0);
+                let acquire = Acquire { caller, request: RequestId(0), lease, ledger_bytes_max: bytes_max };
+                let Decision::Permitted(permit) = breaker.acquire(moment, &acquire).answer else { panic!("it is closed") };
+                issued.push((permit, 0));
+                prop_assert!(breaker.ledger_bytes() <= bytes_max);
+            }
+            for offset in 0..permits {
+                let index = (which.index(issued.len()) + offset) % issued.len();
+                let (permit, counted) = &mut issued[index];
+                let answer = breaker.report(moment, permit, &Report::of(Outcome::Success)).answer;
+                *counted += u32::from(answer == Reported::Counted);
+                prop_assert!(*counted <= 1);
+                prop_assert_eq!(answer == Reported::Duplicate && *counted == 0, false);
+            }
+        }
+        // Once all leases have ended, it is as good as new.
+        breaker.handle_timeout(Moment { now: now.after(Duration::from_secs(60)), random: 0 });
+        prop_assert!(breaker.tidy(now.after(Duration::from_secs(3600))));
+    }
+
+    /// Jitter takes up to its share off an open period and adds nothing.
+    #[test]
+    fn jitter_stays_within_its_share(percent in 0..=100_u32, random: u64, recoveries in 0..40_u32) {
+        let (open_duration, max_duration) = (Duration::from_secs(8), Duration::from_secs(100));
+        let jitter = f64::from(percent) / 100.0;
+        let open_backoff = Some(BackoffSpec { multiplier: 2.0, max_duration, jitter });
+        let policy = Policy { failure_threshold: NonZeroU32::new(1), open_duration, open_backoff, ..Policy::default() };
+        let start = Timestamp::from_nanos(1_000_000_000_000_000);
+        let snapshot = Snapshot { failed_recoveries: recoveries, ..Breaker::new(Arc::default(), 1, start).snapshot() };
+        let mut breaker = Breaker::restore(Arc::new(policy), snapshot, start);
+        let tally = Tally { generation: 1, failures: 1, trailing_failures: 1, ..Tally::default() };
+        let step = breaker.tally(Moment { now: start, random }, &tally);
+        let period = step.transitions[0].evidence.unwrap().open_duration.unwrap();
+        let whole = open_duration.saturating_mul(1 << recoveries.min(20)).min(max_duration);
+        let shortest = whole.mul_f64(1.0 - jitter).max(Duration::from_millis(1));
+        prop_assert!(period <= whole && period + Duration::from_nanos(1) >= shortest, "{period:?} of {whole:?}");
+    }
+}

@@ -1,0 +1,171 @@
+//! Random policies, and what may happen to a breaker.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use fuseboard::breaker::{
+    CallerId, Origin, Outcome, OverrideMode, Permit, PermitKind, Policy, Report, Tally, Timestamp,
+    policy::{BackoffSpec, ExpiredPermit, Ratio, WindowSpec},
+};
+use proptest::{prelude::*, sample::Index};
+
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    /// Time passes, and the breaker is woken at each of its deadlines.
+    Wait(Duration),
+    /// Time passes, and nobody wakes it until the end.
+    Sleep(Duration),
+    Acquire {
+        caller: u64,
+        request: u128,
+        lease: Option<Duration>,
+    },
+    /// Of any permit that was ever issued: in time, late or again.
+    Report(Index, Report),
+    /// Of a permit that was never issued.
+    Forge(Permit),
+    /// Of an issued permit whose holder altered what it could.
+    Alter(Index, PermitKind),
+    /// Of the generation that many before the current one.
+    Tally(u64, Tally),
+    Reset,
+    SetOverride(OverrideMode, Option<Duration>),
+    ClearOverride,
+    SetPolicy(Box<Policy>),
+    Restore,
+}
+
+/// Few lengths, so that things often happen at the same instant.
+pub(crate) fn span() -> impl Strategy<Value = Duration> {
+    prop_oneof![4 => (1..20_u64).prop_map(|halves| Duration::from_millis(500 * halves)), 1 => (1..5000_u64).prop_map(Duration::from_millis)]
+}
+
+pub(crate) fn rarely<T: std::fmt::Debug + Clone + 'static>(
+    strategy: impl Strategy<Value = T> + 'static,
+) -> impl Strategy<Value = Option<T>> {
+    prop::option::weighted(0.3, strategy)
+}
+
+fn expired() -> impl Strategy<Value = ExpiredPermit> {
+    prop_oneof![Just(ExpiredPermit::Failure), Just(ExpiredPermit::Timeout), Just(ExpiredPermit::Ignored)]
+}
+
+fn policy(lease: Duration) -> impl Strategy<Value = Policy> {
+    let number = |most: u32| rarely((1..=most).prop_map(|number| NonZeroU32::new(number).unwrap()));
+    let rate = || rarely((1..=100_u32).prop_map(|percent| Ratio::new(f64::from(percent) / 100.0).unwrap()));
+    let window = prop_oneof![
+        (1..=10_u64, 1..=5_u32).prop_map(|(slices, each)| WindowSpec::Time {
+            duration: Duration::from_millis(500 * slices * u64::from(each)),
+            slices: slices as u32,
+        }),
+        (1..=8_u32).prop_map(WindowSpec::Count),
+    ];
+    let backoff = (1..=3_u32, span()).prop_map(|(multiplier, ceiling)| (f64::from(multiplier), ceiling));
+    let rules = (number(4), rarely(span()), number(6), rate(), rarely(span()), rate());
+    let half_open = (1..=3_u32, 1..=3_u32, 1..=3_u32, rarely(span()), expired(), expired());
+    let rest = (window, 1..=6_u32, 1..=6_u32, span(), rarely(backoff), span());
+    (rules, half_open, rest).prop_map(move |(rules, half_open, rest)| Policy {
+        failure_threshold: rules.0,
+        monitoring_period: rules.1,
+        failure_count_threshold: rules.2,
+        failure_rate_threshold: rules.3,
+        slow_call_duration: rules.4,
+        slow_call_rate_threshold: rules.5,
+        slow_call_minimum_calls: rest.2,
+        window: rest.0,
+        minimum_calls: rest.1,
+        open_duration: rest.3,
+        open_backoff: rest.4.map(|(multiplier, ceiling)| BackoffSpec {
+            multiplier,
+            max_duration: ceiling.max(rest.3),
+            jitter: 0.0,
+        }),
+        probes: half_open.0,
+        successes_to_close: half_open.1,
+        failures_to_reopen: half_open.2,
+        half_open_max_duration: half_open.3,
+        retry_after_max: rest.5,
+        lease,
+        expired_probe: half_open.4,
+        expired_permit: half_open.5,
+    })
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let outcome = prop_oneof![
+        4 => Just(Outcome::Success),
+        6 => Just(Outcome::Failure),
+        2 => Just(Outcome::Timeout),
+        1 => Just(Outcome::Ignored),
+        1 => Just(Outcome::Cancelled),
+    ];
+    let origin = prop_oneof![9 => Just(Origin::Dependency), 1 => Just(Origin::Local)];
+    (outcome, rarely(span()), rarely(span()), origin).prop_map(|(outcome, duration, retry_after, origin)| Report {
+        outcome,
+        duration,
+        retry_after,
+        origin,
+    })
+}
+
+fn tally() -> impl Strategy<Value = Tally> {
+    let counts = (0..4_u32, 0..4_u32, 0..3_u32, any::<Index>(), any::<Index>());
+    (counts, rarely(span()), (0..2_u32, 0..2_u32, 0..2_u32), rarely(span())).prop_map(|(counts, age, others, asked)| {
+        let (successes, failures, timeouts, slow, trailing) = counts;
+        let all = failures + timeouts;
+        Tally {
+            generation: 0,
+            age: age.unwrap_or_default(),
+            successes,
+            failures,
+            timeouts,
+            slow: slow.index((successes + all) as usize + 1) as u32,
+            ignored: others.0,
+            rejections: others.1,
+            local_failures: others.2,
+            trailing_failures: trailing.index(all as usize + 1) as u32,
+            retry_after: asked,
+        }
+    })
+}
+
+fn permit_kind() -> impl Strategy<Value = PermitKind> {
+    prop_oneof![Just(PermitKind::Call), Just(PermitKind::Probe), Just(PermitKind::Bypass)]
+}
+
+fn any_permit() -> impl Strategy<Value = Permit> {
+    let number = || prop_oneof![any::<u64>(), 0..20_u64, Just(u64::MAX)];
+    (permit_kind(), number(), number(), any::<u32>(), number(), number()).prop_map(
+        |(kind, generation, slice, serial, expire, caller)| Permit {
+            kind,
+            generation,
+            slice,
+            serial,
+            expire: Timestamp::from_nanos(expire),
+            caller: CallerId(caller),
+        },
+    )
+}
+
+fn op(lease: Duration) -> impl Strategy<Value = Op> {
+    let mode =
+        prop_oneof![Just(OverrideMode::ForcedOpen), Just(OverrideMode::ForcedClosed), Just(OverrideMode::Shadow)];
+    prop_oneof![
+        20 => (0..2_u64, 0..4_u128, rarely(span())).prop_map(|(caller, request, lease)| Op::Acquire { caller, request, lease }),
+        20 => (any::<Index>(), report()).prop_map(|(which, report)| Op::Report(which, report)),
+        12 => span().prop_map(Op::Wait),
+        2 => span().prop_map(Op::Sleep),
+        4 => (prop_oneof![9 => Just(0), 1 => 1..3_u64], tally()).prop_map(|(before, tally)| Op::Tally(before, tally)),
+        1 => any_permit().prop_map(Op::Forge),
+        2 => (any::<Index>(), permit_kind()).prop_map(|(which, kind)| Op::Alter(which, kind)),
+        1 => Just(Op::Reset),
+        2 => (mode, rarely(span())).prop_map(|(mode, expire)| Op::SetOverride(mode, expire)),
+        2 => Just(Op::ClearOverride),
+        2 => policy(lease).prop_map(|policy| Op::SetPolicy(Box::new(policy))),
+        1 => Just(Op::Restore),
+    ]
+}
+
+/// A first policy and what happens. All policies of a timeline have one lease, so that slices end in order.
+pub(crate) fn timeline() -> impl Strategy<Value = (Policy, Vec<Op>)> {
+    span().prop_flat_map(|lease| (policy(lease), prop::collection::vec(op(lease), 1..120)))
+}
