@@ -1,9 +1,11 @@
 //! One watcher's way through the event log.
 //!
 //! It starts with a snapshot, or where a resume position says. A snapshot is sent in parts while breakers go on moving:
-//! the breakers are walked once, then what happened since the walk began is read from the log and sent as corrections,
-//! until the log has nothing more; there the snapshot is complete and events go on from that very sequence. So nothing
-//! is copied beforehand, and a watcher's memory is one part.
+//! the breakers are walked once, then what happened since the walk began is read from the log and the breakers it names
+//! are sent again, until the log has nothing more; there the snapshot is complete and events go on from that very
+//! sequence. So nothing is copied beforehand, and a watcher's memory is one part.
+//!
+//! Invariant: no message tells less of a breaker than one before it, unless a resync came in between.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -145,7 +147,9 @@ pub struct Watch {
     /// Events read and not sent, the next one last.
     waiting: Vec<Arc<Event>>,
     /// Sent before anything else.
-    first: Option<Message>,
+    resync: Option<Message>,
+    /// Nothing was sent yet.
+    silent: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -166,17 +170,13 @@ impl Watch {
             engine,
             filter: options.filter,
             latest_only: options.latest_only,
-            phase: Phase::Walk(0),
+            phase: if options.skip_snapshot { Phase::Follow } else { Phase::Walk(0) },
             waiting: Vec::new(),
-            first: None,
+            resync: None,
+            silent: true,
         };
-        match options.position {
-            Some(position) => watch.resume(position),
-            None if options.skip_snapshot => {
-                watch.phase = Phase::Follow;
-                watch.first = Some(Message::Progress);
-            }
-            None => {}
+        if let Some(position) = options.position {
+            watch.resume(position);
         }
         watch
     }
@@ -184,27 +184,24 @@ impl Watch {
     fn resume(&mut self, position: Position) {
         let events = &self.engine.shared.events;
         if position.history != self.engine.history() {
-            return self.resync(ResyncReason::OtherHistory, 0);
+            return self.start_over(ResyncReason::OtherHistory, 0);
         }
-        match events.read(position.sequence, 1) {
-            Read::Lost(lost) => self.resync(ResyncReason::TooOld, lost),
-            Read::Future => self.resync(ResyncReason::FromFuture, 0),
-            Read::Events(_) if position.in_snapshot => {}
-            Read::Events(events) => {
-                self.sequence = position.sequence;
+        match events.read(position.sequence, 0) {
+            Read::Lost(lost) => self.start_over(ResyncReason::TooOld, lost),
+            Read::Future => self.start_over(ResyncReason::FromFuture, 0),
+            Read::Events(_) if position.in_snapshot => self.phase = Phase::Walk(0),
+            Read::Events(_) => {
                 self.phase = Phase::Follow;
-                if events.is_empty() {
-                    self.first = Some(Message::Progress);
-                }
+                self.sequence = position.sequence;
             }
         }
     }
 
-    fn resync(&mut self, reason: ResyncReason, lost: u64) {
+    fn start_over(&mut self, reason: ResyncReason, lost: u64) {
         self.sequence = self.engine.shared.events.newest();
         self.phase = Phase::Walk(0);
         self.waiting.clear();
-        self.first = Some(Message::Resync { reason, lost });
+        self.resync = Some(Message::Resync { reason, lost });
     }
 
     pub(super) const fn engine(&self) -> &Engine {
@@ -226,15 +223,16 @@ impl Watch {
     }
 
     /// The next message that is there already; `None` where there is none, and [`Watch::changed`] tells when to look again.
+    /// The first one is always there.
     pub async fn next(&mut self) -> Option<Message> {
-        if let Some(first) = self.first.take() {
-            return Some(first);
-        }
-        match self.phase {
-            Phase::Walk(from) => Some(self.walk(from).await),
-            Phase::Correct => Some(self.correct()),
-            Phase::Follow => self.follow(),
-        }
+        let message = match (self.resync.take(), self.phase) {
+            (Some(resync), _) => Some(resync),
+            (None, Phase::Walk(from)) => Some(self.walk(from).await),
+            (None, Phase::Correct) => Some(self.correct()),
+            (None, Phase::Follow) => self.follow(),
+        };
+        let silent = std::mem::take(&mut self.silent);
+        message.or_else(|| silent.then_some(Message::Progress))
     }
 
     /// Waits until something may have happened. Safe to drop at any time.
@@ -264,7 +262,9 @@ impl Watch {
         self.phase = Phase::Correct;
         match self.correct() {
             Message::Snapshot { entries: later, deleted, complete } => {
-                entries.retain(|entry| !later.iter().any(|correction| correction.key == entry.key));
+                let corrected: HashSet<&str> =
+                    later.iter().map(|entry| &*entry.key).chain(deleted.iter().map(|key| &**key)).collect();
+                entries.retain(|entry| !corrected.contains(&*entry.key));
                 entries.extend(later);
                 Message::Snapshot { entries, deleted, complete }
             }
@@ -272,36 +272,41 @@ impl Watch {
         }
     }
 
-    /// What has happened since the walk began, as far as one part holds it.
+    /// The breakers of what has happened since the walk began, as far as one part holds them.
+    ///
+    /// The last part tells how each stood after its last event, as the next one may be on its way as an event. Any other
+    /// part tells how it stands now: what was told of it may be newer than the event.
     fn correct(&mut self) -> Message {
         let events = match self.engine.shared.events.read(self.sequence, READ_EVENTS) {
             Read::Events(events) => events,
             Read::Lost(lost) => {
-                self.resync(ResyncReason::SlowReader, lost);
-                return self.first.take().unwrap_or(Message::Progress);
+                self.start_over(ResyncReason::SlowReader, lost);
+                return self.resync.take().unwrap_or(Message::Progress);
             }
             Read::Future => Vec::new(),
         };
-        let complete = events.len() < READ_EVENTS;
+        let mut complete = events.len() < READ_EVENTS;
         self.sequence = events.last().map_or(self.sequence, |event| event.sequence);
-        if complete {
-            self.phase = Phase::Follow;
-        }
         let mut latest: HashMap<&str, &Arc<Event>> = HashMap::new();
         for event in events.iter().filter(|event| self.filter.has_key(&event.key)) {
             latest.insert(&event.key, event);
         }
         let (mut entries, mut deleted) = (Vec::new(), Vec::new());
         for event in latest.into_values() {
-            if event.kind != EventKind::Deleted {
+            if complete && event.kind != EventKind::Deleted {
                 entries.push(Entry::from(&**event));
                 continue;
             }
-            // A call may have made the breaker anew, which is no event.
-            match self.engine.entry(&event.key).filter(|entry| entry.sequence <= self.sequence) {
+            // After a deletion, too: a call may have made the breaker anew, which is no event.
+            match self.engine.entry(&event.key) {
                 Some(entry) => entries.push(entry),
                 None => deleted.push(Arc::clone(&event.key)),
             }
+            // Where more has happened since, what was just read may be newer than the part's end: it is not the last.
+            complete = complete && self.sequence == self.engine.shared.events.newest();
+        }
+        if complete {
+            self.phase = Phase::Follow;
         }
         Message::Snapshot { entries, deleted, complete }
     }
@@ -320,8 +325,8 @@ impl Watch {
                     self.waiting.reverse();
                 }
                 Read::Lost(lost) => {
-                    self.resync(ResyncReason::SlowReader, lost);
-                    return self.first.take();
+                    self.start_over(ResyncReason::SlowReader, lost);
+                    return self.resync.take();
                 }
                 Read::Future => return None,
             }

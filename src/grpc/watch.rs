@@ -1,8 +1,13 @@
 //! `WatchEvents`: a watcher's messages, as a stream that the transport pulls when the reader has room.
+//!
+//! A stream's age and silence are measured in real time, also where the server's clock is a manual one: they are about the
+//! connection, not about breakers.
+
+#![expect(clippy::disallowed_methods, reason = "a stream's age and silence pass in real time")]
 
 use std::{pin::Pin, time::Duration};
 
-use futures_util::{Stream, stream};
+use futures_util::{FutureExt, Stream, stream};
 use rand::Rng as _;
 use tokio::time::Instant;
 use tonic::Status;
@@ -54,26 +59,31 @@ pub(super) fn event_stream(watch: Watch, context: &Context, progress_interval: D
 
 impl State {
     async fn next(&mut self) -> Option<pb::WatchEventsResponse> {
-        use pb::watch_events_response::Message as Sent;
         if self.over {
             return None;
         }
         let message = loop {
+            // Before looking for a message: a reader that always finds one would never be told.
+            if let Some(goodbye) = (&mut self.goodbye).now_or_never() {
+                break self.end(goodbye);
+            }
             if let Some(message) = self.watch.next().await {
                 break self.to_message(message);
             }
             tokio::select! {
                 () = self.watch.changed() => {}
                 () = tokio::time::sleep_until(self.sent + self.progress_interval) => break self.to_message(Message::Progress),
-                goodbye = &mut self.goodbye => {
-                    self.over = true;
-                    break Sent::Goodbye(goodbye);
-                }
+                goodbye = &mut self.goodbye => break self.end(goodbye),
             }
         };
         self.sent = Instant::now();
         let resume_token = ResumeToken::from(self.watch.position()).encode();
         Some(pb::WatchEventsResponse { resume_token, message: Some(message) })
+    }
+
+    const fn end(&mut self, goodbye: pb::Goodbye) -> pb::watch_events_response::Message {
+        self.over = true;
+        pb::watch_events_response::Message::Goodbye(goodbye)
     }
 
     fn to_message(&self, message: Message) -> pb::watch_events_response::Message {
