@@ -141,6 +141,7 @@ fn engine(config: &Config) -> Result<Engine, Error> {
         breakers: u32::try_from(config.limits.max_breakers).unwrap_or(u32::MAX),
         request_ids: config.limits.max_request_ids,
         batch_clients: config.limits.max_batch_clients,
+        batch_retention: config.limits.batch_retention,
         policies: config.limits.max_policies,
         events: config.limits.event_log_events,
         watchers: config.limits.max_watchers as u64,

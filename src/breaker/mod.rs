@@ -766,9 +766,13 @@ impl Breaker {
     /// Gives memory back where time has emptied it. True where the breaker is as good as new: closed, nothing counted,
     /// no permit out, no override.
     pub fn tidy(&mut self, now: Timestamp) -> bool {
-        let empty = self.statistics.tidy(&self.policy, now);
-        empty
-            && self.state == State::Closed
+        self.statistics.tidy(&self.policy, now) && self.is_at_rest()
+    }
+
+    /// Whether it is closed, with no permit out and no override. Calls may be counted.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.state == State::Closed
             && self.ledger.as_ref().is_none_or(|ledger| ledger.is_empty())
             && self.probes().is_empty()
             && self.forced().is_none()

@@ -1,36 +1,45 @@
 //! The last batch that each client has sent, so that a batch counts once.
 //!
-//! Bounded in clients; one that has been silent for [`RETENTION`] is forgotten when its place is wanted.
+//! Bounded in clients; one that has been silent for the retention is forgotten when its place is wanted.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
 use super::error::Error;
 use crate::breaker::Timestamp;
 
-/// How long a silent client is remembered at least.
-pub const RETENTION: Duration = Duration::from_secs(600);
-const SHARDS: usize = 16;
+/// How often silent clients are looked for while the table is full: it is read from end to end.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Batches {
-    shards: Box<[Mutex<HashMap<Box<str>, Last>>]>,
+    clients: Mutex<Clients>,
     max: usize,
+    retention: Duration,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    sequence: u64,
+#[derive(Debug, Default)]
+struct Clients {
+    by_id: HashMap<Box<str>, Client>,
+    /// When silent ones were last looked for.
+    swept: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Client {
+    /// When it last sent a batch.
     at: Timestamp,
+    /// Number of its last batch. Locked while the batch is counted: batches of one client wait for each other.
+    last: Arc<Mutex<u64>>,
 }
 
 impl Batches {
-    pub(super) fn new(max: usize) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), max }
+    pub(super) fn new(max: usize, retention: Duration) -> Self {
+        Self { clients: Mutex::default(), max, retention }
     }
 
-    /// Runs `count` unless this client's batch was counted before. Batches of one client wait for each other.
+    /// Runs `count` unless this client's batch was counted before.
     pub(super) fn once<T>(
         &self,
         client: &str,
@@ -38,32 +47,48 @@ impl Batches {
         now: Timestamp,
         count: impl FnOnce() -> T,
     ) -> Result<Option<T>, Error> {
-        let mut shard = self.shards[super::registry::key_hash(client) as usize % SHARDS].lock();
-        if let Some(last) = shard.get_mut(client) {
-            last.at = now;
-            if sequence <= last.sequence {
-                return Ok(None);
-            }
-            last.sequence = sequence;
-            return Ok(Some(count()));
+        let last = self.last(client, now)?;
+        let mut last = last.lock();
+        if sequence <= *last {
+            return Ok(None);
         }
-        if shard.len() >= self.max.div_ceil(SHARDS) {
-            shard.retain(|_, last| now.since(last.at) < RETENTION);
-            if shard.len() >= self.max.div_ceil(SHARDS) {
-                return Err(Error::Limit {
-                    reason: "CLIENT_LIMIT",
-                    what: "clients that send batches",
-                    max: self.max as u64,
-                    advice: "give each process one client_id for its life, or raise limits.max_batch_clients",
-                    retry_after: Duration::from_secs(10),
-                });
-            }
-        }
-        shard.insert(client.into(), Last { sequence, at: now });
+        *last = sequence;
         Ok(Some(count()))
     }
 
+    fn last(&self, client: &str, now: Timestamp) -> Result<Arc<Mutex<u64>>, Error> {
+        let mut clients = self.clients.lock();
+        if let Some(client) = clients.by_id.get_mut(client) {
+            client.at = client.at.max(now);
+            return Ok(Arc::clone(&client.last));
+        }
+        if clients.by_id.len() >= self.max {
+            clients.sweep(now, self.retention);
+        }
+        if clients.by_id.len() >= self.max {
+            return Err(Error::Limit {
+                reason: "CLIENT_LIMIT",
+                what: "clients that send batches",
+                max: self.max as u64,
+                advice: "give each process one client_id for its life, or raise limits.max_batch_clients",
+                retry_after: Duration::from_secs(10),
+            });
+        }
+        let last = Arc::default();
+        clients.by_id.insert(client.into(), Client { at: now, last: Arc::clone(&last) });
+        Ok(last)
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
+        self.clients.lock().by_id.len()
+    }
+}
+
+impl Clients {
+    fn sweep(&mut self, now: Timestamp, retention: Duration) {
+        if self.swept.is_none_or(|swept| now.since(swept) >= SWEEP_EVERY) {
+            self.swept = Some(now);
+            self.by_id.retain(|_, client| now.since(client.at) < retention);
+        }
     }
 }

@@ -11,9 +11,11 @@ use crate::breaker::CallerId;
 
 const SHARDS: usize = 16;
 
+type Names = HashMap<u64, Arc<str>>;
+
 #[derive(Debug)]
 pub(super) struct Callers {
-    shards: Box<[RwLock<HashMap<u64, Arc<str>>>]>,
+    shards: Box<[RwLock<Names>]>,
     max_per_shard: usize,
 }
 
@@ -46,7 +48,7 @@ impl Callers {
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 
-    fn shard(&self, id: u64) -> &RwLock<HashMap<u64, Arc<str>>> {
+    fn shard(&self, id: u64) -> &RwLock<Names> {
         &self.shards[id as usize % SHARDS]
     }
 }

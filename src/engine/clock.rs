@@ -5,7 +5,7 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::breaker::Timestamp;
@@ -55,11 +55,12 @@ impl Clock {
         }
     }
 
-    /// How long until an instant, in real time; `None` where time stands still.
-    pub(super) fn until(&self, at: Timestamp) -> Option<Duration> {
+    /// Waits until an instant has come; for ever where time stands still, as then somebody moves it and fires what is due.
+    #[expect(clippy::disallowed_methods, reason = "this is where timers wait")]
+    pub(super) async fn come(&self, at: Timestamp) {
         match self {
-            Self::System { .. } => Some(at.since(self.now())),
-            Self::Manual(_) => None,
+            Self::System { .. } => tokio::time::sleep(at.since(self.now())).await,
+            Self::Manual(_) => std::future::pending().await,
         }
     }
 }

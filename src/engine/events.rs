@@ -1,7 +1,7 @@
 //! The event log: what happened to all breakers, in one order.
 //!
-//! Invariant: sequences are 1, 2, 3 ... without a gap; the log holds the newest, up to its bound. Watchers have no queues
-//! of their own: each remembers the sequence it has read to and reads on from the log, so a slow one costs nothing and
+//! Invariant: sequences are 1, 2, 3 ... without a gap, and times never go back; the log holds the newest events, up to its
+//! bound. Watchers have no queues of their own: each remembers the sequence it has read to and reads on from the log, so a slow one costs nothing and
 //! delays nobody. One that the log has gone past is told what it lost.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -111,14 +111,17 @@ impl EventLog {
         Self { events: Mutex::default(), max: max.max(1), newest: watch::Sender::new(0) }
     }
 
-    /// Gives each event its sequence and tells the watchers.
+    /// Gives each event its sequence and tells the watchers. Two threads may read the clock in one order and come here in
+    /// the other: the later event then takes the earlier one's time.
     pub(super) fn append(&self, events: impl IntoIterator<Item = Event>) -> Vec<Arc<Event>> {
         let mut log = self.events.lock();
-        let mut newest = *self.newest.borrow();
+        let mut newest = self.newest();
+        let mut at = log.back().map_or_else(Timestamp::default, |event| event.at);
         let mut appended = Vec::new();
         for event in events {
             newest += 1;
-            let event = Arc::new(Event { sequence: newest, ..event });
+            at = at.max(event.at);
+            let event = Arc::new(Event { sequence: newest, at, ..event });
             if log.len() >= self.max {
                 log.pop_front();
             }
@@ -153,12 +156,10 @@ impl EventLog {
         if after >= newest {
             return if after == newest { Read::Events(Vec::new()) } else { Read::Future };
         }
-        let oldest = newest + 1 - log.len() as u64;
-        if after + 1 < oldest {
+        if log.front().is_none_or(|oldest| after + 1 < oldest.sequence) {
             return Read::Lost(newest - after);
         }
-        let skip = usize::try_from(after + 1 - oldest).unwrap_or(usize::MAX);
-        Read::Events(log.range(skip..).take(max).map(Arc::clone).collect())
+        Read::Events(log.range(place(&log, after + 1)..).take(max).map(Arc::clone).collect())
     }
 
     /// The event of a sequence, while the log holds it.
@@ -169,9 +170,21 @@ impl EventLog {
         }
     }
 
+    /// The oldest events after a sequence of those that are held, oldest first.
+    pub(super) fn read_on(&self, after: u64, max: usize) -> Vec<Arc<Event>> {
+        let log = self.events.lock();
+        log.range(place(&log, after.saturating_add(1))..).take(max).map(Arc::clone).collect()
+    }
+
     /// The newest events before a sequence, newest first.
     pub(super) fn read_back(&self, before: u64, max: usize) -> Vec<Arc<Event>> {
         let log = self.events.lock();
-        log.iter().rev().skip_while(|event| event.sequence >= before).take(max).map(Arc::clone).collect()
+        log.range(..place(&log, before)).rev().take(max).map(Arc::clone).collect()
     }
+}
+
+/// Where in the log the first event is that has this sequence or a higher one.
+fn place(log: &VecDeque<Arc<Event>>, sequence: u64) -> usize {
+    let oldest = log.front().map_or(0, |event| event.sequence);
+    usize::try_from(sequence.saturating_sub(oldest)).unwrap_or(usize::MAX).min(log.len())
 }

@@ -16,6 +16,7 @@ mod timers;
 mod watch;
 
 use std::{
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -30,7 +31,6 @@ use self::{
     requests::Requests, timers::Timers,
 };
 pub use self::{
-    batches::RETENTION as BATCH_RETENTION,
     clock::Clock,
     error::Error,
     events::{Event, EventKind, EventReason},
@@ -48,21 +48,24 @@ use crate::breaker::{
 pub struct Limits {
     /// Breakers, at least 1. Default 100,000.
     pub breakers: u32,
-    /// Acquires remembered by request id. Default 1,000,000.
+    /// Acquires remembered by request id, in 16 parts of equal size. Default 1,000,000.
     pub request_ids: usize,
     /// Clients whose last batch is remembered. Default 10,000.
     pub batch_clients: usize,
-    /// Names of callers remembered. Default 1,000,000.
+    /// How long a silent client's last batch is remembered at least. Default 10 min.
+    pub batch_retention: Duration,
+    /// Names of callers remembered, in 16 parts of equal size. Default 1,000,000.
     pub callers: usize,
-    /// Operators' policies. Default 10,000.
+    /// Operators' policies, those of the file included. Default 10,000.
     pub policies: usize,
     /// Events held. Default 65,536.
     pub events: usize,
     /// Watchers at a time. Default 10,000.
     pub watchers: u64,
-    /// Memory of all permit ledgers, in bytes. Default 64 MiB.
+    /// Memory of all permit ledgers, in bytes. Past it a breaker's oldest permits are given up. Default 64 MiB.
     pub ledger_bytes: usize,
-    /// A closed breaker that nobody declared goes when it was not used for so long. Default 1 h.
+    /// A closed breaker that nobody declared goes when it was not used for so long, also with calls in its statistics.
+    /// When all places are taken, one with nothing counted goes at once. Default 1 h.
     pub breaker_idle: Duration,
 }
 
@@ -72,6 +75,7 @@ impl Default for Limits {
             breakers: 100_000,
             request_ids: 1_000_000,
             batch_clients: 10_000,
+            batch_retention: Duration::from_secs(600),
             callers: 1_000_000,
             policies: 10_000,
             events: 65_536,
@@ -250,7 +254,7 @@ impl Engine {
             events: EventLog::new(limits.events),
             policies: Policies::new(default, limits.policies)?,
             requests: Requests::new(limits.request_ids),
-            batches: Batches::new(limits.batch_clients),
+            batches: Batches::new(limits.batch_clients, limits.batch_retention),
             callers: Callers::new(limits.callers),
             history: rand::random::<u64>().max(1),
             started,
@@ -334,10 +338,10 @@ impl Engine {
             })
         });
         match known {
-            Ok(Some(permit)) => self.with(handle, moment, Cause::default(), |tenant| Acquired {
-                decision: Decision::Permitted(permit),
-                ..acquired(tenant, Decision::Permitted(permit))
-            }),
+            Ok(Some(permit)) => {
+                let mut slot = self.shared.registry.lock(handle)?;
+                Some(acquired(slot.tenant(), Decision::Permitted(permit)))
+            }
             Ok(None) => fresh,
             Err(()) => None,
         }
@@ -352,12 +356,13 @@ impl Engine {
         lease: Option<Duration>,
     ) -> Option<Acquired> {
         let room = self.shared.limits.ledger_bytes.saturating_sub(self.shared.ledger_bytes.load(Ordering::Relaxed));
-        self.step(handle, moment, Cause { caller, ..Cause::default() }, |tenant, moment| {
+        let act = |tenant: &mut Tenant, moment| {
             let ledger_bytes_max = (tenant.breaker.ledger_bytes() + room).min(LEDGER_BYTES_MAX);
             let acquire = Acquire { caller, request, lease, ledger_bytes_max };
             let step = tenant.breaker.acquire(moment, &acquire);
             (acquired(tenant, step.answer), step.transitions)
-        })
+        };
+        self.step(handle, moment, act, by_time)
     }
 
     /// Says how a call went. The permit must be of this breaker: its token names the key, and whoever reads it checks
@@ -370,8 +375,7 @@ impl Engine {
         report: &Report,
         error_class: &str,
     ) -> Option<ReportAnswer> {
-        let cause = Cause { caller: permit.caller, error_class, ..Cause::default() };
-        self.step(handle, moment, cause, |tenant, moment| {
+        let act = |tenant: &mut Tenant, moment| {
             let step = tenant.breaker.report(moment, permit, report);
             let answer = ReportAnswer {
                 reported: step.answer,
@@ -380,6 +384,10 @@ impl Engine {
                 forced: tenant.breaker.forced(),
             };
             (answer, step.transitions)
+        };
+        self.step(handle, moment, act, |answer| match answer.reported {
+            Reported::Counted => Cause { caller: permit.caller, error_class, ..Cause::default() },
+            Reported::Stale | Reported::Duplicate => Cause::default(),
         })
     }
 
@@ -390,36 +398,38 @@ impl Engine {
     pub fn report_batch(&self, client: &str, sequence: u64, tallies: &[CallerTally<'_>]) -> Result<BatchAnswer, Error> {
         let moment = self.moment();
         let counted = self.shared.batches.once(client, sequence, moment.now, || {
-            let mut answer = BatchAnswer::default();
-            for tally in tallies {
-                self.count_tally(moment, tally, &mut answer);
-            }
-            answer
+            let counted = tallies.iter().filter(|tally| self.count_tally(moment, tally)).count();
+            u32::try_from(counted).unwrap_or(u32::MAX)
         })?;
-        Ok(counted.unwrap_or_else(|| self.batch_again(tallies)))
-    }
-
-    fn count_tally(&self, moment: Moment, tally: &CallerTally<'_>, answer: &mut BatchAnswer) {
-        let cause = Cause { caller: tally.caller, ..Cause::default() };
-        let stepped = self.always(tally.key, |handle| {
-            self.step(handle, moment, cause, |tenant, moment| {
-                let step = tenant.breaker.tally(moment, &tally.tally);
-                (step.answer, step.transitions)
-            })
-        });
-        match stepped {
-            Ok(Reported::Counted) => answer.counted += 1,
-            // Without room for the breaker there is nothing to count the calls on.
-            Ok(_) | Err(_) => answer.stale += 1,
-        }
-        answer.changed.extend(self.entry(tally.key).filter(|entry| entry.status.generation != tally.tally.generation));
-    }
-
-    fn batch_again(&self, tallies: &[CallerTally<'_>]) -> BatchAnswer {
-        let moved = |tally: &CallerTally<'_>| {
-            self.entry(tally.key).filter(|entry| entry.status.generation != tally.tally.generation)
+        let changed = self.changed(tallies);
+        let Some(counted) = counted else {
+            return Ok(BatchAnswer { duplicate: true, changed, ..BatchAnswer::default() });
         };
-        BatchAnswer { duplicate: true, changed: tallies.iter().filter_map(moved).collect(), ..BatchAnswer::default() }
+        let stale = u32::try_from(tallies.len()).unwrap_or(u32::MAX) - counted;
+        Ok(BatchAnswer { duplicate: false, counted, stale, changed })
+    }
+
+    /// True where it counted. Without room for its breaker there is nothing to count it on.
+    fn count_tally(&self, moment: Moment, tally: &CallerTally<'_>) -> bool {
+        let act = |tenant: &mut Tenant, moment| {
+            let step = tenant.breaker.tally(moment, &tally.tally);
+            (step.answer, step.transitions)
+        };
+        let cause = |reported: &Reported| match reported {
+            Reported::Counted => Cause { caller: tally.caller, ..Cause::default() },
+            Reported::Stale | Reported::Duplicate => Cause::default(),
+        };
+        self.always(tally.key, |handle| self.step(handle, moment, act, cause)) == Ok(Reported::Counted)
+    }
+
+    /// Where the breakers stand, each once, that are not in the generation of their tallies.
+    fn changed<'a>(&self, tallies: &'a [CallerTally<'a>]) -> Vec<Entry> {
+        let mut told = HashSet::new();
+        let moved = |tally: &'a CallerTally<'a>| {
+            let entry = if told.contains(tally.key) { None } else { self.entry(tally.key) };
+            entry.filter(|entry| entry.status.generation != tally.tally.generation && told.insert(tally.key))
+        };
+        tallies.iter().filter_map(moved).collect()
     }
 
     /// Takes a service's policy for its breaker, unless a stronger declaration stands.
@@ -430,14 +440,16 @@ impl Engine {
         declaration.spec.check()?;
         let cause = Cause { caller, policy: Some(EventReason::Declared), ..Cause::default() };
         let moment = self.moment();
-        let handle = self.handle_with(key, Some(declaration))?;
-        self.step(handle, moment, cause, |tenant, moment| {
+        let act = |tenant: &mut Tenant, moment| {
             if tenant.declared.as_ref().is_none_or(|standing| declaration.replaces(standing)) {
                 tenant.declared = Some(Box::new(declaration.clone()));
             }
             ((), self.follow_policies(tenant, moment))
-        });
-        self.view(key)
+        };
+        self.always_as(key, Some(declaration), |handle| {
+            self.step(handle, moment, act, |()| cause)?;
+            self.view_of(handle, moment)
+        })
     }
 
     /// Closes a breaker, with empty statistics and backoff.
@@ -445,8 +457,10 @@ impl Engine {
     /// # Errors
     /// The breaker was never seen.
     pub fn reset(&self, key: &str, actor: Actor<'_>) -> Result<Entry, Error> {
-        self.change(key, actor, |tenant, moment| ((), tenant.breaker.reset(moment).transitions))?;
-        self.entry(key).ok_or_else(|| breaker_not_found(key))
+        let act = |tenant: &mut Tenant, moment| ((), tenant.breaker.reset(moment).transitions);
+        let handle = self.find(key).ok_or_else(|| breaker_not_found(key))?;
+        let reset = self.step(handle, self.moment(), act, |()| Cause { actor, ..Cause::default() });
+        reset.and_then(|()| self.entry_of(handle)).ok_or_else(|| breaker_not_found(key))
     }
 
     /// All about a breaker.
@@ -454,16 +468,18 @@ impl Engine {
     /// # Errors
     /// The breaker was never seen.
     pub fn view(&self, key: &str) -> Result<View, Error> {
-        let moment = self.moment();
-        let view = self.find(key).and_then(|handle| {
-            self.step(handle, moment, Cause::default(), |tenant, moment| {
-                let moves = tenant.breaker.handle_timeout(moment);
-                (view(tenant, moment.now), moves)
-            })
-        });
-        let mut view = view.ok_or_else(|| breaker_not_found(key))?;
+        let view = self.find(key).and_then(|handle| self.view_of(handle, self.moment()));
+        view.ok_or_else(|| breaker_not_found(key))
+    }
+
+    fn view_of(&self, handle: Handle, moment: Moment) -> Option<View> {
+        let act = |tenant: &mut Tenant, moment: Moment| {
+            let moves = tenant.breaker.handle_timeout(moment);
+            (view(tenant, moment.now), moves)
+        };
+        let mut view = self.step(handle, moment, act, by_time)?;
         view.last_event = self.shared.events.get(view.entry.sequence);
-        Ok(view)
+        Some(view)
     }
 
     /// Follows what happens.
@@ -491,8 +507,8 @@ impl Engine {
         expire_after: Option<Duration>,
         actor: Actor<'_>,
     ) -> Result<Entry, Error> {
-        self.handle(key)?;
-        self.change(key, actor, |tenant, moment| {
+        let moment = self.moment();
+        let act = |tenant: &mut Tenant, moment: Moment| {
             let forced = Override {
                 mode,
                 actor: actor.name.to_owned(),
@@ -501,8 +517,11 @@ impl Engine {
                 expire: expire_after.map_or(Timestamp::NEVER, |after| moment.now.after(after)),
             };
             ((), tenant.breaker.set_override(moment, forced).transitions)
-        })?;
-        self.entry(key).ok_or_else(|| breaker_not_found(key))
+        };
+        self.always(key, |handle| {
+            self.step(handle, moment, act, |()| Cause { actor, ..Cause::default() })?;
+            self.entry_of(handle)
+        })
     }
 
     /// Ends an override.
@@ -510,10 +529,13 @@ impl Engine {
     /// # Errors
     /// The breaker was never seen, or has no override.
     pub fn clear_override(&self, key: &str, actor: Actor<'_>) -> Result<Entry, Error> {
-        let cleared = self.change(key, actor, |tenant, moment| {
+        let handle = self.find(key).ok_or_else(|| breaker_not_found(key))?;
+        let act = |tenant: &mut Tenant, moment| {
             let step = tenant.breaker.clear_override(moment);
             (step.answer, step.transitions)
-        })?;
+        };
+        let cause = |cleared: &bool| if *cleared { Cause { actor, ..Cause::default() } } else { Cause::default() };
+        let cleared = self.step(handle, self.moment(), act, cause).ok_or_else(|| breaker_not_found(key))?;
         if !cleared {
             return Err(Error::NotFound {
                 reason: "OVERRIDE_NOT_FOUND",
@@ -522,7 +544,7 @@ impl Engine {
                 advice: "GetState shows whether a breaker is overridden",
             });
         }
-        self.entry(key).ok_or_else(|| breaker_not_found(key))
+        self.entry_of(handle).ok_or_else(|| breaker_not_found(key))
     }
 
     /// Forgets a breaker.
@@ -535,8 +557,8 @@ impl Engine {
             key,
             |_| true,
             |index, tenant| {
-                let moves = tenant.breaker.handle_timeout(moment);
-                self.publish(tenant, moves, Cause::default());
+                let moment = Moment { now: moment.now.max(tenant.used), ..moment };
+                self.settle(tenant, index, |tenant| ((), tenant.breaker.handle_timeout(moment)), by_time);
                 let status = tenant.breaker.status(moment.now);
                 let event = Event {
                     from: status.state,
@@ -552,10 +574,10 @@ impl Engine {
         removed.then_some(()).ok_or_else(|| breaker_not_found(key))
     }
 
-    /// Breakers after a key, in the order of their keys.
+    /// The first `max` breakers after a key, in the order of their keys, and one more where there are more.
     #[must_use]
     pub fn list(&self, after: &str, max: usize, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-        let mut page = std::collections::BTreeMap::new();
+        let mut page = BTreeMap::new();
         for index in 0..self.end() {
             let full = page.len() > max;
             let last: Option<Arc<str>> =
@@ -571,17 +593,11 @@ impl Engine {
         page.into_values().collect()
     }
 
-    /// Events after a sequence, or before it and newest first; the pages of the history.
+    /// The first events after a sequence, or before it and newest first, of those that are held: the history, in pages.
     #[must_use]
     pub fn events(&self, from: u64, newest_first: bool, max: usize) -> Vec<Arc<Event>> {
         let events = &self.shared.events;
-        if newest_first {
-            return events.read_back(from, max);
-        }
-        match events.read(from.max(events.oldest().saturating_sub(1)), max) {
-            events::Read::Events(events) => events,
-            events::Read::Lost(_) | events::Read::Future => Vec::new(),
-        }
+        if newest_first { events.read_back(from, max) } else { events.read_on(from, max) }
     }
 
     /// Sets the operators' policy for a key or pattern. Returns the entry and how many breakers it changed.
@@ -675,19 +691,10 @@ impl Engine {
     /// Fires timers as they fall due, for ever. Under a manual clock there is nothing to do.
     pub async fn run_timers(&self) {
         loop {
-            let wait = self.shared.timers.next().and_then(|next| self.shared.clock.until(next));
-            match wait {
-                Some(wait) if wait.is_zero() => {
-                    self.fire_due(self.now());
-                    tokio::task::yield_now().await;
-                }
-                Some(wait) => {
-                    tokio::select! {
-                        () = tokio::time::sleep(wait) => {}
-                        () = self.shared.timers.sooner() => {}
-                    }
-                }
-                None => self.shared.timers.sooner().await,
+            let next = self.shared.timers.next().unwrap_or(Timestamp::NEVER);
+            tokio::select! {
+                () = self.shared.clock.come(next) => self.fire_due(self.now()),
+                () = self.shared.timers.sooner() => {}
             }
         }
     }
@@ -709,47 +716,50 @@ impl Engine {
 
     fn fire_due(&self, now: Timestamp) {
         while let Some((at, index)) = self.shared.timers.due(now) {
-            let Some((handle, mut slot)) = self.shared.registry.lock_index(index) else {
-                self.shared.timers.set(index, at, Timestamp::NEVER);
-                continue;
-            };
+            // Where the entry is no more, another thread has just moved it, or emptied the slot, which takes it along.
+            let Some((_, mut slot)) = self.shared.registry.lock_index(index) else { continue };
             let tenant = slot.tenant();
             if tenant.scheduled != at {
-                // Another thread has just moved it.
                 continue;
             }
             let moment = Moment { now: now.max(tenant.used), random: rand::random() };
-            self.settle(tenant, handle, Cause::default(), |tenant| ((), tenant.breaker.handle_timeout(moment)));
-            let idle = tenant.breaker.tidy(now) && now.since(tenant.used) >= self.shared.limits.breaker_idle;
-            if idle && tenant.declared.is_none() {
-                let key = Arc::clone(&tenant.key);
-                drop(slot);
-                if self.evict(&key, now) {
-                    continue;
-                }
-                let Some((handle, mut slot)) = self.shared.registry.lock_index(index) else { continue };
-                self.schedule(slot.tenant(), handle, now);
+            if tenant.breaker.deadline() <= moment.now {
+                tenant.used = moment.now;
+            }
+            self.settle(tenant, index, |tenant| ((), tenant.breaker.handle_timeout(moment)), by_time);
+            tenant.breaker.tidy(now);
+            if !self.is_idle(tenant, now) {
+                self.schedule(tenant, index, now);
                 continue;
             }
-            self.schedule(tenant, handle, now);
+            // It goes by its key, whose lock comes before the slot's.
+            let key = Arc::clone(&tenant.key);
+            drop(slot);
+            if !self.evict(&key, now)
+                && let Some((_, mut slot)) = self.shared.registry.lock_index(index)
+            {
+                self.schedule(slot.tenant(), index, now);
+            }
         }
     }
 
+    fn evict(&self, key: &str, now: Timestamp) -> bool {
+        let may_go = |tenant: &mut Tenant| self.is_idle(tenant, now);
+        self.shared.registry.remove(key, may_go, |index, tenant| self.vacate(index, tenant))
+    }
+
+    fn is_idle(&self, tenant: &Tenant, now: Timestamp) -> bool {
+        let idle = now.since(tenant.used) >= self.shared.limits.breaker_idle;
+        idle && tenant.declared.is_none() && tenant.breaker.is_at_rest()
+    }
+
     /// Sets a tenant's timer anew: its breaker's deadline, or when it should be looked after.
-    fn schedule(&self, tenant: &mut Tenant, handle: Handle, now: Timestamp) {
+    fn schedule(&self, tenant: &mut Tenant, index: u32, now: Timestamp) {
         let idle = self.shared.limits.breaker_idle.max(Duration::from_millis(1));
         let look_after = if tenant.used.after(idle) > now { tenant.used.after(idle) } else { now.after(idle) };
         let next = tenant.breaker.deadline().min(look_after);
-        self.shared.timers.set(handle.index, tenant.scheduled, next);
+        self.shared.timers.set(index, tenant.scheduled, next);
         tenant.scheduled = next;
-    }
-
-    fn evict(&self, key: &str, now: Timestamp) -> bool {
-        let idle = self.shared.limits.breaker_idle;
-        let may_go = |tenant: &mut Tenant| {
-            tenant.declared.is_none() && now.since(tenant.used) >= idle && tenant.breaker.tidy(now)
-        };
-        self.shared.registry.remove(key, may_go, |index, tenant| self.vacate(index, tenant))
     }
 
     /// Gives back what a tenant holds outside its slot.
@@ -763,13 +773,12 @@ impl Engine {
     fn handle_with(&self, key: &str, declared: Option<&Declaration>) -> Result<Handle, Error> {
         let shared = &self.shared;
         let now = self.now();
-        let mut resolved_at = 0;
         let handle = shared.registry.find_or_create(
             key,
             |tenant| tenant.declared.is_none() && tenant.breaker.tidy(now),
+            // The slot is locked: who writes a policy now finds the breaker in it after that, and lets it follow.
             |key, key_hash, generation| {
-                let (policy, version) = shared.policies.resolve(&key, declared);
-                resolved_at = version;
+                let policy = shared.policies.resolve(&key, declared);
                 Tenant {
                     breaker: Breaker::new(Arc::clone(&policy.policy), generation, now),
                     declared: declared.cloned().map(Box::new),
@@ -782,16 +791,10 @@ impl Engine {
                     scheduled: Timestamp::NEVER,
                 }
             },
-            |tenant, handle| self.schedule(tenant, handle, now),
+            |tenant, handle| self.schedule(tenant, handle.index, now),
             |index, tenant| self.vacate(index, tenant),
         );
-        let handle = handle.ok_or_else(|| self.breaker_limit())?;
-        if resolved_at != 0 && resolved_at != shared.policies.version() {
-            // A policy was written while the breaker was made.
-            let moment = self.moment();
-            self.step(handle, moment, Cause::default(), |tenant, moment| ((), self.follow_policies(tenant, moment)));
-        }
-        Ok(handle)
+        handle.ok_or_else(|| self.breaker_limit())
     }
 
     fn breaker_limit(&self) -> Error {
@@ -809,33 +812,30 @@ impl Engine {
     /// # Errors
     /// No room for another breaker.
     pub fn always<T>(&self, key: &str, act: impl Fn(Handle) -> Option<T>) -> Result<T, Error> {
+        self.always_as(key, None, act)
+    }
+
+    fn always_as<T>(
+        &self,
+        key: &str,
+        declared: Option<&Declaration>,
+        act: impl Fn(Handle) -> Option<T>,
+    ) -> Result<T, Error> {
         for _ in 0..8 {
-            if let Some(answer) = act(self.handle(key)?) {
+            if let Some(answer) = act(self.handle_with(key, declared)?) {
                 return Ok(answer);
             }
         }
         Err(self.breaker_limit())
     }
 
-    /// Carries out an operator's change.
-    fn change<T>(
-        &self,
-        key: &str,
-        actor: Actor<'_>,
-        act: impl FnOnce(&mut Tenant, Moment) -> (T, Vec<Transition>),
-    ) -> Result<T, Error> {
-        let handle = self.find(key).ok_or_else(|| breaker_not_found(key))?;
-        let stepped = self.step(handle, self.moment(), Cause { actor, ..Cause::default() }, act);
-        stepped.ok_or_else(|| breaker_not_found(key))
-    }
-
     /// Lets a breaker act under its lock and carries out what comes back. `None` where the handle's breaker is gone.
-    fn step<T>(
+    fn step<'a, T>(
         &self,
         handle: Handle,
         moment: Moment,
-        cause: Cause<'_>,
         act: impl FnOnce(&mut Tenant, Moment) -> (T, Vec<Transition>),
+        cause: impl FnOnce(&T) -> Cause<'a>,
     ) -> Option<T> {
         let mut slot = self.shared.registry.lock(handle)?;
         let tenant = slot.tenant();
@@ -843,27 +843,15 @@ impl Engine {
         // and come here in the other: a breaker's time never goes back.
         let moment = Moment { random: moment.random ^ tenant.key_hash, now: moment.now.max(tenant.used) };
         tenant.used = moment.now;
-        let answer = self.settle(tenant, handle, cause, |tenant| act(tenant, moment));
-        Some(answer)
+        Some(self.settle(tenant, handle.index, |tenant| act(tenant, moment), cause))
     }
 
-    /// As [`Engine::step`] for what moves nothing.
-    fn with<T>(
-        &self,
-        handle: Handle,
-        moment: Moment,
-        cause: Cause<'_>,
-        act: impl FnOnce(&mut Tenant) -> T,
-    ) -> Option<T> {
-        self.step(handle, moment, cause, |tenant, _| (act(tenant), Vec::new()))
-    }
-
-    fn settle<T>(
+    fn settle<'a, T>(
         &self,
         tenant: &mut Tenant,
-        handle: Handle,
-        cause: Cause<'_>,
+        index: u32,
         act: impl FnOnce(&mut Tenant) -> (T, Vec<Transition>),
+        cause: impl FnOnce(&T) -> Cause<'a>,
     ) -> T {
         let before = tenant.breaker.ledger_bytes();
         let (answer, moves) = act(tenant);
@@ -874,37 +862,32 @@ impl Engine {
             self.shared.ledger_bytes.fetch_sub(before - after, Ordering::Relaxed);
         }
         if !moves.is_empty() {
-            self.publish(tenant, moves, cause);
+            self.publish(tenant, moves, cause(&answer));
         }
         let deadline = tenant.breaker.deadline();
         if deadline < tenant.scheduled {
-            self.shared.timers.set(handle.index, tenant.scheduled, deadline);
+            self.shared.timers.set(index, tenant.scheduled, deadline);
             tenant.scheduled = deadline;
         }
         answer
     }
 
-    /// Makes events of moves. What is behind the step is behind its last move; those before it came with time.
+    /// Makes events of moves. The cause is behind the last move; those before it came with time.
     fn publish(&self, tenant: &mut Tenant, moves: Vec<Transition>, cause: Cause<'_>) {
         let last = moves.len().saturating_sub(1);
-        let caller = self.shared.callers.name(cause.caller);
         let events = moves.into_iter().enumerate().map(|(index, transition)| {
-            let own = index == last && !is_by_time(&transition);
-            let cause = if own { cause } else { Cause::default() };
-            let event = Event {
+            let cause = if index == last { cause } else { Cause::default() };
+            let reason = cause.policy.filter(|_| transition.kind == Kind::PolicyChanged);
+            Event {
                 from: transition.from,
                 to: transition.to,
                 kind: EventKind::Moved(transition.kind),
-                reason: cause
-                    .policy
-                    .filter(|_| transition.kind == Kind::PolicyChanged)
-                    .unwrap_or(EventReason::Breaker(transition.reason)),
+                reason: reason.unwrap_or(EventReason::Breaker(transition.reason)),
                 evidence: transition.evidence,
-                caller: caller.clone().filter(|_| own),
+                caller: self.shared.callers.name(cause.caller),
                 error_class: cause.error_class.into(),
                 ..event_of(tenant, transition.at, transition.status, cause.actor)
-            };
-            event
+            }
         });
         let appended = self.shared.events.append(events.collect::<Vec<_>>());
         tenant.sequence = appended.last().map_or(tenant.sequence, |event| event.sequence);
@@ -913,16 +896,17 @@ impl Engine {
 
     /// Gives a breaker the policy that is in force for it now, if that is another one.
     fn follow_policies(&self, tenant: &mut Tenant, moment: Moment) -> Vec<Transition> {
-        let (resolved, version) = self.shared.policies.resolve(&tenant.key, tenant.declared.as_deref());
-        if *resolved.policy == *tenant.policy.policy {
-            if *resolved != *tenant.policy {
-                let version = tenant.policy.version;
-                tenant.policy = Arc::new(Resolved { version, ..(*resolved).clone() });
-            }
+        let resolved = self.shared.policies.resolve(&tenant.key, tenant.declared.as_deref());
+        if resolved.is_same(&tenant.policy) {
             return Vec::new();
         }
-        tenant.policy = Arc::new(Resolved { version, ..(*resolved).clone() });
-        tenant.breaker.set_policy(moment, Arc::clone(&resolved.policy)).transitions
+        if resolved.policy == tenant.policy.policy {
+            // Made of something else, which is no event: what the last one told as the version stays.
+            tenant.policy = Arc::new(Resolved { version: tenant.policy.version, ..(*resolved).clone() });
+            return Vec::new();
+        }
+        tenant.policy = resolved;
+        tenant.breaker.set_policy(moment, Arc::clone(&tenant.policy.policy)).transitions
     }
 
     /// Lets every breaker that a pattern matches follow the policies as they are now.
@@ -930,12 +914,12 @@ impl Engine {
         let moment = self.moment();
         let mut changed = 0;
         for index in 0..self.end() {
-            let Some((handle, mut slot)) = self.shared.registry.lock_index(index) else { continue };
+            let Some((_, mut slot)) = self.shared.registry.lock_index(index) else { continue };
             let tenant = slot.tenant();
             if pattern.is_none_or(|pattern| matches(pattern, &tenant.key)) {
                 let moment = Moment { now: moment.now.max(tenant.used), ..moment };
                 let before = Arc::clone(tenant.breaker.policy());
-                self.settle(tenant, handle, cause, |tenant| ((), self.follow_policies(tenant, moment)));
+                self.settle(tenant, index, |tenant| ((), self.follow_policies(tenant, moment)), |()| cause);
                 changed += u64::from(before != *tenant.breaker.policy());
             }
         }
@@ -945,7 +929,11 @@ impl Engine {
     /// Where a breaker stands.
     #[must_use]
     pub fn entry(&self, key: &str) -> Option<Entry> {
-        let mut slot = self.shared.registry.lock(self.find(key)?)?;
+        self.entry_of(self.find(key)?)
+    }
+
+    fn entry_of(&self, handle: Handle) -> Option<Entry> {
+        let mut slot = self.shared.registry.lock(handle)?;
         Some(entry(slot.tenant(), self.now()))
     }
 
@@ -1022,10 +1010,9 @@ fn event_of(tenant: &Tenant, at: Timestamp, status: Status, actor: Actor<'_>) ->
     }
 }
 
-/// Whether time alone made the move, not whoever happened to come by.
-fn is_by_time(transition: &Transition) -> bool {
-    use crate::breaker::Reason;
-    matches!(transition.reason, Reason::OpenPeriodPassed | Reason::HalfOpenTimedOut | Reason::OverrideExpired)
+/// Time alone is behind the moves, not whoever happened to come by.
+fn by_time<T>(_: &T) -> Cause<'static> {
+    Cause::default()
 }
 
 fn breaker_not_found(key: &str) -> Error {

@@ -4,7 +4,7 @@
 //! breaker, then operators' policies for a key or pattern, laid over each other field by field. Among those an exact key
 //! is stronger than a pattern, a longer literal prefix than a shorter one, the API than the file.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 
@@ -59,12 +59,20 @@ impl Declaration {
 pub struct Resolved {
     /// The policy.
     pub policy: Arc<Policy>,
-    /// The server's policy version at the last write that it is made of.
+    /// The server's policy version when it came into force.
     pub version: u64,
     /// What it is made of, the strongest first.
     pub sources: Vec<String>,
     /// Whether something stronger changed what was declared.
     pub differs_from_declared: bool,
+}
+
+impl Resolved {
+    /// Whether both say the same, whenever they came into force.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.policy, &self.sources, self.differs_from_declared)
+            == (&other.policy, &other.sources, other.differs_from_declared)
+    }
 }
 
 #[derive(Debug)]
@@ -92,10 +100,6 @@ impl Policies {
         Ok(Self { table: RwLock::new(Table { default, entries: Vec::new(), version: 1, undeclared: Vec::new() }), max })
     }
 
-    pub(super) fn version(&self) -> u64 {
-        self.table.read().version
-    }
-
     pub(super) fn len(&self) -> usize {
         self.table.read().entries.len()
     }
@@ -104,15 +108,15 @@ impl Policies {
         self.table.read().default.resolve().unwrap_or_default()
     }
 
-    /// The policy in force for a key, and the version of the table that it was resolved from.
-    pub(super) fn resolve(&self, key: &str, declared: Option<&Declaration>) -> (Arc<Resolved>, u64) {
+    /// The policy in force for a key.
+    pub(super) fn resolve(&self, key: &str, declared: Option<&Declaration>) -> Arc<Resolved> {
         let table = self.table.read();
         let matching = table.matching(key);
         if declared.is_some() {
-            return (Arc::new(table.resolve(&matching, declared)), table.version);
+            return Arc::new(table.resolve(&matching, declared));
         }
         if let Some((_, resolved)) = table.undeclared.iter().find(|(entries, _)| *entries == matching) {
-            return (Arc::clone(resolved), table.version);
+            return Arc::clone(resolved);
         }
         let resolved = Arc::new(table.resolve(&matching, None));
         let version = table.version;
@@ -121,7 +125,7 @@ impl Policies {
         if table.version == version && table.undeclared.len() < SHARED_MAX {
             table.undeclared.push((matching, Arc::clone(&resolved)));
         }
-        (resolved, version)
+        resolved
     }
 
     /// Sets the API's policy for a pattern, if the entry that stands has the version expected.
@@ -131,13 +135,7 @@ impl Policies {
         table.expect(&entry.pattern, expected)?;
         let standing = table.position(&entry.pattern, PolicyOrigin::Api);
         if standing.is_none() && table.entries.len() >= self.max {
-            return Err(Error::Limit {
-                reason: "POLICY_LIMIT",
-                what: "policies",
-                max: self.max as u64,
-                advice: "use a pattern for several breakers, delete unused policies, or raise limits.max_policies",
-                retry_after: std::time::Duration::from_secs(60),
-            });
+            return Err(self.limit());
         }
         if let Some(index) = standing {
             table.entries.remove(index);
@@ -177,9 +175,16 @@ impl Policies {
             entry.origin == PolicyOrigin::Api
                 || file.iter().any(|(pattern, spec)| **pattern == *entry.pattern && *spec == entry.spec)
         };
+        let of_api = table.entries.iter().filter(|entry| entry.origin == PolicyOrigin::Api).count();
+        if of_api + file.len() > self.max {
+            return Err(self.limit());
+        }
+        let before = table.entries.len();
         table.entries.retain(is_kept);
-        table.default = default;
-        table.written();
+        if table.entries.len() != before || table.default != default {
+            table.default = default;
+            table.written();
+        }
         for (pattern, spec) in file {
             if table.position(&pattern, PolicyOrigin::File).is_none() {
                 let pattern = Arc::from(pattern);
@@ -190,12 +195,20 @@ impl Policies {
         Ok(())
     }
 
+    fn limit(&self) -> Error {
+        Error::Limit {
+            reason: "POLICY_LIMIT",
+            what: "policies",
+            max: self.max as u64,
+            advice: "use a pattern for several breakers, delete unused policies, or raise limits.max_policies",
+            retry_after: Duration::from_secs(60),
+        }
+    }
+
     /// The API's entry for a pattern; where there is none, the file's.
     pub(super) fn get(&self, pattern: &str) -> Result<PolicyEntry, Error> {
         let table = self.table.read();
-        let position =
-            table.position(pattern, PolicyOrigin::Api).or_else(|| table.position(pattern, PolicyOrigin::File));
-        position.map(|index| table.entries[index].clone()).ok_or_else(|| policy_not_found(pattern))
+        table.standing(pattern).map(|index| table.entries[index].clone()).ok_or_else(|| policy_not_found(pattern))
     }
 
     /// The entries that apply to a key, or all, the strongest first.
@@ -220,8 +233,14 @@ impl Table {
         self.entries.iter().position(|entry| *entry.pattern == *pattern && entry.origin == origin)
     }
 
+    /// The API's entry; where there is none, the file's.
+    fn standing(&self, pattern: &str) -> Option<usize> {
+        self.position(pattern, PolicyOrigin::Api).or_else(|| self.position(pattern, PolicyOrigin::File))
+    }
+
+    /// Where the API has no entry it is the file's that was read.
     fn expect(&self, pattern: &str, expected: Option<u64>) -> Result<(), Error> {
-        let current = self.position(pattern, PolicyOrigin::Api).map_or(0, |index| self.entries[index].version);
+        let current = self.standing(pattern).map_or(0, |index| self.entries[index].version);
         match expected {
             Some(expected) if expected != current => Err(Error::VersionMoved { expected, current }),
             _ => Ok(()),
@@ -261,7 +280,7 @@ impl Table {
         Resolved {
             differs_from_declared: declared.is_some() && policy != resolve(&base),
             policy: Arc::new(policy),
-            version: entries().map(|entry| entry.version).max().unwrap_or(1),
+            version: self.version,
             sources: entries().map(origin).chain(own).collect(),
         }
     }

@@ -4,7 +4,8 @@
 //! let before. Slots never move, so a handle costs one lock and no lookup, and a handle to a slot with another tenant is
 //! recognised.
 //!
-//! Locks are taken in this order, never the other way: request or batch table, shard of keys, policies, slot, event log or timers.
+//! Locks are taken in this order, never the other way: request or batch table, shard of keys, slot, then one of policies,
+//! callers, event log and timers.
 
 use std::{
     hint,
@@ -23,8 +24,10 @@ use crate::breaker::{Breaker, Timestamp};
 
 const SHARDS: usize = 64;
 const CHUNK: u32 = 1024;
-/// Slots looked at for one to evict when all are taken.
-const EVICTION_SCAN: u32 = 256;
+/// Most slots looked at for one to evict when all are taken: some 15 ms.
+const EVICTION_SCAN_MAX: u32 = 1 << 17;
+/// The same while a whole turn has found none, so that a refusal costs little.
+const EVICTION_SCAN_BARREN: u32 = 256;
 
 /// Where a breaker is, as long as it is there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -53,17 +56,21 @@ pub(super) struct Tenant {
     /// Sequence of its last event.
     pub(super) sequence: u64,
     pub(super) created: Timestamp,
-    /// When it was last asked, reported or looked after.
+    /// When it was last asked or reported, or had a deadline: its time, which never goes back.
     pub(super) used: Timestamp,
     /// Its entry among the timers.
     pub(super) scheduled: Timestamp,
 }
 
+/// Where each key's breaker is.
+type Keys = HashTable<(Arc<str>, Handle)>;
+type Chunk = Box<[Mutex<Slot>]>;
+
 #[derive(Debug)]
 pub(super) struct Registry {
     hasher: DefaultHashBuilder,
-    shards: Box<[RwLock<HashTable<(Arc<str>, Handle)>>]>,
-    slots: Box<[OnceLock<Box<[Mutex<Slot>]>>]>,
+    shards: Box<[RwLock<Keys>]>,
+    slots: Box<[OnceLock<Chunk>]>,
     max: u32,
     /// Slots that were let and are free again.
     free: Mutex<Vec<u32>>,
@@ -74,6 +81,8 @@ pub(super) struct Registry {
     generation_floor: AtomicU64,
     /// Where the search for a slot to evict goes on.
     hand: AtomicU32,
+    /// Slots that it has looked at since it last found one.
+    barren: AtomicU32,
 }
 
 /// The hash that names a key in its permits: the same on every server and for ever.
@@ -94,6 +103,7 @@ impl Registry {
             used: AtomicU32::new(0),
             generation_floor: AtomicU64::new(1),
             hand: AtomicU32::new(0),
+            barren: AtomicU32::new(0),
         }
     }
 
@@ -120,13 +130,7 @@ impl Registry {
             return Some(handle);
         }
         let hash = self.hash(key);
-        let index = match self.vacancy() {
-            Some(index) => index,
-            None => {
-                self.evict_one(&evictable, &evicted)?;
-                self.vacancy()?
-            }
-        };
+        let index = self.vacancy().or_else(|| self.evict_one(&evictable, &evicted))?;
         let mut shard = self.shard(hash).write();
         if let Some((_, known)) = shard.find(hash, |(known, _)| **known == *key) {
             self.free.lock().push(index);
@@ -145,17 +149,22 @@ impl Registry {
         Some(handle)
     }
 
-    /// Looks for a tenant that may go, a little further each time.
-    fn evict_one(&self, evictable: impl Fn(&mut Tenant) -> bool, evicted: impl Fn(u32, &mut Tenant)) -> Option<()> {
-        let slots = self.let_once.load(Ordering::Relaxed).min(self.max).max(1);
-        (0..EVICTION_SCAN.min(slots)).find_map(|_| {
+    /// Makes a tenant go that may, and returns its slot. The search goes on where the last one ended; `None` only after
+    /// it has been all around in vain, or as far as one call may take it.
+    fn evict_one(&self, evictable: impl Fn(&mut Tenant) -> bool, evicted: impl Fn(u32, &mut Tenant)) -> Option<u32> {
+        let slots = self.end().max(1);
+        let barren = self.barren.load(Ordering::Relaxed);
+        let scan = slots.min(if barren >= slots { EVICTION_SCAN_BARREN } else { EVICTION_SCAN_MAX });
+        let vacated = (0..scan).find_map(|_| {
             let index = self.hand.fetch_add(1, Ordering::Relaxed) % slots;
             let key = {
                 let mut slot = self.cell(index)?.lock();
                 slot.tenant.as_mut().and_then(|tenant| evictable(tenant).then(|| Arc::clone(&tenant.key)))
             }?;
-            self.remove(&key, &evictable, &evicted).then_some(())
-        })
+            self.take_out(&key, &evictable, &evicted)
+        });
+        self.barren.store(if vacated.is_some() { 0 } else { barren.saturating_add(scan) }, Ordering::Relaxed);
+        vacated
     }
 
     /// Removes a breaker if it may go. True where it went.
@@ -165,24 +174,33 @@ impl Registry {
         may_go: impl FnOnce(&mut Tenant) -> bool,
         going: impl FnOnce(u32, &mut Tenant),
     ) -> bool {
+        let vacated = self.take_out(key, may_go, going);
+        self.free.lock().extend(vacated);
+        vacated.is_some()
+    }
+
+    /// As [`Registry::remove`]; the slot is the caller's to let or to give back.
+    fn take_out(
+        &self,
+        key: &str,
+        may_go: impl FnOnce(&mut Tenant) -> bool,
+        going: impl FnOnce(u32, &mut Tenant),
+    ) -> Option<u32> {
         let hash = self.hash(key);
         let mut shard = self.shard(hash).write();
-        let Ok(entry) = shard.find_entry(hash, |(known, _)| **known == *key) else { return false };
+        let entry = shard.find_entry(hash, |(known, _)| **known == *key).ok()?;
         let index = entry.get().1.index;
-        let Some(mut slot) = self.cell(index).map(Mutex::lock) else { return false };
-        let Some(tenant) = slot.tenant.as_mut().filter(|tenant| *tenant.key == *key) else { return false };
+        let mut slot = self.cell(index)?.lock();
+        let tenant = slot.tenant.as_mut()?;
         if !may_go(tenant) {
-            return false;
+            return None;
         }
         going(index, tenant);
         self.generation_floor.fetch_max(tenant.breaker.generation() + 1, Ordering::AcqRel);
         slot.tenant = None;
         entry.remove();
-        drop(slot);
-        drop(shard);
         self.used.fetch_sub(1, Ordering::Relaxed);
-        self.free.lock().push(index);
-        true
+        Some(index)
     }
 
     /// Locks the breaker of a handle; `None` where it is gone.
@@ -222,7 +240,7 @@ impl Registry {
         std::hash::BuildHasher::hash_one(&self.hasher, key)
     }
 
-    fn shard(&self, hash: u64) -> &RwLock<HashTable<(Arc<str>, Handle)>> {
+    fn shard(&self, hash: u64) -> &RwLock<Keys> {
         // The table uses the upper bits and the lowest ones; these are in between.
         &self.shards[(hash >> 32) as usize % SHARDS]
     }

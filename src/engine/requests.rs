@@ -37,7 +37,7 @@ impl Requests {
         now: Timestamp,
         grant: impl FnOnce() -> Result<Option<Permit>, E>,
     ) -> Result<Option<Permit>, E> {
-        #[expect(clippy::cast_possible_truncation, reason = "the lowest bits of a hash choose the shard")]
+        // The lowest bits of a hash choose the shard.
         let mut shard = self.shards[request.0 as usize % SHARDS].lock();
         shard.forget(now);
         if let Some(permit) = shard.permits.get(&request.0).filter(|permit| permit.expire > now) {
