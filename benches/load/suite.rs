@@ -69,9 +69,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let start_empty = |program: &PathBuf, kind: baseline::Kind| {
         Server::start(program, &["baseline", "--kind", kind.name()], options.core)
     };
-    let mut servers = vec![("empty, same build and runtime", start_empty(&this, baseline::Kind::Tuned)?)];
+    let mut servers = vec![(EMPTY_SAME, start_empty(&this, baseline::Kind::Tuned)?)];
     if let Some(plain) = &options.plain {
-        servers.push(("empty, default build and runtime", start_empty(plain, baseline::Kind::Default)?));
+        servers.push((EMPTY_DEFAULT, start_empty(plain, baseline::Kind::Default)?));
     }
     if let Some(fuseboard) = &options.fuseboard {
         servers.push((OURS, Server::start(fuseboard, &["serve"], options.core)?));

@@ -54,8 +54,7 @@ async fn watch(address: SocketAddr, options: &Options, pid: Option<u32>, name: &
     let mut client = BreakerServiceClient::new(endpoint.connect().await?);
     let breakers: Vec<String> = (0..options.trips.min(100)).map(|i| format!("watch/{i}")).collect();
     let policy = Policy { failure_threshold: Some(1), ..Policy::default() };
-    let declare =
-        |breaker: &String| Declaration { breaker: breaker.clone(), policy: Some(policy.clone()), revision: 0 };
+    let declare = |breaker: &String| Declaration { breaker: breaker.clone(), policy: Some(policy), revision: 0 };
     let declarations = breakers.iter().map(declare).collect();
     client.declare(DeclareRequest { declarations, caller: String::new() }).await?;
 
