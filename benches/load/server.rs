@@ -22,11 +22,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `program` with `arguments` and an address of its own, pinned to a core, and waits until it listens.
-    pub(crate) fn start(program: &Path, arguments: &[&str], core: usize) -> Result<Self> {
+    /// Starts `program` with `arguments` and an address of its own, and waits until it listens; `cores` as `taskset -c`
+    /// takes them.
+    pub(crate) fn start(program: &Path, arguments: &[&str], cores: &str) -> Result<Self> {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let child = Command::new("taskset")
-            .args(["-c", &core.to_string()])
+            .args(["-c", cores])
             .arg(program)
             .args(arguments)
             .args(["--address", &address.to_string()])

@@ -33,8 +33,8 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
     /// Core that servers run on. The generator should run on another.
-    #[arg(long, default_value_t = 0)]
-    core: usize,
+    #[arg(long, default_value = "0")]
+    core: String,
     /// Acquires a second in the open loop.
     #[arg(long, default_value_t = 50_000.0)]
     rate: f64,
@@ -67,14 +67,14 @@ enum Load {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let this = std::env::current_exe()?;
     let start_empty = |program: &PathBuf, kind: baseline::Kind| {
-        Server::start(program, &["baseline", "--kind", kind.name()], options.core)
+        Server::start(program, &["baseline", "--kind", kind.name()], &options.core)
     };
     let mut servers = vec![(EMPTY_SAME, start_empty(&this, baseline::Kind::Tuned)?)];
     if let Some(plain) = &options.plain {
         servers.push((EMPTY_DEFAULT, start_empty(plain, baseline::Kind::Default)?));
     }
     if let Some(fuseboard) = &options.fuseboard {
-        servers.push((OURS, Server::start(fuseboard, &["serve"], options.core)?));
+        servers.push((OURS, Server::start(fuseboard, &["serve"], &options.core)?));
     }
 
     let mut measurements = Vec::new();
