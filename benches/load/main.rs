@@ -3,6 +3,8 @@
 //! `cargo bench --bench load -- unary --address 127.0.0.1:50051` loads a server that runs; `suite` starts servers of its
 //! own, ours and empty ones, and compares them. Every run is bounded in time and count.
 
+#![expect(clippy::disallowed_methods, reason = "measures real time")]
+
 use std::{
     error::Error,
     net::SocketAddr,

@@ -59,6 +59,11 @@ fn luck(per_thousand: u32) -> bool {
     rand::rng().random_range(0..1_000) < per_thousand
 }
 
+/// A random time, in milliseconds.
+fn between(min: u64, max: u64) -> Duration {
+    Duration::from_millis(rand::rng().random_range(min..max))
+}
+
 /// Whether an answer granted a probe; under an override it is not one.
 fn is_probe(state: State, override_mode: OverrideMode) -> bool {
     state == State::HalfOpen && override_mode == OverrideMode::Unspecified
@@ -103,7 +108,7 @@ async fn call(world: &World, service: &mut BreakerServiceClient<Channel>, breake
         world.hold_probe(breaker);
     }
     let (outcome, duration) = world.call(breaker);
-    time::sleep(Duration::from_millis(rand::rng().random_range(1..5))).await;
+    time::sleep(between(1, 5)).await;
     if probe {
         world.give_back_probe(breaker);
     }
@@ -159,7 +164,7 @@ async fn sessions(world: Arc<World>, number: usize) -> Result<()> {
 
 async fn session(world: &World, number: usize, held: &mut VecDeque<Held>) -> Result<()> {
     let by_handle = number.is_multiple_of(2);
-    let until = Instant::now() + Duration::from_millis(rand::rng().random_range(1_000..15_000));
+    let until = Instant::now() + between(1_000, 15_000);
     let (frames, outbound) = mpsc::channel(FRAMES_OUT);
     let introductions = (0..BREAKERS).map(|breaker| Introduction { handle: breaker as u32 + 1, breaker: key(breaker) });
     let hello = SessionRequest {

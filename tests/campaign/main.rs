@@ -10,6 +10,8 @@
 //!
 //! `run.sh` builds what is needed and runs it; `CAMPAIGN_SECONDS` says for how long.
 
+#![expect(clippy::disallowed_methods, reason = "plays in real time")]
+
 use std::{env, error::Error, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use serde::Serialize;

@@ -19,6 +19,9 @@ const LOOK_UP: Duration = Duration::from_millis(200);
 const SLOW_READ: Duration = Duration::from_millis(100);
 /// How long a stalled reader reads nothing.
 const STALL: Duration = Duration::from_secs(20);
+/// Longest life of a stream that is dropped now and then, and longest pause before the next.
+const STREAM_MAX: Duration = Duration::from_secs(8);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Between two looks at the history.
 const HISTORY_EVERY: Duration = Duration::from_secs(2);
 
@@ -109,7 +112,7 @@ impl Watcher {
             match self.habit {
                 Habit::Reconnecting | Habit::Filtered(_) if !self.world.is_stopped() => {
                     self.stream = None;
-                    time::sleep(Duration::from_millis(rand::rng().random_range(0..2_000))).await;
+                    time::sleep(up_to(PAUSE_MAX)).await;
                 }
                 Habit::Stalled if !self.world.is_stopped() => time::sleep(STALL).await,
                 _ => {}
@@ -122,9 +125,7 @@ impl Watcher {
     fn patience(&self) -> Duration {
         match self.habit {
             Habit::Steady | Habit::Slow | Habit::Latest => Duration::from_secs(3_600),
-            Habit::Reconnecting | Habit::Filtered(_) => {
-                Duration::from_millis(rand::rng().random_range(100..8_000))
-            }
+            Habit::Reconnecting | Habit::Filtered(_) => up_to(STREAM_MAX),
             Habit::Stalled => Duration::from_secs(2),
         }
     }
@@ -228,6 +229,11 @@ impl Watcher {
     }
 }
 
+/// A random time.
+fn up_to(max: Duration) -> Duration {
+    max.mul_f64(rand::rng().random())
+}
+
 /// Reads the history as an operator does, page by page, and compares.
 async fn read_history(world: Arc<World>) -> Result<()> {
     let mut operator = world.operator().await?;
@@ -237,11 +243,14 @@ async fn read_history(world: Arc<World>) -> Result<()> {
         let mut request = ListEventsRequest { start_time, page_size: 1_000, ..ListEventsRequest::default() };
         loop {
             let page = operator.list_events(request.clone()).await?.into_inner();
-            for event in page.events.iter().filter(|event| event.sequence > last) {
+            for event in page.events {
+                if event.sequence <= last {
+                    continue; // Of the same instant as the last one of the page before.
+                }
                 if event.sequence != last + 1 {
                     world.violation(format!("the history has {} after {last}", event.sequence));
                 }
-                if !world.history.observe(event) {
+                if !world.history.observe(&event) {
                     world.violation(format!("the history tells another event {}", event.sequence));
                 }
                 last = event.sequence;

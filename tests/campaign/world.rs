@@ -236,9 +236,7 @@ pub(crate) fn policy(breaker: usize) -> Option<Policy> {
         1 => Policy {
             failure_rate_threshold: Some(0.5),
             minimum_calls: Some(10),
-            window: Some(Window {
-                kind: Some(window::Kind::Time(TimeWindow { duration: seconds(5), slices: 5 })),
-            }),
+            window: Some(Window { kind: Some(window::Kind::Time(TimeWindow { duration: seconds(5), slices: 5 })) }),
             open_backoff: Some(OpenBackoff { multiplier: 2.0, max_duration: seconds(5), jitter: 0.2 }),
             probes: Some(3),
             successes_to_close: Some(2),

@@ -1,0 +1,212 @@
+//! The engine alone, without gRPC: what a decision costs, and what a breaker weighs.
+//!
+//! A pair is an Acquire and the Report of its success. Breakers are asked in an order that no cache can guess, 64 at a
+//! time as a session's frame brings them: first their Acquires, then their Reports. By key each call finds its breaker
+//! and reads the clock, as a unary call does; by handle the clock is read once for the 64.
+
+#![expect(clippy::disallowed_methods, reason = "measures real time")]
+
+use std::{
+    env,
+    error::Error,
+    fs,
+    hint::black_box,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use fuseboard::{
+    breaker::{CallerId, Decision, Outcome, Permit, PolicySpec, Report, Reported, RequestId, Timestamp},
+    engine::{Clock, Engine, Handle, Limits},
+};
+use serde::Serialize;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const BREAKERS: u32 = 100_000;
+/// Breakers whose memory is weighed: enough that what an engine without breakers needs is lost in it.
+const BREAKERS_WEIGHED: u32 = 1_000_000;
+/// Coprime to [`BREAKERS`]: the step from one breaker to the next.
+const STRIDE: u32 = 61_803;
+const BATCH: usize = 64;
+const ROUNDS: usize = 9;
+const ROUND: Duration = Duration::from_millis(500);
+/// Where the JSON goes.
+const FOLDER: &str = "target/bench";
+
+#[derive(Serialize)]
+struct Figures {
+    pair_by_key_ns: f64,
+    pair_by_handle_ns: f64,
+    hot_breaker_one_thread_pairs_per_second: f64,
+    hot_breaker_two_threads_pairs_per_second: f64,
+    /// The median of the rounds' ratios, two threads to one.
+    hot_breaker_ratio: f64,
+    bytes_per_new_breaker: f64,
+    bytes_per_used_breaker: f64,
+}
+
+fn main() -> Result<()> {
+    if env::args().any(|argument| argument == "weigh") {
+        return weigh();
+    }
+    let engine = engine(BREAKERS)?;
+    let keys: Vec<String> = (0..BREAKERS).map(key).collect();
+    let handles = keys.iter().map(|key| engine.handle(key)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let mut walk = Walk(0);
+
+    let (mut by_key, mut by_handle, mut one, mut two) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        by_key.push(1e9 / pairs_per_second(|| batch_by_key(&engine, &keys, &mut walk)));
+        by_handle.push(1e9 / pairs_per_second(|| batch_by_handle(&engine, &handles, &mut walk)));
+        one.push(pairs_per_second(|| batch_on_one(&engine, handles[0])));
+        two.push(thread::scope(|scope| {
+            let threads = [(); 2].map(|()| scope.spawn(|| pairs_per_second(|| batch_on_one(&engine, handles[0]))));
+            threads.into_iter().map(|thread| thread.join().expect("it does not panic")).sum()
+        }));
+    }
+    let ratios = one.iter().zip(&two).map(|(one, two): (&f64, &f64)| two / one).collect();
+    let [new, used] = weigh_apart()?;
+    let figures = Figures {
+        pair_by_key_ns: median(by_key),
+        pair_by_handle_ns: median(by_handle),
+        hot_breaker_one_thread_pairs_per_second: median(one),
+        hot_breaker_two_threads_pairs_per_second: median(two),
+        hot_breaker_ratio: median(ratios),
+        bytes_per_new_breaker: new,
+        bytes_per_used_breaker: used,
+    };
+    print_table(&figures);
+    fs::create_dir_all(FOLDER)?;
+    Ok(fs::write(Path::new(FOLDER).join("engine.json"), serde_json::to_string_pretty(&figures)? + "\n")?)
+}
+
+fn print_table(figures: &Figures) {
+    println!("| engine alone | measured |\n|---|--:|");
+    println!("| a pair by key, {BREAKERS} breakers | {:.0} ns |", figures.pair_by_key_ns);
+    println!("| a pair by handle, {BREAKERS} breakers | {:.0} ns |", figures.pair_by_handle_ns);
+    println!("| one thread on one hot breaker | {:.0} pairs/s |", figures.hot_breaker_one_thread_pairs_per_second);
+    println!("| two threads on one hot breaker | {:.0} pairs/s |", figures.hot_breaker_two_threads_pairs_per_second);
+    println!("| two threads to one | {:.2} |", figures.hot_breaker_ratio);
+    println!("| memory of a new breaker | {:.0} bytes |", figures.bytes_per_new_breaker);
+    println!("| memory of a breaker that was used and is idle again | {:.0} bytes |", figures.bytes_per_used_breaker);
+}
+
+fn engine(breakers: u32) -> Result<Engine> {
+    let limits = Limits { breakers, ..Limits::default() };
+    Ok(Engine::new(Clock::system(Timestamp::default()), limits, PolicySpec::default())?)
+}
+
+/// 24 bytes.
+fn key(number: u32) -> String {
+    format!("bench/service-{number:07}/op")
+}
+
+/// Breakers by turns, in an order that looks like none.
+struct Walk(u32);
+
+impl Iterator for Walk {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        self.0 = (self.0 + STRIDE) % BREAKERS;
+        Some(self.0 as usize)
+    }
+}
+
+fn batch_by_key(engine: &Engine, keys: &[String], walk: &mut Walk) {
+    let find = |key: &str| engine.handle(key).expect("there is room");
+    let asked: [usize; BATCH] = std::array::from_fn(|_| walk.next().unwrap_or_default());
+    let permits = asked.map(|index| acquire(engine, engine.moment(), find(&keys[index])));
+    for (index, (key_hash, permit)) in asked.into_iter().zip(permits) {
+        report(engine, engine.moment(), find(&keys[index]), key_hash, &permit);
+    }
+}
+
+fn batch_by_handle(engine: &Engine, handles: &[Handle], walk: &mut Walk) {
+    batch(engine, &std::array::from_fn(|_| handles[walk.next().unwrap_or_default()]));
+}
+
+fn batch_on_one(engine: &Engine, handle: Handle) {
+    batch(engine, &[handle; BATCH]);
+}
+
+fn batch(engine: &Engine, handles: &[Handle; BATCH]) {
+    let moment = engine.moment();
+    let permits = handles.map(|handle| acquire(engine, moment, handle));
+    for (handle, (key_hash, permit)) in handles.iter().zip(permits) {
+        report(engine, moment, *handle, key_hash, &permit);
+    }
+}
+
+fn acquire(engine: &Engine, moment: fuseboard::breaker::Moment, handle: Handle) -> (u64, Permit) {
+    let acquired = engine.acquire(moment, handle, CallerId::default(), RequestId::default(), None);
+    let acquired = acquired.expect("breakers stay");
+    match acquired.decision {
+        Decision::Permitted(permit) => (acquired.key_hash, permit),
+        Decision::Rejected { reason, .. } => panic!("rejected: {reason:?}"),
+    }
+}
+
+fn report(engine: &Engine, moment: fuseboard::breaker::Moment, handle: Handle, key_hash: u64, permit: &Permit) {
+    let answer = engine.report(moment, handle, key_hash, permit, &Report::of(Outcome::Success), "");
+    let answer = black_box(answer).expect("the permit fits").expect("breakers stay");
+    assert_eq!(answer.reported, Reported::Counted, "each permit is reported once");
+}
+
+/// Runs batches for a round.
+fn pairs_per_second(mut batch: impl FnMut()) -> f64 {
+    let (started, mut pairs) = (Instant::now(), 0);
+    while started.elapsed() < ROUND {
+        batch();
+        pairs += BATCH;
+    }
+    pairs as f64 / started.elapsed().as_secs_f64()
+}
+
+/// Weighs breakers in a process of their own, where nothing else has left memory behind.
+fn weigh_apart() -> Result<[f64; 2]> {
+    let output = Command::new(env::current_exe()?).arg("weigh").output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Prints the bytes that a new breaker takes, and one that was used and whose window has aged out.
+fn weigh() -> Result<()> {
+    let limits = Limits { breakers: BREAKERS_WEIGHED, ..Limits::default() };
+    let engine = Engine::new(Clock::manual(Timestamp::default()), limits, PolicySpec::default())?;
+    let before = resident_bytes()?;
+    let each = |bytes: u64| (bytes - before) as f64 / f64::from(BREAKERS_WEIGHED);
+    for number in 0..BREAKERS_WEIGHED {
+        engine.handle(&key(number))?;
+    }
+    let new = each(resident_bytes()?);
+    for number in 0..BREAKERS_WEIGHED {
+        let (handle, moment) = (engine.handle(&key(number))?, engine.moment());
+        let (key_hash, permit) = acquire(&engine, moment, handle);
+        report(&engine, moment, handle, key_hash, &permit);
+    }
+    // Past the window and the lease, before breakers are evicted.
+    let _ = engine.advance(Duration::from_secs(1_800));
+    println!("{}", serde_json::to_string(&[new, each(resident_bytes()?)])?);
+    Ok(())
+}
+
+/// Memory of this process that is in RAM.
+fn resident_bytes() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no memory is told")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
