@@ -18,7 +18,7 @@ use std::{
 };
 
 use fuseboard::{
-    breaker::{CallerId, Decision, Outcome, Permit, PolicySpec, Report, Reported, RequestId, Timestamp},
+    breaker::{CallerId, Decision, Moment, Outcome, Permit, PolicySpec, Report, Reported, RequestId, Timestamp},
     engine::{Clock, Engine, Handle, Limits},
 };
 use serde::Serialize;
@@ -123,8 +123,8 @@ fn batch_by_key(engine: &Engine, keys: &[String], walk: &mut Walk) {
     let find = |key: &str| engine.handle(key).expect("there is room");
     let asked: [usize; BATCH] = std::array::from_fn(|_| walk.next().unwrap_or_default());
     let permits = asked.map(|index| acquire(engine, engine.moment(), find(&keys[index])));
-    for (index, (key_hash, permit)) in asked.into_iter().zip(permits) {
-        report(engine, engine.moment(), find(&keys[index]), key_hash, &permit);
+    for (index, permit) in asked.into_iter().zip(permits) {
+        report(engine, engine.moment(), find(&keys[index]), &permit);
     }
 }
 
@@ -139,23 +139,22 @@ fn batch_on_one(engine: &Engine, handle: Handle) {
 fn batch(engine: &Engine, handles: &[Handle; BATCH]) {
     let moment = engine.moment();
     let permits = handles.map(|handle| acquire(engine, moment, handle));
-    for (handle, (key_hash, permit)) in handles.iter().zip(permits) {
-        report(engine, moment, *handle, key_hash, &permit);
+    for (handle, permit) in handles.iter().zip(permits) {
+        report(engine, moment, *handle, &permit);
     }
 }
 
-fn acquire(engine: &Engine, moment: fuseboard::breaker::Moment, handle: Handle) -> (u64, Permit) {
+fn acquire(engine: &Engine, moment: Moment, handle: Handle) -> Permit {
     let acquired = engine.acquire(moment, handle, CallerId::default(), RequestId::default(), None);
-    let acquired = acquired.expect("breakers stay");
-    match acquired.decision {
-        Decision::Permitted(permit) => (acquired.key_hash, permit),
+    match acquired.expect("breakers stay").decision {
+        Decision::Permitted(permit) => permit,
         Decision::Rejected { reason, .. } => panic!("rejected: {reason:?}"),
     }
 }
 
-fn report(engine: &Engine, moment: fuseboard::breaker::Moment, handle: Handle, key_hash: u64, permit: &Permit) {
-    let answer = engine.report(moment, handle, key_hash, permit, &Report::of(Outcome::Success), "");
-    let answer = black_box(answer).expect("the permit fits").expect("breakers stay");
+fn report(engine: &Engine, moment: Moment, handle: Handle, permit: &Permit) {
+    let answer = engine.report(moment, handle, permit, &Report::of(Outcome::Success), "");
+    let answer = black_box(answer).expect("breakers stay");
     assert_eq!(answer.reported, Reported::Counted, "each permit is reported once");
 }
 
@@ -208,8 +207,8 @@ fn weigh() -> Result<()> {
     let new = each(resident_bytes()?);
     for number in 0..BREAKERS_WEIGHED {
         let (handle, moment) = (engine.handle(&key(number))?, engine.moment());
-        let (key_hash, permit) = acquire(&engine, moment, handle);
-        report(&engine, moment, handle, key_hash, &permit);
+        let permit = acquire(&engine, moment, handle);
+        report(&engine, moment, handle, &permit);
     }
     // Past the window and the lease, before breakers are evicted.
     let _ = engine.advance(Duration::from_secs(1_800));

@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 }
 
 async fn campaign() -> Result<Summary> {
-    let program = PathBuf::from(env::var("FUSEBOARD").unwrap_or_else(|_| "target/release/fuseboard".to_owned()));
+    let program = PathBuf::from(env::var("FUSEBOARD_BIN").unwrap_or_else(|_| "target/release/fuseboard".to_owned()));
     let duration = match env::var("CAMPAIGN_SECONDS") {
         Ok(seconds) => Duration::from_secs(seconds.parse()?),
         Err(_) => DURATION,
