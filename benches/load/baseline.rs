@@ -5,15 +5,20 @@
 use std::{net::SocketAddr, pin::Pin};
 
 use clap::ValueEnum;
-use fuseboard::pb::{
-    AcquireRequest, AcquireResponse, Decision, DeclareRequest, DeclareResponse, GetStateRequest, GetStateResponse,
-    ReportBatchRequest, ReportBatchResponse, ReportRequest, ReportResponse, ReportResult, ResetRequest, ResetResponse,
-    SessionAcquired, SessionReported, SessionRequest, SessionResponse, State, WatchEventsRequest, WatchEventsResponse,
-    breaker_service_server::{BreakerService, BreakerServiceServer},
+use fuseboard::{
+    grpc,
+    pb::{
+        AcquireRequest, AcquireResponse, Decision, DeclareRequest, DeclareResponse, GetStateRequest, GetStateResponse,
+        ReportBatchRequest, ReportBatchResponse, ReportRequest, ReportResponse, ReportResult, ResetRequest,
+        ResetResponse, SessionAcquired, SessionReported, SessionRequest, SessionResponse, State, WatchEventsRequest,
+        WatchEventsResponse,
+        breaker_service_server::{BreakerService, BreakerServiceServer},
+    },
+    shutdown::Shutdown,
 };
+use hyper::server::conn::http2;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
     service::TowerToHyperService,
 };
 use tokio::{net::TcpListener, runtime};
@@ -30,8 +35,10 @@ const PERMIT: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 pub(crate) enum Kind {
     /// As tonic's documentation does it: `Server::builder()`, its router, a runtime of many threads.
     Default,
-    /// As Fuseboard serves: the same listener and runtime.
-    Tuned,
+    /// As little as there can be between tonic's generated code and the socket: hyper on a runtime of one thread.
+    Bare,
+    /// As Fuseboard serves: its own listener with all its bounds, on the same runtime.
+    Ours,
 }
 
 impl Kind {
@@ -39,34 +46,43 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Default => "default",
-            Self::Tuned => "tuned",
+            Self::Bare => "bare",
+            Self::Ours => "ours",
         }
     }
 }
 
 /// Serves until killed.
 pub(crate) fn serve(kind: Kind, address: SocketAddr) -> Result<()> {
+    let one_thread = || runtime::Builder::new_current_thread().enable_all().build();
     match kind {
         Kind::Default => runtime::Runtime::new()?.block_on(async {
             let service = BreakerServiceServer::new(Empty);
             Ok(transport::Server::builder().add_service(service).serve(address).await?)
         }),
-        Kind::Tuned => runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve_tuned(address)),
+        Kind::Bare => one_thread()?.block_on(serve_bare(address)),
+        Kind::Ours => one_thread()?.block_on(serve_as_we_do(address)),
     }
 }
 
-async fn serve_tuned(address: SocketAddr) -> Result<()> {
+async fn serve_bare(address: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(address).await?;
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
         let service = TowerToHyperService::new(BreakerServiceServer::new(Empty));
         tokio::spawn(async move {
-            let builder = auto::Builder::new(TokioExecutor::new()).http2_only();
+            let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service);
             // A client that goes away is no matter of ours.
-            let _ = builder.serve_connection(TokioIo::new(socket), service).await;
+            let _ = connection.await;
         });
     }
+}
+
+async fn serve_as_we_do(address: SocketAddr) -> Result<()> {
+    let socket = grpc::bind(address, 1)?.pop().ok_or("no socket could be had")?;
+    let services = grpc::Services::new(grpc::Limits::default()).breaker_service(Empty);
+    Ok(grpc::serve(socket, services.dispatch(Shutdown::new())).await?)
 }
 
 #[derive(Clone, Copy)]

@@ -13,7 +13,8 @@ use crate::{
 };
 
 // The servers, by the names that reports give them.
-const EMPTY_SAME: &str = "empty, same build and runtime";
+const EMPTY_OURS: &str = "empty, our build and listener";
+const EMPTY_BARE: &str = "empty, our build, bare hyper";
 const EMPTY_DEFAULT: &str = "empty, default build and runtime";
 const OURS: &str = "fuseboard";
 
@@ -54,8 +55,8 @@ struct Report {
 struct Scenario {
     name: &'static str,
     load: Load,
-    /// Asked of the default build as well: where a claim is made against it.
-    with_default: bool,
+    /// Asked of all the empty services: where a claim is made against them.
+    of_all: bool,
 }
 
 enum Load {
@@ -69,7 +70,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let start_empty = |program: &PathBuf, kind: baseline::Kind| {
         Server::start(program, &["baseline", "--kind", kind.name()], &options.core)
     };
-    let mut servers = vec![(EMPTY_SAME, start_empty(&this, baseline::Kind::Tuned)?)];
+    let mut servers = vec![
+        (EMPTY_OURS, start_empty(&this, baseline::Kind::Ours)?),
+        (EMPTY_BARE, start_empty(&this, baseline::Kind::Bare)?),
+    ];
     if let Some(plain) = &options.plain {
         servers.push((EMPTY_DEFAULT, start_empty(plain, baseline::Kind::Default)?));
     }
@@ -81,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for scenario in scenarios(options.rate) {
         for round in 0..options.rounds {
             for (name, server) in &servers {
-                if !scenario.with_default && *name == EMPTY_DEFAULT {
+                if !scenario.of_all && [EMPTY_BARE, EMPTY_DEFAULT].contains(name) {
                     continue;
                 }
                 let stretch = Stretch {
@@ -120,11 +124,11 @@ fn scenarios(rate: f64) -> Vec<Scenario> {
     };
     let (acquire, pair) = (unary::Calls::Acquire, unary::Calls::Pair);
     vec![
-        Scenario { name: "unary Acquire, closed loop", load: unary(acquire, 0.0), with_default: true },
-        Scenario { name: "unary Acquire and Report, closed loop", load: unary(pair, 0.0), with_default: true },
-        Scenario { name: "unary Acquire, open loop", load: unary(acquire, rate), with_default: false },
-        Scenario { name: "session, 1 item a frame", load: session(1, 256, false), with_default: false },
-        Scenario { name: "session, 64 items a frame, by name", load: session(64, 16, false), with_default: false },
-        Scenario { name: "session, 64 items a frame, by handle", load: session(64, 16, true), with_default: false },
+        Scenario { name: "unary Acquire, closed loop", load: unary(acquire, 0.0), of_all: true },
+        Scenario { name: "unary Acquire and Report, closed loop", load: unary(pair, 0.0), of_all: true },
+        Scenario { name: "unary Acquire, open loop", load: unary(acquire, rate), of_all: false },
+        Scenario { name: "session, 1 item a frame", load: session(1, 256, false), of_all: false },
+        Scenario { name: "session, 64 items a frame, by name", load: session(64, 16, false), of_all: false },
+        Scenario { name: "session, 64 items a frame, by handle", load: session(64, 16, true), of_all: false },
     ]
 }
