@@ -257,10 +257,10 @@ impl Model {
         let State::HalfOpen(round) = &mut self.state else { panic!("a probe counts while half-open") };
         *if call.failed { &mut round.failures } else { &mut round.successes } += 1;
         round.asked_until = round.asked_until.max(call.asked_until);
-        let round = *round;
-        if round.failures >= self.policy.failures_to_reopen {
+        let Round { successes, failures, .. } = **round;
+        if failures >= self.policy.failures_to_reopen {
             self.reopen(now, Reason::ProbesFailed);
-        } else if round.successes >= self.policy.successes_to_close {
+        } else if successes >= self.policy.successes_to_close {
             let evidence = Evidence { open_duration: None, ..self.evidence(now, Timestamp::default()) };
             (self.failed_recoveries, self.window_from) = (0, 0);
             self.calls.clear();
@@ -308,9 +308,10 @@ impl Model {
     }
 
     fn reopen(&mut self, now: Timestamp, reason: Reason) {
-        let State::HalfOpen(round) = self.state else { panic!("only a round reopens") };
+        let State::HalfOpen(round) = &self.state else { panic!("only a round reopens") };
+        let asked_until = round.asked_until;
         self.failed_recoveries += 1;
-        let evidence = self.evidence(now, round.asked_until);
+        let evidence = self.evidence(now, asked_until);
         self.open(now, reason, evidence);
     }
 
@@ -324,7 +325,8 @@ impl Model {
 
     fn round(&self, now: Timestamp) -> State {
         let asked_until = Timestamp::default();
-        State::HalfOpen(Round { began: now, until: self.round_end(now), successes: 0, failures: 0, asked_until })
+        let until = self.round_end(now);
+        State::HalfOpen(Box::new(Round { began: now, until, successes: 0, failures: 0, asked_until }))
     }
 
     fn round_end(&self, began: Timestamp) -> Timestamp {
@@ -334,7 +336,7 @@ impl Model {
 
     /// The state as an override begins or ends: a half-open round starts over.
     fn restart(&mut self, now: Timestamp, kind: Kind, reason: Reason) {
-        let state = if matches!(self.state, State::HalfOpen(_)) { self.round(now) } else { self.state };
+        let state = if matches!(self.state, State::HalfOpen(_)) { self.round(now) } else { self.state.clone() };
         self.enter(now, state, kind, reason, None);
     }
 
@@ -358,35 +360,29 @@ impl Model {
     /// What the answer must be; of a new permit only its kind and expiry.
     pub(crate) fn acquire(&mut self, now: Timestamp, acquire: &Acquire) -> Expected {
         let lease = acquire.lease.map_or(self.policy.lease, |lease| lease.min(self.policy.lease));
-        let mut reject = |reason, left: Duration| {
-            self.totals.rejected += 1;
-            Expected::Rejected(reason, left.max(RETRY_AFTER_MIN))
-        };
-        let forced = self.forced.as_ref().map(|forced| forced.mode);
-        if forced == Some(OverrideMode::ForcedOpen) {
-            let left = self.forced.as_ref().map_or(Duration::MAX, |forced| forced.expire.since(now));
-            return reject(Rejection::ForcedOpen, left.min(RETRY_AFTER_FORCED_MAX));
-        }
-        let bypass = Expected::New(PermitKind::Bypass, now.after(lease));
-        match self.state {
-            State::Closed => Expected::New(PermitKind::Call, now.after(lease)),
-            State::Open { .. } if forced.is_some() => bypass,
-            State::Open { until } => reject(Rejection::Open, until.since(now)),
-            State::HalfOpen(round) => {
-                let same = |slip: &&Slip| slip.request == acquire.request && slip.permit.generation == self.generation;
-                if let Some(slip) = self.probes_out().find(same).filter(|_| acquire.request != RequestId::default()) {
-                    Expected::Same(slip.permit)
-                } else if self.probes_out().count() < self.policy.probes as usize {
-                    Expected::New(PermitKind::Probe, now.after(lease).min(round.until))
-                } else if forced.is_some() {
-                    bypass
-                } else {
-                    let left = self.probe_deadline().since(now);
-                    self.totals.rejected += 1;
-                    Expected::Rejected(Rejection::HalfOpenFull, left.min(RETRY_AFTER_PROBE_MAX).max(RETRY_AFTER_MIN))
-                }
+        let expire = now.after(lease);
+        let same = |slip: &&Slip| slip.request == acquire.request && slip.permit.generation == self.generation;
+        let (reason, left) = match (&self.state, &self.forced) {
+            (_, Some(forced)) if forced.mode == OverrideMode::ForcedOpen => {
+                (Rejection::ForcedOpen, forced.expire.since(now).min(RETRY_AFTER_FORCED_MAX))
             }
+            (State::Closed, _) => return Expected::New(PermitKind::Call, expire),
+            (State::HalfOpen(round), _) => {
+                if let Some(slip) = self.probes_out().find(same).filter(|_| acquire.request != RequestId::default()) {
+                    return Expected::Same(slip.permit);
+                }
+                if self.probes_out().count() < self.policy.probes as usize {
+                    return Expected::New(PermitKind::Probe, expire.min(round.until));
+                }
+                (Rejection::HalfOpenFull, self.probe_deadline().since(now).min(RETRY_AFTER_PROBE_MAX))
+            }
+            (State::Open { until }, _) => (Rejection::Open, until.since(now)),
+        };
+        if self.forced.is_some() && reason != Rejection::ForcedOpen {
+            return Expected::New(PermitKind::Bypass, expire);
         }
+        self.totals.rejected += 1;
+        Expected::Rejected(reason, left.max(RETRY_AFTER_MIN))
     }
 
     pub(crate) fn report(&mut self, now: Timestamp, index: usize, report: &Report) -> Reported {
@@ -520,8 +516,9 @@ impl Model {
             _ => self.calls.len(),
         };
         self.policy = policy;
-        if let State::HalfOpen(round) = self.state {
-            self.state = State::HalfOpen(Round { until: self.round_end(round.began), ..round });
+        if let State::HalfOpen(round) = &self.state {
+            let until = self.round_end(round.began);
+            self.state = State::HalfOpen(Box::new(Round { until, ..**round }));
         }
         self.tell(now, Kind::PolicyChanged, self.state.name(), Reason::Requested, None);
     }
