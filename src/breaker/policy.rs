@@ -327,7 +327,8 @@ impl PolicySpec {
             WindowSpec::Time { .. } => calls,
         };
         let minimum_calls = spec.minimum_calls.unwrap_or(base.minimum_calls);
-        let slow_minimum = spec.slow_call_minimum_calls.filter(|calls| *calls > 0).unwrap_or(minimum_calls);
+        // Where nobody says it, it follows the minimum of calls, also one that the built-in policy does not have.
+        let slow_minimum = self.slow_call_minimum_calls.filter(|calls| *calls > 0).unwrap_or(minimum_calls);
         let open_duration = spec.open_duration.unwrap_or(base.open_duration);
         Ok(Policy {
             failure_threshold: spec.failure_threshold.and_then(NonZeroU32::new),
@@ -420,4 +421,19 @@ fn period(field: &'static str, value: Option<Duration>, may_be_off: bool, max: D
     }
     let least = if may_be_off { "0 (off), or 1 ms" } else { "1 ms" };
     error(field, format!("must be {least} to {} s, not {value:?}", max.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slow_call_minimum_follows_the_minimum_of_calls_where_it_is_not_said() {
+        let minimum = |spec: &PolicySpec| spec.resolve().unwrap().slow_call_minimum_calls;
+        let spec = PolicySpec { minimum_calls: Some(5), ..PolicySpec::default() };
+        assert_eq!(minimum(&spec), 5);
+        assert_eq!(minimum(&PolicySpec { slow_call_minimum_calls: Some(0), ..spec.clone() }), 5);
+        assert_eq!(minimum(&PolicySpec { slow_call_minimum_calls: Some(7), ..spec }), 7);
+        assert_eq!(minimum(&PolicySpec::default()), 20);
+    }
 }
