@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 
 use self::{
     batches::Batches, callers::Callers, events::EventLog, policies::Policies, registry::Registry, registry::Tenant,
-    requests::Requests, timers::Timers,
+    registry::spread, requests::Requests, timers::Timers,
 };
 pub use self::{
     clock::Clock,
@@ -123,8 +123,6 @@ pub struct Acquired {
     pub generation: u64,
     /// What is forced over the state.
     pub forced: Option<OverrideMode>,
-    /// Names the breaker in its permits.
-    pub key_hash: u64,
 }
 
 /// The answer to a Report.
@@ -190,7 +188,7 @@ pub struct View {
     pub probes_out: usize,
     /// Recoveries that have failed in a row.
     pub failed_recoveries: u32,
-    /// When it was created.
+    /// When it was created, to the second.
     pub created: Timestamp,
     /// When it next wants waking.
     pub deadline: Timestamp,
@@ -249,7 +247,7 @@ impl Engine {
     pub fn new(clock: Clock, limits: Limits, default: PolicySpec) -> Result<Self, Error> {
         let started = clock.now();
         let shared = Shared {
-            registry: Registry::new(limits.breakers.max(1)),
+            registry: Registry::new(limits.breakers.max(1), started),
             timers: Timers::default(),
             events: EventLog::new(limits.events),
             policies: Policies::new(default, limits.policies)?,
@@ -441,10 +439,9 @@ impl Engine {
         let cause = Cause { caller, policy: Some(EventReason::Declared), ..Cause::default() };
         let moment = self.moment();
         let act = |tenant: &mut Tenant, moment| {
-            if tenant.declared.as_ref().is_none_or(|standing| declaration.replaces(standing)) {
-                tenant.declared = Some(Box::new(declaration.clone()));
-            }
-            ((), self.follow_policies(tenant, moment))
+            let standing = tenant.policy.declaration.clone();
+            let declared = standing.filter(|standing| !declaration.replaces(standing));
+            ((), self.follow_policies(tenant, moment, Some(&declared.unwrap_or_else(|| declaration.clone()))))
         };
         self.always_as(key, Some(declaration), |handle| {
             self.step(handle, moment, act, |()| cause)?;
@@ -478,6 +475,7 @@ impl Engine {
             (view(tenant, moment.now), moves)
         };
         let mut view = self.step(handle, moment, act, by_time)?;
+        view.created = self.shared.registry.lock(handle)?.let_at(&self.shared.registry);
         view.last_event = self.shared.events.get(view.entry.sequence);
         Some(view)
     }
@@ -750,7 +748,7 @@ impl Engine {
 
     fn is_idle(&self, tenant: &Tenant, now: Timestamp) -> bool {
         let idle = now.since(tenant.used) >= self.shared.limits.breaker_idle;
-        idle && tenant.declared.is_none() && tenant.breaker.is_at_rest()
+        idle && tenant.policy.declaration.is_none() && tenant.breaker.is_at_rest()
     }
 
     /// Sets a tenant's timer anew: its breaker's deadline, or when it should be looked after.
@@ -775,18 +773,15 @@ impl Engine {
         let now = self.now();
         let handle = shared.registry.find_or_create(
             key,
-            |tenant| tenant.declared.is_none() && tenant.breaker.tidy(now),
+            |tenant| tenant.policy.declaration.is_none() && tenant.breaker.tidy(now),
             // The slot is locked: who writes a policy now finds the breaker in it after that, and lets it follow.
-            |key, key_hash, generation| {
+            |key, generation| {
                 let policy = shared.policies.resolve(&key, declared);
                 Tenant {
                     breaker: Breaker::new(Arc::clone(&policy.policy), generation, now),
-                    declared: declared.cloned().map(Box::new),
                     policy,
                     key,
-                    key_hash,
                     sequence: 0,
-                    created: now,
                     used: now,
                     scheduled: Timestamp::NEVER,
                 }
@@ -841,7 +836,7 @@ impl Engine {
         let tenant = slot.tenant();
         // One random number may serve a batch; its breakers still differ. Two threads may read the clock in one order
         // and come here in the other: a breaker's time never goes back.
-        let moment = Moment { random: moment.random ^ tenant.key_hash, now: moment.now.max(tenant.used) };
+        let moment = Moment { random: moment.random ^ spread(handle.index), now: moment.now.max(tenant.used) };
         tenant.used = moment.now;
         Some(self.settle(tenant, handle.index, |tenant| act(tenant, moment), cause))
     }
@@ -895,8 +890,8 @@ impl Engine {
     }
 
     /// Gives a breaker the policy that is in force for it now, if that is another one.
-    fn follow_policies(&self, tenant: &mut Tenant, moment: Moment) -> Vec<Transition> {
-        let resolved = self.shared.policies.resolve(&tenant.key, tenant.declared.as_deref());
+    fn follow_policies(&self, tenant: &mut Tenant, moment: Moment, declared: Option<&Declaration>) -> Vec<Transition> {
+        let resolved = self.shared.policies.resolve(&tenant.key, declared);
         if resolved.is_same(&tenant.policy) {
             return Vec::new();
         }
@@ -919,7 +914,9 @@ impl Engine {
             if pattern.is_none_or(|pattern| matches(pattern, &tenant.key)) {
                 let moment = Moment { now: moment.now.max(tenant.used), ..moment };
                 let before = Arc::clone(tenant.breaker.policy());
-                self.settle(tenant, index, |tenant| ((), self.follow_policies(tenant, moment)), |()| cause);
+                let declared = tenant.policy.declaration.clone();
+                let act = |tenant: &mut Tenant| ((), self.follow_policies(tenant, moment, declared.as_ref()));
+                self.settle(tenant, index, act, |()| cause);
                 changed += u64::from(before != *tenant.breaker.policy());
             }
         }
@@ -960,7 +957,6 @@ fn acquired(tenant: &Tenant, decision: Decision) -> Acquired {
         state: tenant.breaker.state().name(),
         generation: tenant.breaker.generation(),
         forced: tenant.breaker.forced(),
-        key_hash: tenant.key_hash,
     }
 }
 
@@ -979,12 +975,12 @@ fn view(tenant: &mut Tenant, now: Timestamp) -> View {
         window: tenant.breaker.counts(now),
         totals: tenant.breaker.totals(),
         policy: Arc::clone(&tenant.policy),
-        declared_revision: tenant.declared.as_ref().map(|declared| declared.revision),
+        declared_revision: tenant.policy.declaration.as_ref().map(|declared| declared.revision),
         forced: tenant.breaker.forced_override().cloned(),
         state: tenant.breaker.state().clone(),
         probes_out: tenant.breaker.probes().len(),
         failed_recoveries: tenant.breaker.failed_recoveries(),
-        created: tenant.created,
+        created: Timestamp::default(),
         deadline: tenant.breaker.deadline(),
         last_event: None,
     }

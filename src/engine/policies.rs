@@ -63,6 +63,8 @@ pub struct Resolved {
     pub version: u64,
     /// What it is made of, the strongest first.
     pub sources: Vec<String>,
+    /// What a service has declared, if one has.
+    pub declaration: Option<Declaration>,
     /// Whether something stronger changed what was declared.
     pub differs_from_declared: bool,
 }
@@ -70,8 +72,8 @@ pub struct Resolved {
 impl Resolved {
     /// Whether both say the same, whenever they came into force.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        (&self.policy, &self.sources, self.differs_from_declared)
-            == (&other.policy, &other.sources, other.differs_from_declared)
+        (&self.policy, &self.sources, &self.declaration) == (&other.policy, &other.sources, &other.declaration)
+            && self.differs_from_declared == other.differs_from_declared
     }
 }
 
@@ -278,6 +280,7 @@ impl Table {
         };
         let own = declared.map(|_| "declared".to_owned()).into_iter().chain(["default".to_owned()]);
         Resolved {
+            declaration: declared.cloned(),
             differs_from_declared: declared.is_some() && policy != resolve(&base),
             policy: Arc::new(policy),
             version: self.version,

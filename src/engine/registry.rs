@@ -8,18 +8,20 @@
 //! callers, event log and timers.
 
 use std::{
+    hash::BuildHasher as _,
     hint,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::policies::{Declaration, Resolved};
+use super::policies::Resolved;
 use crate::breaker::{Breaker, Timestamp};
 
 const SHARDS: usize = 64;
@@ -41,6 +43,8 @@ pub struct Handle {
 pub(super) struct Slot {
     /// How often it has been let.
     incarnation: u32,
+    /// When it was last let, in seconds after the registry began. A place for a breaker has to be small.
+    let_at: u32,
     tenant: Option<Tenant>,
 }
 
@@ -48,26 +52,29 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) struct Tenant {
     pub(super) key: Arc<str>,
-    /// Names the breaker in permits; the same on every server.
-    pub(super) key_hash: u64,
     pub(super) breaker: Breaker,
     pub(super) policy: Arc<Resolved>,
-    pub(super) declared: Option<Box<Declaration>>,
     /// Sequence of its last event.
     pub(super) sequence: u64,
-    pub(super) created: Timestamp,
     /// When it was last asked or reported, or had a deadline: its time, which never goes back.
     pub(super) used: Timestamp,
     /// Its entry among the timers.
     pub(super) scheduled: Timestamp,
 }
 
-/// Where each key's breaker is.
-type Keys = HashTable<(Arc<str>, Handle)>;
+/// Where each key's breaker is. The key itself is in the slot; a part of its hash keeps us from looking into others.
+type Keys = HashTable<Place>;
 type Chunk = Box<[Mutex<Slot>]>;
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    tag: u32,
+    index: u32,
+}
 
 #[derive(Debug)]
 pub(super) struct Registry {
+    began: Timestamp,
     hasher: DefaultHashBuilder,
     shards: Box<[RwLock<Keys>]>,
     slots: Box<[OnceLock<Chunk>]>,
@@ -92,8 +99,9 @@ pub fn key_hash(key: &str) -> u64 {
 }
 
 impl Registry {
-    pub(super) fn new(max: u32) -> Self {
+    pub(super) fn new(max: u32, began: Timestamp) -> Self {
         Self {
+            began,
             hasher: DefaultHashBuilder::default(),
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             slots: (0..max.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
@@ -113,8 +121,9 @@ impl Registry {
     }
 
     pub(super) fn find(&self, key: &str) -> Option<Handle> {
-        let hash = self.hash(key);
-        self.shard(hash).read().find(hash, |(known, _)| **known == *key).map(|(_, handle)| *handle)
+        let hash = Hash::of(self.hasher.hash_one(key));
+        let shard = self.shard(&hash).read();
+        self.find_in(&shard, &hash, key)
     }
 
     /// The breaker of a key; `create` makes one where there is none. `None` where there is no room.
@@ -122,30 +131,30 @@ impl Registry {
         &self,
         key: &str,
         evictable: impl Fn(&mut Tenant) -> bool,
-        create: impl FnOnce(Arc<str>, u64, u64) -> Tenant,
+        create: impl FnOnce(Arc<str>, u64) -> Tenant,
         placed: impl FnOnce(&mut Tenant, Handle),
         evicted: impl Fn(u32, &mut Tenant),
     ) -> Option<Handle> {
         if let Some(handle) = self.find(key) {
             return Some(handle);
         }
-        let hash = self.hash(key);
+        let hash = Hash::of(self.hasher.hash_one(key));
         let index = self.vacancy().or_else(|| self.evict_one(&evictable, &evicted))?;
-        let mut shard = self.shard(hash).write();
-        if let Some((_, known)) = shard.find(hash, |(known, _)| **known == *key) {
+        let mut shard = self.shard(&hash).write();
+        if let Some(known) = self.find_in(&shard, &hash, key) {
             self.free.lock().push(index);
-            return Some(*known);
+            return Some(known);
         }
-        let key: Arc<str> = key.into();
         let mut slot = self.cell(index)?.lock();
         slot.incarnation = slot.incarnation.wrapping_add(1);
         let handle = Handle { index, incarnation: slot.incarnation };
         let generation = self.generation_floor.load(Ordering::Acquire);
-        let tenant = slot.tenant.insert(create(Arc::clone(&key), key_hash(&key), generation));
+        let tenant = create(key.into(), generation);
+        slot.let_at = u32::try_from(tenant.used.since(self.began).as_secs()).unwrap_or(u32::MAX);
+        let tenant = slot.tenant.insert(tenant);
         self.used.fetch_add(1, Ordering::Relaxed);
         placed(tenant, handle);
-        let hasher = |(key, _): &(Arc<str>, Handle)| self.hash(key);
-        shard.insert_unique(hash, (key, handle), hasher);
+        shard.insert_unique(hash.spread(), Place { tag: hash.tag, index }, |place| spread(place.tag));
         Some(handle)
     }
 
@@ -186,10 +195,11 @@ impl Registry {
         may_go: impl FnOnce(&mut Tenant) -> bool,
         going: impl FnOnce(u32, &mut Tenant),
     ) -> Option<u32> {
-        let hash = self.hash(key);
-        let mut shard = self.shard(hash).write();
-        let entry = shard.find_entry(hash, |(known, _)| **known == *key).ok()?;
-        let index = entry.get().1.index;
+        let hash = Hash::of(self.hasher.hash_one(key));
+        let mut shard = self.shard(&hash).write();
+        let is_it = |place: &Place| place.tag == hash.tag && self.incarnation_at(place.index, key).is_some();
+        let entry = shard.find_entry(hash.spread(), is_it).ok()?;
+        let index = entry.get().index;
         let mut slot = self.cell(index)?.lock();
         let tenant = slot.tenant.as_mut()?;
         if !may_go(tenant) {
@@ -236,20 +246,57 @@ impl Registry {
         self.slots.get((index / CHUNK) as usize)?.get()?.get((index % CHUNK) as usize)
     }
 
-    fn hash(&self, key: &str) -> u64 {
-        std::hash::BuildHasher::hash_one(&self.hasher, key)
+    fn find_in(&self, shard: &Keys, hash: &Hash, key: &str) -> Option<Handle> {
+        let mut incarnation = None;
+        let place = shard.find(hash.spread(), |place| {
+            incarnation = (place.tag == hash.tag).then(|| self.incarnation_at(place.index, key)).flatten();
+            incarnation.is_some()
+        })?;
+        Some(Handle { index: place.index, incarnation: incarnation? })
     }
 
-    fn shard(&self, hash: u64) -> &RwLock<Keys> {
-        // The table uses the upper bits and the lowest ones; these are in between.
-        &self.shards[(hash >> 32) as usize % SHARDS]
+    /// How often the slot had been let when it was let to the breaker of this key; `None` where it has another.
+    fn incarnation_at(&self, index: u32, key: &str) -> Option<u32> {
+        let slot = lock(self.cell(index)?);
+        slot.tenant.as_ref().filter(|tenant| *tenant.key == *key).map(|_| slot.incarnation)
     }
+
+    fn shard(&self, hash: &Hash) -> &RwLock<Keys> {
+        &self.shards[hash.shard]
+    }
+}
+
+/// A key's hash: one half chooses the shard, the other the place in it.
+struct Hash {
+    shard: usize,
+    tag: u32,
+}
+
+impl Hash {
+    #[expect(clippy::cast_possible_truncation, reason = "each half is meant to be cut off")]
+    const fn of(hash: u64) -> Self {
+        Self { shard: hash as usize % SHARDS, tag: (hash >> 32) as u32 }
+    }
+
+    const fn spread(&self) -> u64 {
+        spread(self.tag)
+    }
+}
+
+/// A number over all the bits of a larger one, as tables and draws look at the uppermost.
+pub(super) const fn spread(tag: u32) -> u64 {
+    (tag as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// A locked slot that has a tenant.
 pub(super) struct SlotGuard<'a>(MutexGuard<'a, Slot>);
 
 impl SlotGuard<'_> {
+    /// When the slot was let, to the second.
+    pub(super) fn let_at(&self, registry: &Registry) -> Timestamp {
+        registry.began.after(Duration::from_secs(u64::from(self.0.let_at)))
+    }
+
     #[expect(clippy::expect_used, reason = "a guard is made only of a slot that is let, and lives under its lock")]
     pub(super) fn tenant(&mut self) -> &mut Tenant {
         self.0.tenant.as_mut().expect("a guarded slot has a tenant")

@@ -10,9 +10,24 @@ use tokio::sync::Notify;
 
 use crate::breaker::Timestamp;
 
+/// An instant and a slot, in the 12 bytes that they need: there is one for each breaker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Deadline([u32; 3]);
+
+impl Deadline {
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
+    const fn new(at: Timestamp, slot: u32) -> Self {
+        Self([(at.as_nanos() >> 32) as u32, at.as_nanos() as u32, slot])
+    }
+
+    const fn at(self) -> Timestamp {
+        Timestamp::from_nanos(((self.0[0] as u64) << 32) | self.0[1] as u64)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    deadlines: Mutex<BTreeSet<(Timestamp, u32)>>,
+    deadlines: Mutex<BTreeSet<Deadline>>,
     /// Rung when the first deadline comes closer.
     sooner: Notify,
 }
@@ -22,25 +37,27 @@ impl Timers {
     pub(super) fn set(&self, slot: u32, from: Timestamp, to: Timestamp) {
         let mut deadlines = self.deadlines.lock();
         if from != Timestamp::NEVER {
-            deadlines.remove(&(from, slot));
+            deadlines.remove(&Deadline::new(from, slot));
         }
         if to == Timestamp::NEVER {
             return;
         }
-        deadlines.insert((to, slot));
-        if deadlines.first() == Some(&(to, slot)) {
+        let deadline = Deadline::new(to, slot);
+        deadlines.insert(deadline);
+        if deadlines.first() == Some(&deadline) {
             self.sooner.notify_one();
         }
     }
 
     /// The first deadline.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        self.deadlines.lock().first().map(|(at, _)| *at)
+        self.deadlines.lock().first().map(|deadline| deadline.at())
     }
 
     /// The first slot that is due. Its entry stays until the slot is set anew.
     pub(super) fn due(&self, now: Timestamp) -> Option<(Timestamp, u32)> {
-        self.deadlines.lock().first().copied().filter(|(at, _)| *at <= now)
+        let first = self.deadlines.lock().first().copied();
+        first.map(|deadline| (deadline.at(), deadline.0[2])).filter(|(at, _)| *at <= now)
     }
 
     pub(super) async fn sooner(&self) {

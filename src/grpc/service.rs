@@ -65,7 +65,7 @@ impl breaker_service_server::BreakerService for BreakerService {
         let lease = convert::lease("lease", request.lease.as_ref())?;
         let moment = engine.moment();
         let acquired = engine.always(key, |handle| engine.acquire(moment, handle, caller, id, lease))?;
-        Ok(Response::new(to_acquired(&acquired, moment.now)))
+        Ok(Response::new(to_acquired(key_hash(key), &acquired, moment.now)))
     }
 
     async fn report(&self, request: Request<pb::ReportRequest>) -> Answer<pb::ReportResponse> {
@@ -191,7 +191,7 @@ impl From<Position> for ResumeToken {
 
 // ---- Answers -------------------------------------------------------------------------------------------------------
 
-fn to_acquired(acquired: &Acquired, now: Timestamp) -> pb::AcquireResponse {
+fn to_acquired(key_hash: u64, acquired: &Acquired, now: Timestamp) -> pb::AcquireResponse {
     let mut response = pb::AcquireResponse {
         state: convert::to_state(acquired.state) as i32,
         generation: acquired.generation,
@@ -201,7 +201,7 @@ fn to_acquired(acquired: &Acquired, now: Timestamp) -> pb::AcquireResponse {
     match acquired.decision {
         Decision::Permitted(permit) => {
             response.decision = pb::Decision::Permitted as i32;
-            response.permit = encode_permit_text(acquired.key_hash, &permit);
+            response.permit = encode_permit_text(key_hash, &permit);
             response.lease = Some(convert::to_duration(permit.expire.since(now)));
         }
         Decision::Rejected { reason, retry_after } => {

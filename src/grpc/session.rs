@@ -140,14 +140,14 @@ impl Session {
             caller = engine.caller(&item.caller);
         }
         let lease = convert::lease("lease", item.lease.as_ref())?;
-        let acquired = if item.handle == 0 {
+        let (hash, acquired) = if item.handle == 0 {
             let key = convert::key("breaker", &item.breaker)?;
             let id = convert::request_id("request_id", &item.request_id, key, caller)?;
-            engine.always(key, |handle| engine.acquire(moment, handle, caller, id, lease))?
+            (key_hash(key), engine.always(key, |handle| engine.acquire(moment, handle, caller, id, lease))?)
         } else {
             let known = known(&mut self.known, item.handle)?;
             let id = convert::request_id("request_id", &item.request_id, &known.key, caller)?;
-            match known.handle.and_then(|handle| engine.acquire(moment, handle, caller, id, lease)) {
+            let acquired = match known.handle.and_then(|handle| engine.acquire(moment, handle, caller, id, lease)) {
                 Some(acquired) => acquired,
                 None => {
                     let (handle, acquired) = engine.always(&known.key, |handle| {
@@ -156,12 +156,13 @@ impl Session {
                     known.handle = Some(handle);
                     acquired
                 }
-            }
+            };
+            (known.key_hash, acquired)
         };
-        Ok(self.to_acquired(item.number, moment, &acquired))
+        Ok(self.to_acquired(item.number, moment, hash, &acquired))
     }
 
-    fn to_acquired(&mut self, number: u64, moment: Moment, acquired: &Acquired) -> pb::SessionAcquired {
+    fn to_acquired(&mut self, number: u64, moment: Moment, key_hash: u64, acquired: &Acquired) -> pb::SessionAcquired {
         let mut answer = pb::SessionAcquired {
             number,
             state: convert::to_state(acquired.state) as i32,
@@ -172,7 +173,7 @@ impl Session {
         match acquired.decision {
             Decision::Permitted(permit) => {
                 answer.decision = pb::Decision::Permitted as i32;
-                answer.permit = self.permit_bytes(encode_permit(acquired.key_hash, &permit).as_slice());
+                answer.permit = self.permit_bytes(encode_permit(key_hash, &permit).as_slice());
                 answer.lease = Some(convert::to_duration(permit.expire.since(moment.now)));
             }
             Decision::Rejected { reason, retry_after } => {
