@@ -1,10 +1,12 @@
 //! Fuseboard: a circuit breaker that lives in one place and serves services in any language over gRPC.
 
 pub mod breaker;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod grpc;
 pub mod server;
 pub mod shutdown;
+pub mod telemetry;
 
 pub use grpc::pb;

@@ -73,7 +73,8 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let threads = threads.map(|(number, socket)| serve(number, socket, dispatch.clone(), serving.clone()));
     let threads = threads.collect::<io::Result<Vec<_>>>()?;
     drop(serving);
-    tracing::info!(%address, threads = threads.len(), version = env!("CARGO_PKG_VERSION"), store = "memory", "serving");
+    let (version, clock) = (env!("CARGO_PKG_VERSION"), if config.manual_clock { "manual" } else { "system" });
+    tracing::info!(%address, threads = threads.len(), version, store = "memory", clock, "serving");
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         tokio::spawn(async move { engine.run_timers().await });
         tokio::select! {
@@ -142,6 +143,7 @@ fn engine(config: &Config) -> Result<Engine, Error> {
         request_ids: config.limits.max_request_ids,
         batch_clients: config.limits.max_batch_clients,
         batch_retention: config.limits.batch_retention,
+        callers: config.limits.max_callers,
         policies: config.limits.max_policies,
         events: config.limits.event_log_events,
         watchers: config.limits.max_watchers as u64,

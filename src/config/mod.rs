@@ -5,15 +5,23 @@
 //! setting, and what they chose is read as if it had been typed as a flag, so a setting means the same wherever it was
 //! written. A `Config` that exists is complete and valid.
 
+mod error;
+mod file;
+mod layers;
 mod policies;
+mod setting;
 mod value;
 
 use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
 
-use clap::{Args, Command, FromArgMatches as _, ValueEnum};
+use clap::{Args, ValueEnum};
 
-pub use self::policies::PolicyFile;
 use self::value::{address, bytes, count, duration, log_filter};
+pub use self::{
+    error::{Error, Errors},
+    layers::{Loaded, load, unread},
+    policies::PolicyFile,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,7 +50,7 @@ pub struct Config {
     #[arg(value_parser = address)]
     pub address: SocketAddr,
 
-    /// Threads that serve, each with its own listener on the address. 0 to 1024. Zero: one for each core.
+    /// Threads that serve, each with its own listener on the address. 0 to 1,024. Zero: one for each core.
     #[arg(long, env = "FUSEBOARD_THREADS", value_name = "COUNT", default_value = "0")]
     #[arg(value_parser = count::<usize>(0..=1024))]
     pub threads: usize,
@@ -92,7 +100,7 @@ pub struct Config {
 #[derive(Clone, PartialEq, Eq, Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
-    /// Breakers. At the bound a new key is refused. 1 to 10000000. Zero is invalid.
+    /// Breakers. At the bound a new key is refused. 1 to 10,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_BREAKERS", value_name = "COUNT", default_value = "100000")]
     #[arg(value_parser = count::<usize>(1..=10_000_000))]
     pub max_breakers: usize,
@@ -102,12 +110,12 @@ pub struct Limits {
     #[arg(value_parser = duration(SECOND..=365 * DAY))]
     pub breaker_idle: Duration,
 
-    /// Operators' policies, those of the file included. 1 to 1000000. Zero is invalid.
+    /// Operators' policies, those of the file included. 1 to 1,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_POLICIES", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<usize>(1..=1_000_000))]
     pub max_policies: usize,
 
-    /// Request ids remembered, so that the same Acquire twice gets the same answer. 1 to 100000000. Zero is invalid.
+    /// Request ids remembered, so that the same Acquire twice gets the same answer. 1 to 100,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_REQUEST_IDS", value_name = "COUNT", default_value = "1000000")]
     #[arg(value_parser = count::<usize>(1..=100_000_000))]
     pub max_request_ids: usize,
@@ -118,54 +126,61 @@ pub struct Limits {
     #[arg(value_parser = bytes::<usize>(MIB..=64 * GIB))]
     pub permit_ledger_bytes: usize,
 
-    /// Clients whose last batch is remembered, so that a batch sent twice counts once. 1 to 10000000. Zero is invalid.
+    /// Clients whose last batch is remembered, so that a batch sent twice counts once. 1 to 10,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_BATCH_CLIENTS", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<usize>(1..=10_000_000))]
     pub max_batch_clients: usize,
 
-    /// How long a client's last batch is remembered after it. 1s to 1day. Zero is invalid.
+    /// How long a client may be silent before its last batch may be forgotten to make room. 1s to 1day. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_BATCH_RETENTION", value_name = "DURATION", default_value = "10m")]
     #[arg(value_parser = duration(SECOND..=DAY))]
     pub batch_retention: Duration,
 
-    /// Events held for watchers to resume from and for the history. Who needs an older one gets a resync. 1 to 100000000.
+    /// Names of callers remembered, over all breakers. Past the bound calls count as ever, and events leave new names
+    /// out. 1 to 100,000,000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_CALLERS", value_name = "COUNT", default_value = "1000000")]
+    #[arg(value_parser = count::<usize>(1..=100_000_000))]
+    pub max_callers: usize,
+
+    /// Events held for watchers to resume from and for the history. Who needs an older one gets a resync. 1 to 100,000,000.
     /// Zero is invalid.
     #[arg(long, env = "FUSEBOARD_EVENT_LOG_EVENTS", value_name = "COUNT", default_value = "65536")]
     #[arg(value_parser = count::<usize>(1..=100_000_000))]
     pub event_log_events: usize,
 
-    /// Watches open at a time. 1 to 1000000. Zero is invalid.
+    /// Watches open at a time. 1 to 1,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_WATCHERS", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<usize>(1..=1_000_000))]
     pub max_watchers: usize,
 
-    /// Connections open at a time. One more is closed at once. 1 to 1000000. Zero is invalid.
+    /// Connections open at a time. One more is closed at once. 1 to 1,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_CONNECTIONS", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<usize>(1..=1_000_000))]
     pub max_connections: usize,
 
-    /// Calls and streams open at a time on one connection. 1 to 1000000. Zero is invalid.
+    /// Calls and streams open at a time on one connection. 1 to 1,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_STREAMS_PER_CONNECTION", value_name = "COUNT", default_value = "1000")]
     #[arg(value_parser = count::<u32>(1..=1_000_000))]
     pub max_streams_per_connection: u32,
 
-    /// Unary calls under way at a time. One more is refused at once with RESOURCE_EXHAUSTED, never queued. 1 to 1000000.
+    /// Calls under way at a time, streams left out. One more is refused at once with RESOURCE_EXHAUSTED, never queued. 1 to 1,000,000.
     /// Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_IN_FLIGHT", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<usize>(1..=1_000_000))]
     pub max_in_flight: usize,
 
-    /// Keys that one session may introduce and then name by a handle. 1 to 1000000. Zero is invalid.
+    /// Keys that one session may introduce and then name by a handle. 1 to 1,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_SESSION_HANDLES", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<u32>(1..=1_000_000))]
     pub session_handles: u32,
 
-    /// Largest message of a unary call. 1KiB to 16MiB. Zero is invalid.
+    /// Largest message of a unary call, but for those that bring lists. 1KiB to 16MiB. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_UNARY_MESSAGE_BYTES", value_name = "BYTES", default_value = "64KiB")]
     #[arg(value_parser = bytes::<usize>(KIB..=16 * MIB))]
     pub unary_message_bytes: usize,
 
-    /// Largest batch, session frame and piece of a snapshot. 1KiB to 64MiB. Zero is invalid.
+    /// Largest frame of a session, request that brings a list (ReportBatch, Declare, WatchEvents) and piece of a
+    /// snapshot. 1KiB to 64MiB. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_BATCH_MESSAGE_BYTES", value_name = "BYTES", default_value = "1MiB")]
     #[arg(value_parser = bytes::<usize>(KIB..=64 * MIB))]
     pub batch_message_bytes: usize,
@@ -191,6 +206,16 @@ impl Config {
         }
     }
 
+    /// Reads the policies again from the file that the server was started with; empty where there was none.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, or more policies than the limit: then nothing of it is to be used.
+    pub fn reload_policies(&self) -> Result<PolicyFile, Errors> {
+        self.file
+            .as_deref()
+            .map_or_else(|| Ok(PolicyFile::default()), |path| PolicyFile::load(path, self.limits.max_policies))
+    }
+
     /// What to tell the operator about a configuration that is valid and yet may not be what was meant.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -207,8 +232,7 @@ impl Config {
 impl Default for Config {
     /// Every setting at its default.
     fn default() -> Self {
-        let settings = settings().mut_args(|arg| arg.env(None));
-        Self::from_arg_matches(&settings.get_matches_from([""; 0])).expect("each default is in its range")
+        setting::read([]).expect("each default is in its range")
     }
 }
 
@@ -217,11 +241,6 @@ impl Default for Limits {
     fn default() -> Self {
         Config::default().limits
     }
-}
-
-/// The settings as clap's arguments, and nothing else.
-fn settings() -> Command {
-    Config::augment_args(Command::new("fuseboard").no_binary_name(true).disable_help_flag(true))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::{fmt::Debug, net::SocketAddr, ops::RangeInclusive, str::FromStr as _, time::Duration};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 const KIB: u64 = 1024;
 
@@ -25,10 +25,19 @@ where
 {
     move |text| {
         let value = text.replace('_', "").parse().ok().filter(|value| range.contains(value));
-        value
-            .and_then(|value| T::try_from(value).ok())
-            .ok_or_else(|| format!("must be a whole number, {} to {}, not {text:?}", range.start(), range.end()))
+        value.and_then(|value| T::try_from(value).ok()).ok_or_else(|| {
+            format!("must be a whole number, {} to {}, not {text:?}", range.start(), grouped(*range.end()))
+        })
     }
+}
+
+/// A number with its thousands told apart: `10,000`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let is_break = |index: usize| index > 0 && (digits.len() - index).is_multiple_of(3);
+    let grouped =
+        digits.char_indices().map(|(index, digit)| format!("{}{digit}", if is_break(index) { "," } else { "" }));
+    grouped.collect()
 }
 
 /// A size in bytes inside a range: a number, or one with `B`, `KiB`, `MiB` or `GiB` behind it.
@@ -61,9 +70,16 @@ pub(super) fn duration(
 
 /// Which log lines are written: `info`, or `warn,fuseboard=debug`.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
-    EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| {
-        format!("must be a level (error, warn, info, debug, trace, off), or levels by module as \"warn,fuseboard=debug\": {error}")
-    })
+    const LEVELS: &str = "a level (error, warn, info, debug, trace, off)";
+    // The filter's own reader takes a misspelt level for the name of a module, and the log would fall silent.
+    let is_level = |word: &str| !word.is_empty() && LevelFilter::from_str(word).is_ok();
+    let misspelt = text.split(',').find(|part| !part.contains(['=', '[']) && !is_level(part.trim()));
+    let reason = match (misspelt, EnvFilter::builder().parse(text)) {
+        (Some(word), _) => format!("{word:?} is not a level"),
+        (None, Err(error)) => error.to_string(),
+        (None, Ok(_)) => return Ok(text.to_owned()),
+    };
+    Err(format!("must be {LEVELS}, or levels by module as \"warn,fuseboard=debug\", not {text:?}: {reason}"))
 }
 
 /// A length of time: `30s`, `500ms`, `5m`, `1h`, `1m 30s`, or a bare `0`.
@@ -117,6 +133,24 @@ mod tests {
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
         for text in ["", "30", "-1s", "1.5", "soon", "99999999999999999999s", "18446744073709551615y"] {
             assert!(parse_duration(text).unwrap_err().contains("\"30s\""), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_no_filter() {
+        for text in ["info", "INFO", "off", "warn,fuseboard=debug", "fuseboard::grpc=trace, error"] {
+            assert_eq!(log_filter(text).as_deref(), Ok(text));
+        }
+        for text in ["", "inof", "fuseboard", "warn,debgu", "fuseboard=loud", "a=b=c"] {
+            assert!(log_filter(text).unwrap_err().contains("a level (error, warn"), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_easy_to_read() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (65_536, "65,536"), (10_000_000, "10,000,000")]
+        {
+            assert_eq!(grouped(number), text);
         }
     }
 

@@ -1,0 +1,125 @@
+//! The `fuseboard` command: what was typed, and the exit code.
+//!
+//! Data goes to stdout, messages to stderr. The exit code is 0 when all went well, 1 when something failed while it ran,
+//! and 2 when what was typed or configured is wrong.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{ArgMatches, Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::{
+    config::{self, Config, Loaded},
+    server, telemetry,
+};
+
+const FAILED: u8 = 1;
+const MISUSED: u8 = 2;
+
+const EXAMPLES: &str = "\
+Each setting can be a flag, an environment variable or a key of the configuration file; a flag wins over the
+environment, the environment over the file. Limits are keys of its table [limits]. See docs/configuration.md.
+
+Exit codes: 0 all went well, 1 it failed while it ran, 2 the arguments or the configuration are wrong.
+
+Examples:
+  fuseboard                                       serve on 127.0.0.1:50051
+  fuseboard --config fuseboard.toml --log debug   serve with a file and a chatty log
+  fuseboard --check-config --config fuseboard.toml
+";
+
+/// A circuit breaker for services in any language, over gRPC. Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(name = "fuseboard", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+#[command(max_term_width = 110, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve, which is also what happens without a command.
+    #[command(after_help = EXAMPLES)]
+    Serve(Serve),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Configuration file, TOML. On SIGHUP the policies in it are read again; a bad file changes nothing.
+    #[arg(long, env = "FUSEBOARD_CONFIG", value_name = "PATH", help_heading = "Configuration")]
+    config: Option<PathBuf>,
+
+    /// Print the configuration in force with where each value comes from, and exit; or everything that is wrong.
+    #[arg(long, help_heading = "Configuration")]
+    check_config: bool,
+
+    #[command(flatten)]
+    settings: Config,
+}
+
+/// Runs the command that was typed, to its end.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match command().try_get_matches_from(arguments) {
+        Ok(matches) => serve(matches.subcommand_matches("serve").unwrap_or(&matches)),
+        Err(error) => {
+            // Help and version are errors to clap. There is nobody to tell that a pipe is closed.
+            _ = error.print();
+            if error.use_stderr() { ExitCode::from(MISUSED) } else { ExitCode::SUCCESS }
+        }
+    }
+}
+
+fn command() -> clap::Command {
+    config::unread(Cli::command()).mut_subcommand("serve", config::unread)
+}
+
+fn serve(matches: &ArgMatches) -> ExitCode {
+    let loaded = match config::load(matches) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            for error in errors.iter() {
+                eprintln!("error: {error}");
+            }
+            return ExitCode::from(MISUSED);
+        }
+    };
+    if matches.get_flag("check_config") { check(&loaded) } else { start(&loaded) }
+}
+
+/// Prints the configuration, for `--check-config`.
+fn check(loaded: &Loaded) -> ExitCode {
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    match io::stdout().write_all(loaded.to_toml().as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: the configuration is valid, but cannot be printed: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Serves until it is told to stop.
+fn start(loaded: &Loaded) -> ExitCode {
+    telemetry::init(&loaded.config);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    match server::run(&loaded.config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
