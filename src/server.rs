@@ -10,18 +10,19 @@ use std::{
     convert::Infallible,
     io,
     net::TcpListener,
+    path::PathBuf,
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
-use tokio::{runtime, sync::mpsc};
+use tokio::{runtime, signal::unix, sync::mpsc};
 
 use crate::{
     breaker::Timestamp,
     config::{Config, PolicyFile},
     engine::{self, Clock, Engine},
     grpc::{
-        self, AdminService, BreakerService, ClockService, Context, Dispatch, Services,
+        self, AdminService, BreakerService, ClockService, Context, Dispatch, Services, pb,
         pb::testing::clock_service_server::ClockServiceServer, standard_services,
     },
     shutdown::Shutdown,
@@ -29,6 +30,9 @@ use crate::{
 
 /// The instant at which a manual clock begins: 2020-01-01, so that timestamps are told apart from zero.
 const MANUAL_CLOCK_START: Timestamp = Timestamp::from_nanos(1_577_836_800_000_000_000);
+
+/// Descriptors that are not connections: listeners, runtimes, the log.
+const DESCRIPTORS_BESIDE: u64 = 64;
 
 /// Why the server could not run.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +59,7 @@ pub enum Error {
 /// The server cannot start.
 pub fn run(config: &Config) -> Result<(), Error> {
     let engine = engine(config)?;
+    have_descriptors(config);
     let shutdown = Shutdown::new();
     let context = Arc::new(Context {
         engine: engine.clone(),
@@ -76,7 +81,10 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let (version, clock) = (env!("CARGO_PKG_VERSION"), if config.manual_clock { "manual" } else { "system" });
     tracing::info!(%address, threads = threads.len(), version, store = "memory", clock, "serving");
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        tokio::spawn(async move { engine.run_timers().await });
+        let timers = engine.clone();
+        tokio::spawn(async move { timers.run_timers().await });
+        let reload = Reload { engine, path: config.file.clone(), max_policies: config.limits.max_policies };
+        tokio::spawn(reload.on_signals());
         tokio::select! {
             signals = shutdown.on_signals() => signals.map(|never| match never {}),
             _ = ended.recv() => Ok(()),
@@ -111,7 +119,7 @@ fn services(config: &Config, context: Arc<Context>) -> Services {
     let (engine, shutdown) = (context.engine.clone(), context.shutdown.clone());
     let mut services = Services::new(transport_limits(config))
         .breaker_service(BreakerService::new(Arc::clone(&context)))
-        .admin_service(AdminService::new(context, Vec::new()));
+        .admin_service(AdminService::new(context, transport_bounds(config)));
     if config.manual_clock {
         services = services.service(ClockServiceServer::new(ClockService::new(engine)));
     }
@@ -132,6 +140,62 @@ fn transport_limits(config: &Config) -> grpc::Limits {
         send_buffer_bytes: limits.send_buffer_bytes,
         drain_grace: config.drain_grace,
         ..grpc::Limits::default()
+    }
+}
+
+/// What the transport is bounded by, for server info. The engine tells its own bounds.
+fn transport_bounds(config: &Config) -> Vec<pb::Limit> {
+    let limits = &config.limits;
+    [
+        ("max_connections", limits.max_connections as u64),
+        ("max_streams_per_connection", u64::from(limits.max_streams_per_connection)),
+        ("max_in_flight", limits.max_in_flight as u64),
+        ("session_handles", u64::from(limits.session_handles)),
+        ("unary_message_bytes", limits.unary_message_bytes as u64),
+        ("batch_message_bytes", limits.batch_message_bytes as u64),
+        ("header_list_bytes", u64::from(limits.header_list_bytes)),
+        ("send_buffer_bytes", limits.send_buffer_bytes as u64),
+    ]
+    .map(|(name, max)| pb::Limit { name: name.to_owned(), max, used: None })
+    .into()
+}
+
+/// Asks the system for as many descriptors as there may be connections: the usual 1,024 would be the true bound.
+fn have_descriptors(config: &Config) {
+    let wanted = config.limits.max_connections as u64 + DESCRIPTORS_BESIDE;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(had) if had >= wanted => {}
+        Ok(had) => tracing::warn!(had, wanted, "too few open files for limits.max_connections: raise `ulimit -n`"),
+        Err(error) => tracing::warn!(%error, wanted, "the limit of open files cannot be raised"),
+    }
+}
+
+/// Reads the policies of the file again when it is told to.
+struct Reload {
+    engine: Engine,
+    path: Option<PathBuf>,
+    max_policies: usize,
+}
+
+impl Reload {
+    /// On each SIGHUP. A bad file changes nothing.
+    async fn on_signals(self) {
+        let mut signals = match unix::signal(unix::SignalKind::hangup()) {
+            Ok(signals) => signals,
+            Err(error) => return tracing::warn!(%error, "SIGHUP will not reload the policies"),
+        };
+        while signals.recv().await.is_some() {
+            match self.reload() {
+                Ok(breakers_changed) => tracing::info!(breakers_changed, "policies reloaded"),
+                Err(error) => tracing::error!("policies not reloaded, nothing is changed: {error}"),
+            }
+        }
+    }
+
+    fn reload(&self) -> Result<u64, String> {
+        let path = self.path.as_deref().ok_or("the server was started without a configuration file")?;
+        let file = PolicyFile::load(path, self.max_policies).map_err(|errors| errors.to_string())?;
+        load_policies(&self.engine, file).map_err(|error| error.to_string())
     }
 }
 
