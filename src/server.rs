@@ -213,7 +213,6 @@ fn engine(config: &Config) -> Result<Engine, Error> {
         watchers: config.limits.max_watchers as u64,
         ledger_bytes: config.limits.permit_ledger_bytes,
         breaker_idle: config.limits.breaker_idle,
-        ..engine::Limits::default()
     };
     let engine = Engine::new(clock, limits, config.policies.default.clone())?;
     load_policies(&engine, config.policies.clone())?;

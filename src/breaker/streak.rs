@@ -14,6 +14,7 @@ pub(super) struct Streak {
     /// Until when a dependency asked to be left alone, with one of these failures.
     asked_until: Timestamp,
     /// When each failure was, and what it asked for; oldest first. Only under a monitoring period.
+    #[expect(clippy::box_collection, reason = "8 bytes of an idle breaker instead of 32")]
     recent: Option<Box<VecDeque<(Timestamp, Timestamp)>>>,
 }
 

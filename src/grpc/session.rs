@@ -159,10 +159,16 @@ impl Session {
             };
             (known.key_hash, acquired)
         };
-        Ok(self.to_acquired(item.number, moment, hash, &acquired))
+        Ok(self.answer_acquire(item.number, moment, hash, &acquired))
     }
 
-    fn to_acquired(&mut self, number: u64, moment: Moment, key_hash: u64, acquired: &Acquired) -> pb::SessionAcquired {
+    fn answer_acquire(
+        &mut self,
+        number: u64,
+        moment: Moment,
+        key_hash: u64,
+        acquired: &Acquired,
+    ) -> pb::SessionAcquired {
         let mut answer = pb::SessionAcquired {
             number,
             state: convert::to_state(acquired.state) as i32,

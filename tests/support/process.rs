@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+/// Lines of the log that wait to be looked at; a server that logs more waits.
+const LOG_LINES_MAX: usize = 4_096;
 /// How long a line of the log is waited for.
 const LOG_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -32,7 +34,7 @@ impl Server {
             .spawn()
             .expect("the built server");
         let stderr = process.stderr.take().expect("it is piped");
-        let (lines, log) = mpsc::channel();
+        let (lines, log) = mpsc::sync_channel(LOG_LINES_MAX);
         // Ends with the process.
         thread::spawn(move || {
             BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
