@@ -184,11 +184,11 @@ impl Watch {
     fn resume(&mut self, position: Position) {
         let events = &self.engine.shared.events;
         if position.history != self.engine.history() {
-            return self.start_over(ResyncReason::OtherHistory, 0);
+            return self.start_over(ResyncReason::OtherHistory, 0, events.newest());
         }
         match events.read(position.sequence, 0) {
-            Read::Lost(lost) => self.start_over(ResyncReason::TooOld, lost),
-            Read::Future => self.start_over(ResyncReason::FromFuture, 0),
+            Read::Lost(lost) => self.start_over(ResyncReason::TooOld, lost, position.sequence + lost),
+            Read::Future => self.start_over(ResyncReason::FromFuture, 0, events.newest()),
             Read::Events(_) if position.in_snapshot => self.phase = Phase::Walk(0),
             Read::Events(_) => {
                 self.phase = Phase::Follow;
@@ -197,8 +197,9 @@ impl Watch {
         }
     }
 
-    fn start_over(&mut self, reason: ResyncReason, lost: u64) {
-        self.sequence = self.engine.shared.events.newest();
+    /// Begins a snapshot that holds what has happened up to a sequence.
+    fn start_over(&mut self, reason: ResyncReason, lost: u64, sequence: u64) {
+        self.sequence = sequence;
         self.phase = Phase::Walk(0);
         self.waiting.clear();
         self.resync = Some(Message::Resync { reason, lost });
@@ -280,7 +281,7 @@ impl Watch {
         let events = match self.engine.shared.events.read(self.sequence, READ_EVENTS) {
             Read::Events(events) => events,
             Read::Lost(lost) => {
-                self.start_over(ResyncReason::SlowReader, lost);
+                self.start_over(ResyncReason::SlowReader, lost, self.sequence + lost);
                 return self.resync.take().unwrap_or(Message::Progress);
             }
             Read::Future => Vec::new(),
@@ -325,7 +326,7 @@ impl Watch {
                     self.waiting.reverse();
                 }
                 Read::Lost(lost) => {
-                    self.start_over(ResyncReason::SlowReader, lost);
+                    self.start_over(ResyncReason::SlowReader, lost, self.sequence + lost);
                     return self.resync.take();
                 }
                 Read::Future => return None,

@@ -1,0 +1,146 @@
+//! Batches of calls that clients decided on by themselves: each counts once.
+
+use std::{sync::Barrier, thread, time::Duration};
+
+use fuseboard::{
+    breaker::{CallerId, Tally},
+    engine::{BatchAnswer, CallerTally, Error, Limits},
+};
+
+use super::{NOBODY, OPERATOR, World, minutes};
+
+impl World {
+    fn send(&self, client: &str, sequence: u64, tallies: &[CallerTally<'_>]) -> BatchAnswer {
+        self.engine.report_batch(client, sequence, tallies).unwrap()
+    }
+
+    /// A tally of the breaker's own generation.
+    fn tally<'a>(&self, key: &'a str, successes: u32, failures: u32) -> CallerTally<'a> {
+        let generation = self.generation(key);
+        CallerTally { key, caller: NOBODY, tally: Tally { generation, successes, failures, ..Tally::default() } }
+    }
+
+    fn successes(&self, key: &str) -> u64 {
+        self.view(key).totals.successes
+    }
+}
+
+#[test]
+fn a_batch_counts_once_however_often_it_is_sent() {
+    let world = World::new();
+    world.engine.handle("a").unwrap();
+    let batch = [world.tally("a", 3, 0)];
+    assert_eq!(world.send("sdk", 1, &batch), BatchAnswer { counted: 1, ..BatchAnswer::default() });
+    assert_eq!(world.send("sdk", 1, &batch), BatchAnswer { duplicate: true, ..BatchAnswer::default() });
+    assert_eq!(world.successes("a"), 3);
+}
+
+#[test]
+fn a_batch_behind_the_last_one_counted_is_a_duplicate_and_one_ahead_need_not_be_the_next() {
+    let world = World::new();
+    world.engine.handle("a").unwrap();
+    let batch = [world.tally("a", 1, 0)];
+    let duplicates = [5, 3, 4, 6, 100].map(|sequence| world.send("sdk", sequence, &batch).duplicate);
+    assert_eq!(duplicates, [false, true, true, false, false]);
+    assert_eq!(world.successes("a"), 3);
+}
+
+#[test]
+fn every_client_has_its_own_sequence() {
+    let world = World::new();
+    world.engine.handle("a").unwrap();
+    let batch = [world.tally("a", 1, 0)];
+    for client in ["one", "two", "three"] {
+        assert!(!world.send(client, 1, &batch).duplicate);
+    }
+    assert_eq!(world.successes("a"), 3);
+}
+
+#[test]
+fn a_tally_of_another_generation_is_stale_and_the_answer_says_once_where_its_breaker_stands() {
+    let world = World::new();
+    world.engine.handle("a").unwrap();
+    world.engine.handle("b").unwrap();
+    let (old_a, b) = (world.tally("a", 1, 0), world.tally("b", 1, 0));
+    world.engine.reset("a", OPERATOR).unwrap();
+    let answer = world.send("sdk", 1, &[old_a, b, old_a]);
+    assert_eq!((answer.counted, answer.stale), (1, 2));
+    assert_eq!(answer.changed, [world.view("a").entry]);
+    assert_eq!((world.successes("a"), world.successes("b")), (0, 1));
+    assert_eq!(world.send("sdk", 1, &[old_a]).changed, [world.view("a").entry], "a duplicate says so, too");
+}
+
+#[test]
+fn a_tally_can_trip_and_the_event_names_its_caller() {
+    let world = World::new();
+    world.engine.handle("a").unwrap();
+    let caller = world.engine.caller("checkout/3");
+    let failing = CallerTally { caller, ..world.tally("a", 0, 5) };
+    let answer = world.send("sdk", 1, &[failing, failing]);
+    assert_eq!((answer.counted, answer.stale), (1, 1), "the second is of a generation that has passed");
+    let opened = world.last_event();
+    assert_eq!((opened.kind.name(), opened.caller.as_deref()), ("opened", Some("checkout/3")));
+    assert_eq!(answer.changed, [world.view("a").entry]);
+}
+
+#[test]
+fn a_tally_of_a_breaker_that_is_not_there_makes_it_and_one_without_room_is_stale() {
+    let world = World::with(Limits { breakers: 1, ..Limits::default() });
+    let tally = |key| CallerTally { key, caller: CallerId(1), tally: Tally { generation: 77, ..Tally::default() } };
+    let answer = world.send("sdk", 1, &[tally("a")]);
+    assert_eq!((answer.stale, answer.changed), (1, vec![world.view("a").entry]));
+    world.permit("a");
+    let answer = world.send("sdk", 2, &[tally("b")]);
+    assert_eq!((answer.stale, answer.changed), (1, vec![]));
+}
+
+#[test]
+fn so_many_clients_are_remembered_as_the_limit_says_and_silent_ones_make_room_after_the_retention() {
+    let limits = Limits { batch_clients: 100, batch_retention: minutes(10), ..Limits::default() };
+    let world = World::with(limits);
+    world.engine.handle("a").unwrap();
+    let batch = [world.tally("a", 1, 0)];
+    for client in 0..100 {
+        world.send(&format!("client-{client}"), 7, &batch);
+    }
+    let refused = world.engine.report_batch("one-too-many", 1, &batch);
+    assert!(matches!(refused, Err(Error::Limit { reason: "CLIENT_LIMIT", max: 100, .. })), "{refused:?}");
+    assert_eq!(world.successes("a"), 100, "what is refused counts nothing");
+    assert!(world.send("client-5", 7, &batch).duplicate, "those that are there go on");
+
+    world.advance(minutes(9));
+    assert!(world.send("client-5", 7, &batch).duplicate);
+    assert!(world.engine.report_batch("one-too-many", 1, &batch).is_err());
+    world.advance(minutes(1));
+    assert!(!world.send("one-too-many", 1, &batch).duplicate);
+    assert!(world.send("client-5", 7, &batch).duplicate, "it was not silent for so long");
+    assert_eq!(world.engine.usage().batch_clients, 2);
+}
+
+#[test]
+fn two_threads_with_the_same_batch_at_once_count_it_once() {
+    let world = World::new();
+    world.engine.handle("a").unwrap();
+    let batch = [world.tally("a", 1, 0)];
+    let barrier = Barrier::new(2);
+    let send_all = || {
+        for sequence in 1..=500 {
+            barrier.wait();
+            world.send("sdk", sequence, &batch);
+        }
+    };
+    thread::scope(|scope| [(); 2].map(|()| scope.spawn(send_all)).map(|thread| thread.join().unwrap()));
+    assert_eq!(world.successes("a"), 500);
+}
+
+#[test]
+fn the_age_of_a_tally_is_when_its_calls_were() {
+    let world = World::new();
+    world.engine.handle("a").unwrap();
+    world.advance(minutes(10));
+    let old = world.tally("a", 1, 0);
+    let old = CallerTally { tally: Tally { age: Duration::from_secs(31), ..old.tally }, ..old };
+    assert_eq!(world.send("sdk", 1, &[old]).counted, 1);
+    let view = world.view("a");
+    assert_eq!((view.window.successes, view.totals.successes), (0, 1), "out of the window when it came");
+}

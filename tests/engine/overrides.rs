@@ -1,0 +1,101 @@
+//! What an operator holds a breaker in, as far as the engine has a part in it.
+
+use fuseboard::{
+    breaker::{OverrideMode, PolicySpec, Rejection, StateName},
+    engine::{Error, Limits},
+};
+
+use super::{OPERATOR, START, World, failures, seconds};
+
+impl World {
+    fn hold(&self, key: &str, mode: OverrideMode, expire: Option<u64>) {
+        self.engine.set_override(key, mode, expire.map(seconds), OPERATOR).unwrap();
+    }
+}
+
+#[test]
+fn an_override_makes_the_breaker_where_there_is_none_and_says_who_and_why() {
+    let world = World::new();
+    world.hold("a", OverrideMode::ForcedOpen, Some(60));
+    assert_eq!(world.rejection("a"), Rejection::ForcedOpen);
+    let forced = world.view("a").forced.unwrap();
+    assert_eq!((&*forced.actor, &*forced.reason), (OPERATOR.name, OPERATOR.comment));
+    assert_eq!((forced.set, forced.expire), (START, START.after(seconds(60))));
+    let event = world.last_event();
+    assert_eq!((event.kind.name(), &*event.actor, &*event.comment), ("override_set", OPERATOR.name, OPERATOR.comment));
+    assert_eq!(event.status, world.view("a").entry.status);
+}
+
+#[test]
+fn an_override_ends_at_its_expiry_without_traffic_and_by_nobodys_hand() {
+    let world = World::new();
+    world.hold("a", OverrideMode::ForcedOpen, Some(60));
+    world.advance(seconds(600));
+    let event = world.last_event();
+    assert_eq!((event.kind.name(), event.reason.name()), ("override_cleared", "override_expired"));
+    assert_eq!((event.at, &*event.actor), (START.after(seconds(60)), ""));
+    world.permit("a");
+}
+
+#[test]
+fn a_second_override_replaces_the_first_with_its_expiry() {
+    let world = World::new();
+    world.hold("a", OverrideMode::ForcedOpen, Some(60));
+    world.hold("a", OverrideMode::ForcedClosed, None);
+    world.advance(seconds(600));
+    assert_eq!(world.view("a").forced.unwrap().mode, OverrideMode::ForcedClosed);
+}
+
+#[test]
+fn clearing_raises_the_generation_and_there_has_to_be_one_to_clear() {
+    let world = World::new();
+    let missing = |result: Result<_, Error>| match result {
+        Err(Error::NotFound { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(missing(world.engine.clear_override("a", OPERATOR)), "BREAKER_NOT_FOUND");
+    world.hold("a", OverrideMode::Shadow, None);
+    let before = world.generation("a");
+    world.engine.clear_override("a", OPERATOR).unwrap();
+    assert!(world.generation("a") > before);
+    let events = world.log().len();
+    assert_eq!(missing(world.engine.clear_override("a", OPERATOR)), "OVERRIDE_NOT_FOUND");
+    assert_eq!(world.log().len(), events);
+}
+
+#[test]
+fn the_computed_state_goes_on_underneath_and_both_are_shown() {
+    let world = World::new();
+    world.trip("a");
+    world.hold("a", OverrideMode::ForcedClosed, None);
+    world.advance(seconds(30));
+    let status = world.view("a").entry.status;
+    assert_eq!((status.state, status.forced), (StateName::HalfOpen, Some(OverrideMode::ForcedClosed)));
+    assert_eq!(world.last_event().status, status);
+
+    world.engine.reset("a", OPERATOR).unwrap();
+    let status = world.view("a").entry.status;
+    assert_eq!((status.state, status.forced), (StateName::Closed, Some(OverrideMode::ForcedClosed)));
+}
+
+#[test]
+fn in_shadow_everything_is_permitted_and_events_say_what_would_have_happened() {
+    let world = World::new();
+    world.hold("a", OverrideMode::Shadow, None);
+    world.declare("a", failures(2));
+    world.fail("a", 2);
+    world.permit("a");
+    assert_eq!(world.last_event().kind.name(), "would_have_opened");
+}
+
+#[test]
+fn an_overridden_breaker_can_be_made_also_where_idle_ones_have_to_make_room() {
+    let world = World::with(Limits { breakers: 1, ..Limits::default() });
+    world.engine.handle("a").unwrap();
+    world.hold("b", OverrideMode::ForcedOpen, None);
+    let refused = world.engine.set_override("c", OverrideMode::Shadow, None, OPERATOR);
+    assert!(matches!(refused, Err(Error::Limit { reason: "BREAKER_LIMIT", .. })));
+    let declaration = fuseboard::engine::Declaration { spec: PolicySpec::default(), revision: 0 };
+    let refused = world.engine.declare("c", &declaration, super::NOBODY);
+    assert!(matches!(refused, Err(Error::Limit { reason: "BREAKER_LIMIT", .. })));
+}

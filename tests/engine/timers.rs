@@ -1,0 +1,241 @@
+//! What time does: deadlines fire by themselves, in order, each at its own instant, and time never goes back.
+
+use std::time::Duration;
+
+use fuseboard::{
+    breaker::{
+        Moment, Outcome, OverrideMode, PolicySpec, Report, Reported, RequestId, StateName, Timestamp,
+        policy::ExpiredPermit,
+    },
+    engine::{Actor, Clock, Engine, Limits, Message, WatchOptions},
+};
+
+use super::{NOBODY, OPERATOR, START, World, failures, minutes, permitted, seconds};
+
+fn opens_for(open_duration: Duration) -> PolicySpec {
+    PolicySpec { open_duration: Some(open_duration), ..failures(1) }
+}
+
+#[test]
+fn an_open_breaker_goes_half_open_at_its_instant_without_traffic() {
+    let world = World::new();
+    world.trip("a");
+    world.advance(seconds(30) - Duration::from_nanos(1));
+    assert_eq!(world.engine.entry("a").unwrap().status.state, StateName::Open);
+    world.advance(seconds(100));
+    assert_eq!(world.engine.entry("a").unwrap().status.state, StateName::HalfOpen);
+    let moved = ("half_opened", "a".to_owned(), seconds(30));
+    assert_eq!(world.told().last(), Some(&moved), "when it was due, not when somebody looked");
+}
+
+#[test]
+fn deadlines_of_many_breakers_fire_in_their_order_each_at_its_own_instant() {
+    let world = World::new();
+    let durations = [9, 3, 7, 1, 8, 2, 6, 3, 5, 4].map(seconds);
+    for (number, duration) in durations.into_iter().enumerate() {
+        let key = format!("b{number}");
+        world.declare(&key, opens_for(duration));
+        world.fail(&key, 1);
+    }
+    world.advance(minutes(1));
+    let half_opened: Vec<_> = world.told().into_iter().filter(|(kind, ..)| *kind == "half_opened").collect();
+    let mut sorted = half_opened.clone();
+    sorted.sort_by_key(|(_, _, at)| *at);
+    assert_eq!(half_opened, sorted);
+    for (number, duration) in durations.into_iter().enumerate() {
+        assert!(half_opened.contains(&("half_opened", format!("b{number}"), duration)));
+    }
+}
+
+#[test]
+fn a_chain_of_deadlines_within_one_advance_fires_link_by_link() {
+    let world = World::new();
+    world.declare("a", PolicySpec { half_open_max_duration: Some(seconds(7)), ..opens_for(seconds(10)) });
+    world.fail("a", 1);
+    world.advance(seconds(50));
+    let expected =
+        [("opened", 0), ("half_opened", 10), ("opened", 17), ("half_opened", 27), ("opened", 34), ("half_opened", 44)];
+    assert_eq!(world.told(), expected.map(|(kind, at)| (kind, "a".to_owned(), seconds(at))));
+    assert_eq!(world.elapsed(), seconds(50));
+}
+
+#[test]
+fn the_lease_of_a_probe_ends_at_its_instant_without_traffic() {
+    let world = World::new();
+    world.declare("a", PolicySpec { lease: Some(seconds(4)), ..opens_for(seconds(10)) });
+    world.fail("a", 1);
+    world.advance(seconds(12));
+    let probe = world.permit("a");
+    world.advance(minutes(10));
+    let expected = [("opened", 0), ("half_opened", 10), ("opened", 16), ("half_opened", 26)];
+    assert_eq!(world.told(), expected.map(|(kind, at)| (kind, "a".to_owned(), seconds(at))));
+    assert_eq!(world.report("a", &probe, Outcome::Success), Reported::Stale);
+}
+
+#[test]
+fn unreported_permits_trip_a_closed_breaker_without_traffic_where_the_policy_says_so() {
+    let world = World::new();
+    let expired_permit = Some(ExpiredPermit::Failure);
+    world.declare("a", PolicySpec { expired_permit, lease: Some(seconds(16)), ..failures(3) });
+    for _ in 0..3 {
+        world.permit("a");
+    }
+    world.advance(minutes(1));
+    let opened = world.log()[0].clone();
+    assert_eq!(opened.kind.name(), "opened");
+    let late = opened.at.since(START) - seconds(16);
+    assert!(late <= seconds(1), "within a sixteenth of the lease, not {late:?} after it");
+}
+
+#[test]
+fn a_deadline_that_comes_closer_fires_at_the_closer_instant() {
+    let world = World::new();
+    world.trip("a");
+    world.engine.set_override("a", OverrideMode::Shadow, Some(seconds(5)), OPERATOR).unwrap();
+    world.advance(minutes(1));
+    let told: Vec<_> = world.told().into_iter().map(|(kind, _, at)| (kind, at.as_secs())).collect();
+    assert_eq!(told, [("opened", 0), ("override_set", 0), ("override_cleared", 5), ("half_opened", 30)]);
+}
+
+#[test]
+fn a_deadline_that_moves_away_does_not_fire_where_it_was() {
+    let world = World::new();
+    let hold =
+        |time| world.engine.set_override("a", OverrideMode::ForcedOpen, Some(time), OPERATOR).map(|_| ()).unwrap();
+    hold(seconds(5));
+    hold(seconds(50));
+    world.advance(seconds(49));
+    assert!(world.view("a").forced.is_some());
+    world.advance(seconds(1));
+    assert_eq!(world.told().last(), Some(&("override_cleared", "a".to_owned(), seconds(50))));
+
+    world.fail("b", 5);
+    world.engine.reset("b", OPERATOR).unwrap();
+    let before = world.log().len();
+    world.advance(minutes(10));
+    assert_eq!(world.log().len(), before, "a reset takes the open period's end along");
+}
+
+#[test]
+fn a_deleted_breakers_deadlines_go_with_it_and_leave_the_next_one_in_its_place_alone() {
+    let world = World::with(Limits { breakers: 1, ..Limits::default() });
+    world.trip("a");
+    world.engine.delete("a", OPERATOR).unwrap();
+    world.advance(seconds(10));
+    world.trip("b");
+    world.advance(seconds(29));
+    assert_eq!(world.state("b"), StateName::Open, "a's period would have passed");
+    world.advance(seconds(1));
+    assert_eq!(world.state("b"), StateName::HalfOpen);
+}
+
+#[test]
+fn a_policy_can_shorten_a_half_open_round_that_runs() {
+    let world = World::new();
+    world.declare("a", opens_for(seconds(10)));
+    world.fail("a", 1);
+    world.advance(seconds(12));
+    let limit = PolicySpec { half_open_max_duration: Some(seconds(5)), ..PolicySpec::default() };
+    world.engine.set_policy("a", limit, None, OPERATOR).unwrap();
+    world.advance(seconds(4));
+    assert_eq!(world.told().last(), Some(&("opened", "a".to_owned(), seconds(15))));
+}
+
+#[test]
+fn advancing_by_nothing_moves_nothing_and_only_a_manual_clock_can_be_moved() {
+    let world = World::new();
+    assert_eq!(world.engine.advance(Duration::ZERO), Some(START));
+    let machine = Engine::new(Clock::system(Timestamp::default()), Limits::default(), PolicySpec::default()).unwrap();
+    assert_eq!(machine.advance(seconds(1)), None);
+}
+
+// ---- Time never goes back ------------------------------------------------------------------------------------------
+
+#[test]
+fn the_machines_clock_starts_no_earlier_than_the_last_instant_that_was_told() {
+    let told = Timestamp::from_nanos(u64::MAX / 2);
+    let clock = Clock::system(told);
+    let mut last = told;
+    for _ in 0..1_000 {
+        let now = clock.now();
+        assert!(now >= last);
+        last = now;
+    }
+}
+
+#[test]
+fn a_breaker_goes_on_from_its_own_time_when_a_call_brings_an_earlier_one() {
+    let world = World::new();
+    let at = |time| Moment { now: START.after(time), random: 0 };
+    world.declare("a", PolicySpec { monitoring_period: Some(seconds(10)), ..failures(3) });
+    let handle = world.engine.find("a").unwrap();
+    // The clock was read in one order, and the lock taken in the other.
+    for time in [5, 4, 3].map(seconds) {
+        let acquired = world.engine.acquire(at(time), handle, NOBODY, RequestId::default(), None).unwrap();
+        let permit = permitted(acquired.decision);
+        assert_eq!(permit.expire, START.after(seconds(65)));
+        world.engine.report(at(time), handle, &permit, &Report::of(Outcome::Failure), "").unwrap();
+    }
+    let opened = world.last_event();
+    assert_eq!((opened.kind.name(), opened.at), ("opened", START.after(seconds(5))));
+    assert_eq!(opened.status.since, opened.at);
+}
+
+#[test]
+fn a_call_that_read_the_clock_before_a_timer_fired_does_not_take_the_breaker_back_behind_it() {
+    let world = World::new();
+    world.declare("a", opens_for(seconds(10)));
+    world.fail("a", 1);
+    let before = world.moment();
+    world.advance(seconds(10));
+    let handle = world.engine.find("a").unwrap();
+    let probe = world.engine.acquire(before, handle, NOBODY, RequestId::default(), None).unwrap();
+    assert_eq!(permitted(probe.decision).expire, START.after(seconds(70)));
+}
+
+#[test]
+fn times_in_the_log_never_go_back_also_between_breakers() {
+    let world = World::new();
+    let trip_at = |key: &str, time| {
+        let moment = Moment { now: START.after(time), random: 0 };
+        world.declare(key, failures(1));
+        let handle = world.engine.find(key).unwrap();
+        let acquired = world.engine.acquire(moment, handle, NOBODY, RequestId::default(), None).unwrap();
+        world.engine.report(moment, handle, &permitted(acquired.decision), &Report::of(Outcome::Failure), "");
+    };
+    trip_at("late", seconds(5));
+    trip_at("early", seconds(3));
+    assert_eq!(world.told().iter().map(|(_, _, at)| at.as_secs()).collect::<Vec<_>>(), [5, 5]);
+}
+
+// ---- On the machine's clock ----------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn timers_fire_by_themselves_on_the_machines_clock_also_one_that_comes_closer() {
+    let engine = Engine::new(Clock::system(Timestamp::default()), Limits::default(), PolicySpec::default()).unwrap();
+    let running = engine.clone();
+    let timers = tokio::spawn(async move { running.run_timers().await });
+    // The timers now wait for the first one's idle hour.
+    engine.handle("a").unwrap();
+    tokio::task::yield_now().await;
+
+    let mut watch = engine.watch(WatchOptions { skip_snapshot: true, ..WatchOptions::default() }).unwrap();
+    engine.set_policy("a", opens_for(Duration::from_millis(20)), None, Actor::default()).unwrap();
+    let handle = engine.find("a").unwrap();
+    let acquired = engine.acquire(engine.moment(), handle, NOBODY, RequestId::default(), None).unwrap();
+    engine.report(engine.moment(), handle, &permitted(acquired.decision), &Report::of(Outcome::Failure), "");
+    let half_opened = async {
+        loop {
+            match watch.next().await {
+                Some(Message::Event(event)) if event.kind.name() == "half_opened" => break event,
+                Some(_) => {}
+                None => watch.changed().await,
+            }
+        }
+    };
+    let half_opened = tokio::time::timeout(seconds(10), half_opened).await.expect("the timer fires");
+    let opened = &engine.events(0, false, 10)[1];
+    assert!(half_opened.at.since(opened.at) >= Duration::from_millis(20));
+    assert_eq!(half_opened.reason.name(), "open_period_passed");
+    timers.abort();
+}

@@ -1,0 +1,93 @@
+//! Following events: ordered, each once, none skipped, resumable, and never back in time.
+//!
+//! What a watcher makes of its messages is compared with the log and with the breakers themselves. [`follower`] is a
+//! client as the protocol describes it, with every promise checked on the way; [`engine`] puts it into all situations
+//! there are, [`concurrent`] among threads that move breakers, and [`stream`] and [`wire`] look at the same over gRPC.
+
+mod concurrent;
+mod engine;
+mod follower;
+mod stream;
+mod wire;
+
+use std::time::Duration;
+
+use fuseboard::{
+    breaker::{CallerId, Decision, Outcome, OverrideMode, PolicySpec, Report, RequestId, Timestamp},
+    engine::{Actor, Clock, Engine, Event, Limits},
+};
+
+const START: Timestamp = Timestamp::from_nanos(1_577_836_800_000_000_000);
+const OPERATOR: Actor<'static> = Actor { name: "ada", comment: "a test" };
+/// Every wait of these tests ends by then.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An engine whose time stands still and whose breakers trip at the first failure, for a second.
+fn engine(limits: Limits) -> Engine {
+    let open_duration = Some(Duration::from_secs(1));
+    let policy = PolicySpec { failure_threshold: Some(1), open_duration, ..PolicySpec::default() };
+    Engine::new(Clock::manual(START), limits, policy).unwrap()
+}
+
+/// A log that holds whatever a test does.
+fn long_log() -> Limits {
+    Limits { events: 1 << 20, ..Limits::default() }
+}
+
+/// A call whose outcome makes a move where it is permitted. True where it was.
+fn call(engine: &Engine, key: &str, caller: CallerId, outcome: Outcome) -> bool {
+    let moment = engine.moment();
+    let acquire = |handle| {
+        let acquired = engine.acquire(moment, handle, caller, RequestId::default(), None)?;
+        Some((handle, acquired.decision))
+    };
+    match engine.always(key, acquire).unwrap() {
+        (handle, Decision::Permitted(permit)) => {
+            engine.report(moment, handle, &permit, &Report::of(outcome), "");
+            true
+        }
+        (_, Decision::Rejected { .. }) => false,
+    }
+}
+
+fn fail(engine: &Engine, key: &str) -> bool {
+    call(engine, key, CallerId::default(), Outcome::Failure)
+}
+
+fn reset(engine: &Engine, key: &str) {
+    engine.handle(key).unwrap();
+    engine.reset(key, OPERATOR).unwrap();
+}
+
+/// Something that may happen to a breaker.
+fn disturb(engine: &Engine, key: &str, dice: &mut Dice) {
+    match dice.below(10) {
+        0 | 1 => drop(engine.reset(key, OPERATOR)),
+        2 => drop(engine.delete(key, OPERATOR)),
+        3 => drop(engine.set_override(key, OverrideMode::Shadow, Some(Duration::from_secs(3)), OPERATOR)),
+        4 => drop(engine.clear_override(key, OPERATOR)),
+        5 if dice.below(10) == 0 => _ = engine.advance(Duration::from_secs(1)),
+        6 => {
+            let policy = PolicySpec { probes: Some(1 + dice.below(5) as u32), ..PolicySpec::default() };
+            engine.set_policy(key, policy, None, OPERATOR).unwrap();
+        }
+        7 => _ = call(engine, key, CallerId::default(), Outcome::Success),
+        _ => _ = fail(engine, key),
+    }
+}
+
+fn kinds(events: &[impl AsRef<Event>]) -> Vec<&'static str> {
+    events.iter().map(|event| event.as_ref().kind.name()).collect()
+}
+
+/// Numbers that look random, and are the same for the same seed (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((x ^ (x >> 31)) % bound as u64) as usize
+    }
+}
