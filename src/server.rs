@@ -38,7 +38,7 @@ const DESCRIPTORS_BESIDE: u64 = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}; another address is set by --address")]
     Listen {
         /// Where.
         address: std::net::SocketAddr,

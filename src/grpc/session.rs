@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -71,7 +72,7 @@ impl Session {
     fn answer(&mut self, frame: &pb::SessionRequest) -> Result<pb::SessionResponse, Status> {
         let items = frame.introductions.len() + frame.acquires.len() + frame.reports.len() + frame.batches.len();
         if items > ITEMS_MAX {
-            return Err(Error::invalid("frame", format!("must hold at most {ITEMS_MAX} items, not {items}")).into());
+            return Err(too_many_items().into());
         }
         let mut response = pb::SessionResponse::default();
         let engine = self.context.engine.clone();
@@ -229,6 +230,17 @@ impl Session {
             generation: answer.generation,
             override_mode: convert::to_override_mode(answer.forced) as i32,
         })
+    }
+}
+
+#[cold]
+fn too_many_items() -> Error {
+    Error::Limit {
+        reason: "FRAME_LIMIT",
+        what: "items in a frame",
+        max: ITEMS_MAX as u64,
+        advice: "send them in several frames",
+        retry_after: Duration::ZERO,
     }
 }
 

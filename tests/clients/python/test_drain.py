@@ -1,11 +1,13 @@
 """SIGTERM: streams are told goodbye, and the process ends well."""
 
+import subprocess
+
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from api import Api, service
-from harness import Fuseboard
+from harness import Fuseboard, binary
 
 
 @pytest.mark.parametrize("flags", [(), ("--manual-clock",)], ids=["real clock", "manual clock"])
@@ -47,5 +49,8 @@ def test_a_call_in_flight_at_a_drain_is_still_answered() -> None:
 
 
 def test_a_second_server_on_the_same_port_says_so_and_fails() -> None:
-    with Fuseboard() as server, pytest.raises(RuntimeError, match="in use"):
-        Fuseboard(port=server.port)
+    with Fuseboard() as server:
+        command = [binary(), "serve", "--address", server.address]
+        second = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=10, check=False)
+        assert second.returncode == 1
+        assert "in use" in second.stderr

@@ -64,8 +64,8 @@ const STATUS = protobuf
 
 interface Details {
   ErrorInfo?: { reason: string; domain: string };
-  BadRequest?: { fieldViolations: { field: string; description: string }[] };
-  RetryInfo?: { retryDelay: unknown };
+  BadRequest?: { field_violations: { field: string; description: string }[] };
+  RetryInfo?: { retry_delay: unknown };
 }
 
 /** The rich details of an error, decoded with the types that the server itself describes. */

@@ -39,17 +39,17 @@ for (const [name, breaker] of Object.entries(BAD_KEYS)) {
     const { ErrorInfo, BadRequest } = await details(api.server.address, error);
     assert.equal(ErrorInfo?.domain, "fuseboard");
     assert(ErrorInfo?.reason);
-    assert.equal(BadRequest?.fieldViolations[0]?.field, "breaker");
+    assert.equal(BadRequest?.field_violations[0]?.field, "breaker");
   });
 }
 
 test("an unknown breaker is not found", bounded, async () => {
   for (const call of [
-    api.state("never-seen"),
-    ask(api.breakers, api.breakers.reset, { breaker: "never-seen", reason: "", actor: "" }),
-    ask(api.operator, api.operator.deleteBreaker, { breaker: "never-seen", reason: "", actor: "" }),
+    () => api.state("never-seen"),
+    () => ask(api.breakers, api.breakers.reset, { breaker: "never-seen", reason: "", actor: "" }),
+    () => ask(api.operator, api.operator.deleteBreaker, { breaker: "never-seen", reason: "", actor: "" }),
   ]) {
-    const error = await refused(call);
+    const error = await refused(call());
     assert.equal(error.code, status.NOT_FOUND);
     const { ErrorInfo } = await details(api.server.address, error);
     assert.deepEqual([ErrorInfo?.domain, ErrorInfo?.reason], ["fuseboard", "BREAKER_NOT_FOUND"]);
@@ -61,21 +61,21 @@ test("a permit that is none is refused and counts nothing", bounded, async () =>
   const error = await refused(api.report("forged", "nonsense", Outcome.OUTCOME_FAILURE));
   assert.equal(error.code, status.INVALID_ARGUMENT);
   const { BadRequest } = await details(api.server.address, error);
-  assert.equal(BadRequest?.fieldViolations[0]?.field, "permit");
+  assert.equal(BadRequest?.field_violations[0]?.field, "permit");
   assert.equal((await api.state("forged")).totals?.failures, 0n);
 });
 
 test("a negative duration and an outcome that does not exist are refused by name", bounded, async () => {
   const permit = await api.permit("fields");
   for (const [call, field] of [
-    [api.report("fields", permit, Outcome.OUTCOME_SUCCESS, { duration: seconds(-1) }), "duration"],
-    [api.report("fields", permit, 77 as Outcome), "outcome"],
-    [api.acquire("fields", { lease: seconds(-1) }), "lease"],
+    [() => api.report("fields", permit, Outcome.OUTCOME_SUCCESS, { duration: seconds(-1) }), "duration"],
+    [() => api.report("fields", permit, 77 as Outcome), "outcome"],
+    [() => api.acquire("fields", { lease: seconds(-1) }), "lease"],
   ] as const) {
-    const error = await refused(call);
+    const error = await refused(call());
     assert.equal(error.code, status.INVALID_ARGUMENT);
     const { BadRequest } = await details(api.server.address, error);
-    assert.equal(BadRequest?.fieldViolations[0]?.field, field);
+    assert.equal(BadRequest?.field_violations[0]?.field, field);
   }
 });
 
@@ -90,5 +90,5 @@ test("a watch with a token that is none is an invalid argument", bounded, async 
   const error = await refused(api.watch({ resumeToken: "nonsense" }).message());
   assert.equal(error.code, status.INVALID_ARGUMENT);
   const { BadRequest } = await details(api.server.address, error);
-  assert.equal(BadRequest?.fieldViolations[0]?.field, "resume_token");
+  assert.equal(BadRequest?.field_violations[0]?.field, "resume_token");
 });
