@@ -246,8 +246,7 @@ impl Watch {
         let mut entries = Vec::new();
         if !self.filter.keys.is_empty() && self.filter.prefixes.is_empty() {
             entries.extend(self.filter.keys.iter().filter_map(|key| self.engine.entry(key)));
-            self.phase = Phase::Correct;
-            return Message::Snapshot { entries, deleted: Vec::new(), complete: false };
+            return self.end_walk(entries);
         }
         let end = self.engine.end();
         for index in from..end {
@@ -260,6 +259,11 @@ impl Watch {
                 tokio::task::yield_now().await;
             }
         }
+        self.end_walk(entries)
+    }
+
+    /// The last part of a walk, with the first corrections.
+    fn end_walk(&mut self, mut entries: Vec<Entry>) -> Message {
         self.phase = Phase::Correct;
         match self.correct() {
             Message::Snapshot { entries: later, deleted, complete } => {
