@@ -160,7 +160,7 @@ impl Chosen {
 }
 
 /// A number or boolean bare, anything else in quotes.
-fn toml_value(text: &OsStr) -> String {
+pub(super) fn toml_value(text: &OsStr) -> String {
     let text = text.to_string_lossy();
     match text.replace('_', "").parse::<u64>() {
         Ok(number) => number.to_string(),

@@ -5,6 +5,8 @@
 //! setting, and what they chose is read as if it had been typed as a flag, so a setting means the same wherever it was
 //! written. A `Config` that exists is complete and valid.
 
+#[cfg(test)]
+mod docs;
 mod error;
 mod file;
 mod layers;

@@ -147,8 +147,9 @@ pub(super) fn lines(spec: &PolicySpec) -> impl Iterator<Item = (&'static str, St
 
 /// Every field as it is where nobody else says anything.
 pub(super) fn complete(default: &PolicySpec) -> PolicySpec {
-    let built_in = PolicySpec { open_backoff: Some(FIXED), ..PolicySpec::from(&Policy::default()) };
-    default.over(&built_in)
+    let built_in = PolicySpec::from(&Policy::default());
+    // The built-in policy leaves out what follows from other fields, or is not there.
+    default.over(&PolicySpec { open_backoff: Some(FIXED), slow_call_minimum_calls: Some(0), ..built_in })
 }
 
 fn pattern_of(reader: &mut Reader<'_>, entry: &Spanned<DeValue<'_>>, table: &DeTable<'_>) -> Option<String> {

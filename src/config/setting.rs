@@ -59,6 +59,12 @@ impl Setting {
         self.arg.get_env().and_then(OsStr::to_str).unwrap_or_default()
     }
 
+    /// What it means, its range, and what zero does.
+    #[cfg(test)]
+    pub(super) fn help(&self) -> String {
+        self.arg.get_help().map(ToString::to_string).unwrap_or_default()
+    }
+
     /// The default, as it would be typed.
     pub(super) fn default(&self) -> &OsStr {
         self.arg.get_default_values().first().map_or_else(|| OsStr::new(""), |value| value.as_os_str())

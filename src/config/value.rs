@@ -97,7 +97,7 @@ pub(super) fn format_duration(value: Duration) -> String {
     humantime::format_duration(value).to_string()
 }
 
-fn parse_bytes(text: &str) -> Option<u64> {
+pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     let unit = BYTE_UNITS.iter().find(|(unit, _)| text.ends_with(unit));
     let (number, factor) = unit.map_or((text, 1), |(unit, factor)| (&text[..text.len() - unit.len()], *factor));
     number.trim_end().replace('_', "").parse::<u64>().ok()?.checked_mul(factor)
