@@ -78,16 +78,18 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let threads = threads.map(|(number, socket)| serve(number, socket, dispatch.clone(), serving.clone()));
     let threads = threads.collect::<io::Result<Vec<_>>>()?;
     drop(serving);
-    let (version, clock) = (env!("CARGO_PKG_VERSION"), if config.manual_clock { "manual" } else { "system" });
-    tracing::info!(%address, threads = threads.len(), version, store = "memory", clock, "serving");
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let timers = engine.clone();
         tokio::spawn(async move { timers.run_timers().await });
         let reload = Reload { engine, path: config.file.clone(), max_policies: config.limits.max_policies };
-        tokio::spawn(reload.on_signals());
+        tokio::spawn(reload.on_signals()?);
+        let signals = shutdown.on_signals()?;
+        // Said last: who reads it may send a signal at once.
+        let (version, clock) = (env!("CARGO_PKG_VERSION"), if config.manual_clock { "manual" } else { "system" });
+        tracing::info!(%address, threads = threads.len(), version, store = "memory", clock, "serving");
         tokio::select! {
-            signals = shutdown.on_signals() => signals.map(|never| match never {}),
-            _ = ended.recv() => Ok(()),
+            never = signals => match never {},
+            _ = ended.recv() => io::Result::Ok(()),
         }
     })?;
     for thread in threads {
@@ -178,18 +180,17 @@ struct Reload {
 }
 
 impl Reload {
-    /// On each SIGHUP. A bad file changes nothing.
-    async fn on_signals(self) {
-        let mut signals = match unix::signal(unix::SignalKind::hangup()) {
-            Ok(signals) => signals,
-            Err(error) => return tracing::warn!(%error, "SIGHUP will not reload the policies"),
-        };
-        while signals.recv().await.is_some() {
-            match self.reload() {
-                Ok(breakers_changed) => tracing::info!(breakers_changed, "policies reloaded"),
-                Err(error) => tracing::error!("policies not reloaded, nothing is changed: {error}"),
+    /// On each SIGHUP from now on. A bad file changes nothing.
+    fn on_signals(self) -> io::Result<impl Future<Output = ()>> {
+        let mut signals = unix::signal(unix::SignalKind::hangup())?;
+        Ok(async move {
+            while signals.recv().await.is_some() {
+                match self.reload() {
+                    Ok(breakers_changed) => tracing::info!(breakers_changed, "policies reloaded"),
+                    Err(error) => tracing::error!("policies not reloaded, nothing is changed: {error}"),
+                }
             }
-        }
+        })
     }
 
     fn reload(&self) -> Result<u64, String> {

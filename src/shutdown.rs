@@ -40,18 +40,21 @@ impl Shutdown {
         let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
-    /// Follows the signals of the machine: drains on the first, ends the process on the second.
+    /// Follows the signals of the machine, those from before it is polled included: drains on the first, ends the process
+    /// on the second.
     ///
     /// # Errors
     /// The signals cannot be had.
-    pub async fn on_signals(&self) -> io::Result<Infallible> {
+    pub fn on_signals(&self) -> io::Result<impl Future<Output = Infallible>> {
         let mut signals = Signals::new()?;
-        let signal = signals.next().await;
-        tracing::info!(signal, "draining; a second signal ends the server at once");
-        self.drain();
-        let signal = signals.next().await;
-        tracing::warn!(signal, "ended at once, by a second signal");
-        process::exit(EXIT_AT_ONCE)
+        Ok(async move {
+            let signal = signals.next().await;
+            tracing::info!(signal, "draining; a second signal ends the server at once");
+            self.drain();
+            let signal = signals.next().await;
+            tracing::warn!(signal, "ended at once, by a second signal");
+            process::exit(EXIT_AT_ONCE)
+        })
     }
 }
 
