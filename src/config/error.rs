@@ -51,15 +51,12 @@ impl fmt::Display for Errors {
     }
 }
 
-/// ": did you mean …?" where one of `known` is much like `name`, else nothing.
+/// ": did you mean …?" where one of `known` is much like `name`, else nothing. Tables are not compared: a limit is often
+/// written without its own.
 pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let name = name.to_lowercase().replace('-', "_");
-    let likeness = |candidate: &str| {
-        // A limit is often written without its table, or a key with only its beginning.
-        let last = candidate.rsplit('.').next().unwrap_or(candidate);
-        strsim::jaro_winkler(&name, candidate).max(strsim::jaro_winkler(&name, last))
-    };
-    let scored = known.into_iter().map(|candidate| (likeness(&candidate.to_lowercase()), candidate));
+    let key = |path: &str| path.rsplit('.').next().unwrap_or(path).to_lowercase().replace('-', "_");
+    let name = key(name);
+    let scored = known.into_iter().map(|candidate| (strsim::jaro_winkler(&name, &key(candidate)), candidate));
     scored
         .filter(|(likeness, _)| *likeness > 0.85)
         .max_by(|left, right| left.0.total_cmp(&right.0))

@@ -208,16 +208,6 @@ impl Config {
         }
     }
 
-    /// Reads the policies again from the file that the server was started with; empty where there was none.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the file, or more policies than the limit: then nothing of it is to be used.
-    pub fn reload_policies(&self) -> Result<PolicyFile, Errors> {
-        self.file
-            .as_deref()
-            .map_or_else(|| Ok(PolicyFile::default()), |path| PolicyFile::load(path, self.limits.max_policies))
-    }
-
     /// What to tell the operator about a configuration that is valid and yet may not be what was meant.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {

@@ -8,7 +8,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 const KIB: u64 = 1024;
 
-/// Units of [`bytes`], the largest first.
+/// Units of [`bytes()`], the largest first.
 const BYTE_UNITS: [(&str, u64); 4] = [("GiB", KIB * KIB * KIB), ("MiB", KIB * KIB), ("KiB", KIB), ("B", 1)];
 
 /// `IP:PORT`, or `localhost:PORT` for the loopback address that is nobody's choice.
@@ -103,7 +103,7 @@ pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     number.trim_end().replace('_', "").parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// The shortest text that [`bytes`] reads back.
+/// The shortest text that [`bytes()`] reads back.
 pub(super) fn format_bytes(value: u64) -> String {
     let whole = |(_, factor): &&(&str, u64)| value.is_multiple_of(*factor);
     let (unit, factor) = BYTE_UNITS.iter().find(whole).copied().unwrap_or(("B", 1));

@@ -1,0 +1,527 @@
+//! The built binary as people start it: which layer wins, what each mistake is told, exit codes, and a running server
+//! that reads its policies again.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Output, Stdio},
+};
+
+use fuseboard::pb::{GetPolicyRequest, admin_service_client::AdminServiceClient};
+
+/// The binary, with nothing of ours in its environment but what a test sets.
+fn fuseboard(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fuseboard"));
+    command.args(arguments).env_remove("NO_COLOR");
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FUSEBOARD_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// What a run printed and how it ended.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(command: &mut Command) -> Ended {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// A file of this test alone.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}.toml"));
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn refused(command: &mut Command) -> String {
+    let ended = run(command);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{}", ended.stderr);
+    ended.stderr
+}
+
+// Layers.
+
+/// A setting, and a value of it for each layer: flag, environment, file, default.
+const LAYERS: [(&str, [&str; 4]); 8] = [
+    ("address", ["\"127.0.0.1:1\"", "\"127.0.0.1:2\"", "\"127.0.0.1:3\"", "\"127.0.0.1:50051\""]),
+    ("threads", ["1", "2", "3", "0"]),
+    ("manual_clock", ["true", "false", "true", "false"]),
+    ("drain_grace", ["\"1s\"", "\"2s\"", "\"3s\"", "\"10s\""]),
+    ("log", ["\"warn\"", "\"debug\"", "\"error\"", "\"info\""]),
+    ("log_format", ["\"json\"", "\"text\"", "\"json\"", "\"text\""]),
+    ("limits.max_breakers", ["11", "12", "13", "100000"]),
+    ("limits.header_list_bytes", ["\"1KiB\"", "\"2KiB\"", "\"3KiB\"", "\"16KiB\""]),
+];
+
+/// Where each value of the settings above comes from when only these layers say something.
+fn in_layers(flags: bool, environment: bool, config: bool) -> Ended {
+    let mut command = fuseboard(&["--check-config"]);
+    let mut text = String::new();
+    for (key, [flag, variable, written, _]) in LAYERS {
+        let name = key.rsplit('.').next().unwrap();
+        if flags {
+            command.arg(format!("--{}={}", name.replace('_', "-"), flag.trim_matches('"')));
+        }
+        if environment {
+            command.env(format!("FUSEBOARD_{}", name.to_uppercase()), variable.trim_matches('"'));
+        }
+        text += &format!("{key} = {written}\n");
+    }
+    if config {
+        command.arg("--config").arg(file("layers", &text));
+    }
+    run(&mut command)
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
+    for layers in 0..8 {
+        let [flags, environment, config] = [4, 2, 1].map(|layer| layers & layer != 0);
+        let ended = in_layers(flags, environment, config);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+        let strongest = [flags, environment, config, true].into_iter().position(|says| says).unwrap();
+        for (line, (key, values)) in LAYERS.into_iter().enumerate() {
+            let name = key.rsplit('.').next().unwrap();
+            let origin = match strongest {
+                0 => format!("--{}", name.replace('_', "-")),
+                1 => format!("FUSEBOARD_{}", name.to_uppercase()),
+                2 => format!("{}:{}", file_path("layers"), line + 1),
+                _ => "default".to_owned(),
+            };
+            let expected = format!("\n{name} = {} # {origin}\n", values[strongest]);
+            assert!(format!("\n{}", ended.stdout).contains(&expected), "no {expected:?} in\n{}", ended.stdout);
+        }
+    }
+}
+
+fn file_path(name: &str) -> String {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}.toml")).display().to_string()
+}
+
+#[test]
+fn flags_mean_the_same_with_and_without_the_verb() {
+    let flags = ["--check-config", "--threads", "3", "--manual-clock", "--max-breakers=1_000"];
+    let without = run(&mut fuseboard(&flags));
+    let with = run(fuseboard(&["serve"]).args(flags));
+    assert_eq!(without.code, Some(0));
+    assert_eq!(without.stdout, with.stdout);
+    assert!(with.stdout.contains("max_breakers = 1000 # --max-breakers\n"), "{}", with.stdout);
+    assert!(with.stdout.contains("manual_clock = true # --manual-clock\n"), "{}", with.stdout);
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    let ended = run(fuseboard(&["--check-config"]).env("FUSEBOARD_THREADS", "").env("FUSEBOARD_CONFIG", ""));
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stdout.contains("threads = 0 # default\n"));
+}
+
+#[test]
+fn the_file_can_be_named_by_a_variable_and_a_flag_names_another() {
+    let (three, four) = (file("three", "threads = 3"), file("four", "threads = 4"));
+    let by_variable = run(fuseboard(&["--check-config"]).env("FUSEBOARD_CONFIG", &three));
+    assert!(by_variable.stdout.contains("threads = 3 #"), "{by_variable:?}");
+    let by_flag = run(fuseboard(&["--check-config", "--config"]).arg(&four).env("FUSEBOARD_CONFIG", &three));
+    assert!(by_flag.stdout.contains("threads = 4 #"), "{by_flag:?}");
+}
+
+#[test]
+fn what_check_config_prints_is_a_file_that_means_the_same() {
+    let text = r#"
+        limits = { max_policies = 0x10, unary_message_bytes = 4096 }
+        [default_policy]
+        failure_threshold = "off"
+        failure_rate_threshold = 1
+        window = { duration = "1m 30s" }
+        open_backoff = { jitter = 0.5 }
+        [[policy]]
+        pattern = "payments/*"
+        slow_call_duration = "500ms"
+        slow_call_rate_threshold = 0.25
+        window = { calls = 100 }
+        half_open_max_duration = 0
+        retry_after_max = "off"
+        expired_permit = "timeout"
+        [[policy]]
+        pattern = "a:b_c-d.e*"
+        open_backoff = "off"
+        lease = "2s"
+    "#;
+    let values =
+        |printed: &str| printed.lines().map(|line| line.split(" #").next().unwrap().to_owned()).collect::<Vec<_>>();
+    let first = run(fuseboard(&["--check-config", "--config"]).arg(file("printed", text)));
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let again = run(fuseboard(&["--check-config", "--config"]).arg(file("printed-again", &first.stdout)));
+    assert_eq!(values(&first.stdout), values(&again.stdout));
+    for line in [
+        "max_policies = 16",
+        "unary_message_bytes = 4096",
+        "failure_threshold = \"off\"",
+        "failure_rate_threshold = 1.0",
+        "minimum_calls = 20",
+        "window = { duration = \"1m 30s\", slices = 10 }",
+        "open_backoff = { multiplier = 2.0, jitter = 0.5 }",
+        "pattern = \"payments/*\"",
+        "window = { calls = 100 }",
+        "half_open_max_duration = \"off\"",
+        "expired_permit = \"timeout\"",
+        "open_backoff = \"off\"",
+    ] {
+        assert!(values(&first.stdout).contains(&line.to_owned()), "no {line:?} in\n{}", first.stdout);
+    }
+}
+
+// Mistakes.
+
+#[test]
+fn each_mistake_names_its_flag_or_variable_and_what_is_allowed() {
+    let cases: [(&str, &str, &str); 13] = [
+        ("address", "example.org:1", "must be IP:PORT, as 127.0.0.1:50051 or [::1]:50051, not \"example.org:1\""),
+        ("threads", "1025", "must be a whole number, 0 to 1,024, not \"1025\""),
+        ("threads", "-1", "must be a whole number, 0 to 1,024, not \"-1\""),
+        ("manual_clock", "maybe", "must be true or false, not \"maybe\""),
+        (
+            "drain_grace",
+            "10",
+            "must be a length of time with its unit, as \"500ms\", \"30s\", \"5m\" or \"1h\", not \"10\"",
+        ),
+        ("drain_grace", "11m", "must be 0s to 10m, not \"11m\""),
+        ("stream_max_age", "0", "must be 1s to 1day, not \"0\""),
+        (
+            "log",
+            "inof",
+            "must be a level (error, warn, info, debug, trace, off), or levels by module as \"warn,fuseboard=debug\", not \"inof\": \"inof\" is not a level",
+        ),
+        ("log_format", "xml", "must be text or json, not \"xml\""),
+        ("max_breakers", "0", "must be a whole number, 1 to 10,000,000, not \"0\""),
+        ("max_breakers", "many", "must be a whole number, 1 to 10,000,000, not \"many\""),
+        ("header_list_bytes", "16KB", "must be a size as \"1KiB\" or a number of bytes, 1KiB to 1MiB, not \"16KB\""),
+        ("header_list_bytes", "2MiB", "must be a size as \"1KiB\" or a number of bytes, 1KiB to 1MiB, not \"2MiB\""),
+    ];
+    for (name, value, message) in cases {
+        let flag = format!("--{}", name.replace('_', "-"));
+        assert_eq!(refused(&mut fuseboard(&[&format!("{flag}={value}")])), format!("error: {flag} {message}\n"));
+        let variable = format!("FUSEBOARD_{}", name.to_uppercase());
+        assert_eq!(refused(fuseboard(&[]).env(&variable, value)), format!("error: {variable} {message}\n"));
+    }
+}
+
+/// Each line at fault is followed by what is told about it, one comment for each error.
+const MISTAKES: &str = r#"
+address = "nope" # address must be IP:PORT, as 127.0.0.1:50051 or [::1]:50051, not "nope"
+max_breakers = 5 # max_breakers is not a setting: did you mean limits.max_breakers?
+Threads = 3 # Threads is not a setting: did you mean threads?
+drain_grace = 10 # drain_grace must be a length of time with its unit, as "500ms", "30s", "5m" or "1h", not "10"
+log_format = "xml" # log_format must be text or json, not "xml"
+manual_clock = 1 # manual_clock must be true or false, not "1"
+config = "other.toml" # config is not a setting
+
+[limits]
+max_breaker = 7 # limits.max_breaker is not a setting: did you mean limits.max_breakers?
+max-watchers = 5 # limits.max-watchers is not a setting: did you mean limits.max_watchers?
+max_policies = 0x0 # limits.max_policies must be a whole number, 1 to 1,000,000, not "0"
+max_connections = [1] # limits.max_connections must be a single value, not an array
+colour = "red" # limits.colour is not a setting
+
+[default_policy]
+failure_treshold = 5 # default_policy: failure_treshold is not a field of a policy: did you mean failure_threshold?
+failure_threshold = 20_000 # default_policy: failure_threshold must be 0 (off) to 10000, not 20000
+open_duration = 30 # default_policy: open_duration must be a length of time in quotes, as "30s", not 30
+lease = "off" # default_policy: lease must be a length of time with its unit, as "500ms", "30s", "5m" or "1h", not "off"
+window = { duration = "1ms" } # default_policy: window.duration must be 10 ms to 24 h
+open_backoff = { multiplier = 2, jiter = 0.1 } # default_policy: open_backoff has jiter, which is not one of multiplier, max_duration, jitter: did you mean jitter?
+minimum_calls = -1 # default_policy: minimum_calls must be a whole number, not -1
+probes = 99999999999 # default_policy: probes is too large: 99999999999
+failure_rate_threshold = nan # default_policy: failure_rate_threshold must be a ratio from 0 to 1, not NaN
+pattern = "*" # default_policy: pattern is not a field of a policy
+
+[[policy]]
+pattern = "pay ments/*" # policy "pay ments/*": pattern must be made of A-Z a-z 0-9 . _ - : / and * for any run of them, not ' '
+failure_rate_threshold = "50%" # policy "pay ments/*": failure_rate_threshold must be a ratio from 0 to 1 or "off", not "50%"
+expired_probe = "succes" # policy "pay ments/*": expired_probe must be "failure", "timeout" or "ignored", not "succes"
+open_backoff = { multiplier = 200.0 } # policy "pay ments/*": open_backoff.multiplier must be 1 to 100
+
+[[policy]] # policy has no pattern: say which keys it is for, as pattern = "payments/*"
+failure_rate_threshold = 1.5 # policy: failure_rate_threshold must be a ratio from 0 to 1, not 1.5
+
+[[policy]]
+pattern = "a"
+window = { calls = 10, slices = 4 } # policy "a": window must be one of { duration = "30s", slices = 10 } or { calls = 100 }
+
+[[policy]] # policy "a" is there already: write its fields in one place
+pattern = "a"
+slow_call_duration = "2h" # policy "a": slow_call_duration must be 0 (off), or 1 ms to 3600 s, not 7200s
+monitoring_period = 5 # policy "a": monitoring_period must be a length of time in quotes, as "30s", not 5; or "off"
+
+[[policy]]
+pattern = 5 # policy: pattern must be a string, not an integer
+
+[[policy]]
+pattern = "" # policy "": pattern must be 1 to 200 bytes long, not 0
+"#;
+
+#[test]
+fn a_file_is_told_all_its_mistakes_with_their_lines() {
+    let path = file("mistakes", MISTAKES);
+    let lines = MISTAKES.lines().zip(1..).filter_map(|(line, number)| Some((number, line.split_once(" # ")?.1)));
+    let expected: String =
+        lines.map(|(number, message)| format!("error: {}:{number}: {message}\n", path.display())).collect();
+    assert_eq!(refused(fuseboard(&["--config"]).arg(&path)), expected);
+    // Not only when it is started: also when it is asked.
+    assert_eq!(refused(fuseboard(&["serve", "--check-config", "--config"]).arg(&path)), expected);
+}
+
+#[test]
+fn mistakes_of_all_layers_are_told_at_once() {
+    let path = file("layered-mistakes", "log = 'loud'\nthreads = 5000");
+    let path = path.to_str().unwrap();
+    let told = refused(fuseboard(&["--config", path, "--threads", "many"]).env("FUSEBOARD_LOG_FORMAT", "xml"));
+    let places: Vec<&str> = told.lines().map(|line| line.split(" must").next().unwrap()).collect();
+    let in_file = [format!("error: {path}:1: log"), format!("error: {path}:2: threads")];
+    assert_eq!(places, ["error: --threads", "error: FUSEBOARD_LOG_FORMAT", &in_file[0], &in_file[1]]);
+}
+
+#[test]
+fn tables_of_the_wrong_kind_are_told() {
+    let path = file("kinds", "limits = 4\npolicy = 3\ndefault_policy = 1");
+    let at = path.display();
+    let expected = format!(
+        "error: {at}:1: limits must be a table, not an integer\n\
+         error: {at}:2: policy must be written as [[policy]], once for each pattern\n\
+         error: {at}:3: default_policy must be a table, not an integer\n"
+    );
+    assert_eq!(refused(fuseboard(&["--config"]).arg(&path)), expected);
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_its_lines() {
+    let path = file("syntax", "threads = \nlog = \"x\n");
+    let told = refused(fuseboard(&["--config"]).arg(&path));
+    let at = path.display();
+    assert!(told.starts_with(&format!("error: {at}:1: ")) && told.contains(&format!("error: {at}:2: ")), "{told}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_by_who_named_it() {
+    let told = refused(&mut fuseboard(&["--config", "none.toml"]));
+    assert!(told.starts_with("error: --config names none.toml, which cannot be read: "), "{told}");
+    let told = refused(fuseboard(&[]).env("FUSEBOARD_CONFIG", "none.toml"));
+    assert!(told.starts_with("error: FUSEBOARD_CONFIG names none.toml, which cannot be read: "), "{told}");
+}
+
+#[test]
+fn a_manual_clock_stays_on_loopback() {
+    let told = refused(fuseboard(&["--manual-clock"]).env("FUSEBOARD_ADDRESS", "0.0.0.0:1"));
+    let allowed = "is for tests and needs a loopback address, as 127.0.0.1:50051";
+    assert_eq!(told, format!("error: --manual-clock {allowed}; the address is 0.0.0.0:1 (FUSEBOARD_ADDRESS)\n"));
+    let path = file("clock", "\nmanual_clock = true");
+    let told = refused(fuseboard(&["--address", "[::]:1", "--config"]).arg(&path));
+    assert_eq!(
+        told,
+        format!("error: {}:2: manual_clock {allowed}; the address is [::]:1 (--address)\n", path.display())
+    );
+}
+
+#[test]
+fn more_policies_than_the_limit_are_refused() {
+    let path = file("policies", "[[policy]]\npattern = 'a'\n[[policy]]\npattern = 'b'");
+    let told = refused(fuseboard(&["--max-policies", "1", "--config"]).arg(&path));
+    let expected = "2 policies are more than limits.max_policies, which is 1: raise it";
+    assert_eq!(told, format!("error: {}: {expected}\n", path.display()));
+}
+
+#[test]
+fn what_is_no_argument_is_misuse() {
+    let told = refused(&mut fuseboard(&["--max-braekers", "1"]));
+    assert!(told.contains("'--max-breakers'"), "{told}");
+    assert!(refused(&mut fuseboard(&["juggle"])).contains("'juggle'"));
+    assert!(refused(&mut fuseboard(&["--threads"])).contains("--threads <COUNT>"));
+    assert!(refused(&mut fuseboard(&["--threads", "1", "--threads", "2"])).contains("multiple times"));
+}
+
+#[test]
+fn a_network_without_tls_and_a_misspelt_variable_are_warned_of() {
+    let mut command = fuseboard(&["--check-config", "--address", "0.0.0.0:1"]);
+    // The second is what Kubernetes sets for a service called fuseboard.
+    let ended = run(command.env("FUSEBOARD_MAX_BREAKER", "5").env("FUSEBOARD_PORT", "tcp://10.0.0.1:50051"));
+    assert_eq!(ended.code, Some(0));
+    let warnings = "warning: 0.0.0.0:1 is open to the network without TLS: whoever reaches it can trip, force and reset \
+                    every breaker\n\
+                    warning: FUSEBOARD_MAX_BREAKER is set, but is not a setting: did you mean FUSEBOARD_MAX_BREAKERS?\n";
+    assert_eq!(ended.stderr, warnings);
+}
+
+// Help.
+
+#[test]
+fn help_groups_the_settings_and_says_how_it_exits() {
+    let help = run(&mut fuseboard(&["--help"]));
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    let headings = [
+        "Usage: ",
+        "Commands:",
+        "Options:",
+        "Configuration:",
+        "Server:",
+        "Log:",
+        "Limits:",
+        "Exit codes:",
+        "Examples:",
+    ];
+    let places: Vec<usize> = headings
+        .iter()
+        .map(|heading| help.stdout.find(&format!("\n{heading}")).unwrap_or_else(|| panic!("no {heading:?}")))
+        .collect();
+    assert!(places.is_sorted(), "{places:?}");
+    for text in ["[env: FUSEBOARD_ADDRESS]", "[default: 127.0.0.1:50051]", "--manual-clock[=<BOOL>]"] {
+        assert!(help.stdout.contains(text), "no {text}");
+    }
+    for line in help.stdout.lines() {
+        assert!(line.chars().count() <= 115, "too long: {line}");
+    }
+    let of_serve = run(&mut fuseboard(&["serve", "--help"]));
+    assert!(of_serve.stdout.contains("--max-breakers <COUNT>"));
+}
+
+#[test]
+fn help_keeps_the_values_of_variables_to_itself() {
+    let help = run(fuseboard(&["--help"]).env("FUSEBOARD_LOG", "from-the-environment"));
+    assert!(!help.stdout.contains("from-the-environment"));
+}
+
+#[test]
+fn the_version_is_the_crates() {
+    let ended = run(&mut fuseboard(&["--version"]));
+    assert_eq!((ended.code, ended.stdout), (Some(0), format!("fuseboard {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+// A server that runs.
+
+/// A server on a free port, and the lines of its log.
+struct Server {
+    process: Child,
+    log: std::io::Lines<BufReader<ChildStderr>>,
+}
+
+impl Server {
+    fn start(command: &mut Command) -> Self {
+        let mut process = command.args(["--address", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(process.stderr.take().unwrap()).lines();
+        Self { process, log }
+    }
+
+    /// The next line of the log that has `text` in it.
+    fn line_with(&mut self, text: &str) -> String {
+        let mut seen = Vec::new();
+        for line in self.log.by_ref() {
+            let line = line.unwrap();
+            if line.contains(text) {
+                return line;
+            }
+            seen.push(line);
+        }
+        panic!("the log has ended without {text:?}: {seen:#?}")
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// The exit code after a SIGTERM.
+    fn stop(mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// The value of `field=value` in a line of the log.
+fn field<'l>(line: &'l str, name: &str) -> &'l str {
+    let start = line.find(&format!("{name}=")).unwrap_or_else(|| panic!("no {name} in {line}")) + name.len() + 1;
+    line[start..].split(' ').next().unwrap()
+}
+
+#[test]
+fn a_start_is_told_in_one_plain_line_and_a_stop_ends_well() {
+    let mut server = Server::start(&mut fuseboard(&["serve", "--threads", "1", "--manual-clock"]));
+    let line = server.line_with("serving");
+    assert!(!line.contains('\u{1b}'), "colours are for terminals: {line:?}");
+    assert!(!field(&line, "address").ends_with(":0"), "{line}");
+    assert_eq!(
+        [field(&line, "threads"), field(&line, "store"), field(&line, "clock")],
+        ["1", "\"memory\"", "\"manual\""]
+    );
+    assert_eq!(field(&line, "version"), format!("{:?}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn the_log_can_be_json_and_says_only_what_was_asked_for() {
+    let mut server = Server::start(&mut fuseboard(&["--log-format", "json"]));
+    let line: serde_json::Value = serde_json::from_str(&server.line_with("serving")).unwrap();
+    assert_eq!(
+        (&line["level"], &line["message"], &line["clock"]),
+        (&"INFO".into(), &"serving".into(), &"system".into())
+    );
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_a_failure() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = run(&mut fuseboard(&["--address", &address]));
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains(&format!("cannot listen on {address}")), "{}", ended.stderr);
+}
+
+/// `failure_threshold` of the policy set for `payments/*`, as the server tells it.
+fn failure_threshold(address: &str) -> Option<u32> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut client = AdminServiceClient::connect(format!("http://{address}")).await.unwrap();
+        let request = GetPolicyRequest { pattern: "payments/*".to_owned() };
+        let answer = client.get_policy(request).await.unwrap().into_inner();
+        answer.entry.unwrap().policy.unwrap().failure_threshold
+    })
+}
+
+#[cfg(unix)]
+#[test]
+fn policies_are_read_again_and_a_bad_file_changes_nothing() {
+    let text = |threshold: &str| format!("[[policy]]\npattern = 'payments/*'\nfailure_threshold = {threshold}\n");
+    let path = file("reload", &text("3"));
+    let mut server = Server::start(fuseboard(&["--config"]).arg(&path));
+    let line = server.line_with("serving");
+    let address = field(&line, "address");
+    assert_eq!(failure_threshold(address), Some(3));
+
+    fs::write(&path, text("4")).unwrap();
+    server.signal("HUP");
+    server.line_with("policies reloaded");
+    assert_eq!(failure_threshold(address), Some(4));
+
+    fs::write(&path, text("5") + "[default_policy]\nprobes = 0\n").unwrap();
+    server.signal("HUP");
+    let line = server.line_with("ERROR");
+    assert!(line.contains("nothing is changed"), "{line}");
+    assert!(line.contains(":5: default_policy: probes must be 1 to 1000, not 0"), "{line}");
+    assert_eq!(failure_threshold(address), Some(4));
+    assert_eq!(server.stop(), Some(0));
+}
