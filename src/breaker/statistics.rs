@@ -1,5 +1,7 @@
 //! What a scope has seen, and whether a trip rule holds on it.
 
+use std::time::Duration;
+
 use super::{
     policy::Policy,
     streak::Streak,
@@ -43,7 +45,8 @@ impl Statistics {
 
     pub(super) fn snapshot_window(&self) -> Option<Window> {
         let mut copy = self.clone();
-        copy.flush(self.pending_until);
+        // At an instant of the running slice: the one after it would let the oldest slice age out.
+        copy.flush(self.pending_until.before(Duration::from_nanos(1)));
         copy.window.map(|window| *window)
     }
 
@@ -56,11 +59,10 @@ impl Statistics {
 
     /// Brings the window up to date with what was pending.
     fn flush(&mut self, now: Timestamp) {
-        let (successes, until) = (self.pending, self.pending_until);
-        (self.pending, self.pending_until) = (0, Timestamp::default());
+        let successes = u64::from(std::mem::take(&mut self.pending));
         if let Some(window) = self.window.as_mut().filter(|_| successes > 0) {
-            let counts = Counts { successes: u64::from(successes), ..Counts::default() };
-            let within = Timestamp::from_nanos(until.as_nanos() - 1);
+            let counts = Counts { successes, ..Counts::default() };
+            let within = self.pending_until.before(Duration::from_nanos(1));
             window.record(now, within, &counts, Timestamp::default());
         }
     }
@@ -76,9 +78,8 @@ impl Statistics {
         let window = self.window.get_or_insert_with(|| Box::new(Window::new(policy.window, now)));
         window.record(now, sample.at, &sample.counts, sample.asked_until);
         let inside = window.counts(now);
-        if inside.failures == 0 && inside.slow == 0 {
-            self.pending_until = window.slice_end();
-        }
+        let can_pend = inside.failures == 0 && inside.slow == 0;
+        self.pending_until = if can_pend { window.slice_end() } else { Timestamp::default() };
     }
 
     /// The first rule that holds, in the order they are documented.
@@ -128,6 +129,7 @@ impl Statistics {
 
     pub(super) fn refit(&mut self, policy: &Policy, now: Timestamp) {
         self.flush(now);
+        self.pending_until = Timestamp::default();
         self.streak.refit(policy, now);
         self.window = self.window.take().map(|window| Box::new(window.refit(policy.window, now)));
     }
@@ -136,6 +138,7 @@ impl Statistics {
     pub(super) fn tidy(&mut self, policy: &Policy, now: Timestamp) -> bool {
         if self.counts(now) == Counts::default() {
             self.window = None;
+            self.pending_until = Timestamp::default();
         }
         self.streak.length(policy, now);
         self.window.is_none() && self.streak.is_empty()
