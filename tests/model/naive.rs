@@ -19,10 +19,9 @@ struct Call {
     slow: bool,
     /// Until when the dependency asked to be left alone.
     asked_until: Timestamp,
-    /// A failure that is in no row: a success came after it, or a policy forgot it.
-    cleared: bool,
-    /// When it began to age in its row.
-    aging_since: Timestamp,
+    /// Its part in a row of failures: when it began to age, and until when it asks. `None` for a success, for a failure that
+    /// came before one in its tally, and where a policy forgot it.
+    in_row: Option<(Timestamp, Timestamp)>,
 }
 
 /// A permit that was issued.
@@ -98,21 +97,23 @@ impl Model {
     }
 
     /// The failures in a row that are young enough. With an age limit no more are remembered than the threshold asks for.
-    fn streak(&self, now: Timestamp) -> Vec<Call> {
-        let row = self.calls.iter().rev().take_while(|call| call.failed).filter(|call| !call.cleared);
-        let mut row: Vec<Call> = row.copied().collect();
+    fn streak(&self, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+        let row = self.calls.iter().rev().take_while(|call| call.failed);
+        let mut row: Vec<_> = row.filter_map(|call| call.in_row).collect();
         if let (Some(period), Some(threshold)) = (self.policy.monitoring_period, self.policy.failure_threshold) {
-            row.retain(|call| now.since(call.aging_since) < period);
-            row.sort_by_key(|call| Reverse(call.aging_since));
+            row.retain(|(since, _)| now.since(*since) < period);
+            row.sort_by_key(|(since, _)| Reverse(*since));
             row.truncate(threshold.get() as usize);
         }
         row
     }
 
-    /// The first rule that holds, what it asks for, and the failures that are its evidence.
-    fn rule(&self, now: Timestamp) -> Option<(TripRule, f64, Vec<Call>)> {
+    /// The first rule that holds, what it asks for, and until when the failures that are its evidence ask for.
+    fn rule(&self, now: Timestamp) -> Option<(TripRule, f64, Timestamp)> {
         let policy = &self.policy;
-        let (streak, window, counts) = (self.streak(now), self.window(now), self.counts(now));
+        let (streak, counts) = (self.streak(now), self.counts(now));
+        let row_asks = latest(streak.iter().map(|(_, asked_until)| *asked_until));
+        let window_asks = latest(self.window(now).iter().map(|call| call.asked_until));
         let reached = |rate: Ratio, part: u64, minimum: u32| {
             let calls = counts.successes + counts.failures;
             calls >= u64::from(minimum) && part * 100 >= percent(rate) * calls
@@ -120,22 +121,22 @@ impl Model {
         if let Some(threshold) = policy.failure_threshold.map(NonZeroU32::get)
             && streak.len() >= threshold as usize
         {
-            return Some((TripRule::FailureThreshold, threshold.into(), streak));
+            return Some((TripRule::FailureThreshold, threshold.into(), row_asks));
         }
         if let Some(threshold) = policy.failure_count_threshold.map(NonZeroU32::get)
             && counts.failures >= u64::from(threshold)
         {
-            return Some((TripRule::FailureCountThreshold, threshold.into(), window));
+            return Some((TripRule::FailureCountThreshold, threshold.into(), window_asks));
         }
         if let Some(rate) = policy.failure_rate_threshold
             && reached(rate, counts.failures, policy.minimum_calls)
         {
-            return Some((TripRule::FailureRateThreshold, rate.get(), window));
+            return Some((TripRule::FailureRateThreshold, rate.get(), window_asks));
         }
         if let (Some(rate), Some(_)) = (policy.slow_call_rate_threshold, policy.slow_call_duration)
             && reached(rate, counts.slow, policy.slow_call_minimum_calls)
         {
-            return Some((TripRule::SlowCallRateThreshold, rate.get(), window));
+            return Some((TripRule::SlowCallRateThreshold, rate.get(), window_asks));
         }
         None
     }
@@ -236,7 +237,8 @@ impl Model {
         self.totals.expired += unreported;
         if unreported > 0 && self.state == State::Closed && self.policy.expired_permit != ExpiredPermit::Ignored {
             let timeout = self.policy.expired_permit == ExpiredPermit::Timeout;
-            let call = Call { failed: true, timeout, at: now, aging_since: now, ..Call::default() };
+            let in_row = Some((now, Timestamp::default()));
+            let call = Call { failed: true, timeout, at: now, in_row, ..Call::default() };
             self.count_calls(now, &vec![call; unreported as usize]);
         }
     }
@@ -246,8 +248,8 @@ impl Model {
     fn count_calls(&mut self, now: Timestamp, calls: &[Call]) {
         self.add_totals(calls);
         self.calls.extend(calls);
-        if let Some((rule, threshold, evidence)) = self.rule(now) {
-            let evidence = Evidence { threshold, ..self.evidence(now, latest(&evidence)) };
+        if let Some((rule, threshold, asked_until)) = self.rule(now) {
+            let evidence = Evidence { threshold, ..self.evidence(now, asked_until) };
             self.open(now, Reason::TripRule(rule), evidence);
         }
     }
@@ -421,14 +423,14 @@ impl Model {
         };
         let slow =
             matches!((self.policy.slow_call_duration, report.duration), (Some(limit), Some(took)) if took >= limit);
+        let asked_until = if failed { self.asked_until(now, report.retry_after) } else { Timestamp::default() };
         let call = Call {
             at: now,
-            aging_since: now,
             failed,
             timeout: report.outcome == Outcome::Timeout,
             slow,
-            asked_until: if failed { self.asked_until(now, report.retry_after) } else { Timestamp::default() },
-            cleared: false,
+            asked_until,
+            in_row: failed.then_some((now, asked_until)),
         };
         match kind {
             PermitKind::Probe => self.count_probe(now, call),
@@ -456,18 +458,14 @@ impl Model {
         } else if calls > 0 {
             let at = now.before(tally.age);
             let trailing = if tally.successes == 0 { failures } else { tally.trailing_failures };
+            let asked_until = self.asked_until(at, tally.retry_after);
             let call = |number| Call {
                 at,
-                aging_since: at,
                 failed: number >= tally.successes,
                 timeout: number >= calls - tally.timeouts,
                 slow: number >= calls - tally.slow,
-                asked_until: if number >= tally.successes {
-                    self.asked_until(at, tally.retry_after)
-                } else {
-                    Timestamp::default()
-                },
-                cleared: number < calls - trailing,
+                asked_until: if number >= tally.successes { asked_until } else { Timestamp::default() },
+                in_row: (number >= calls - trailing).then_some((at, asked_until)),
             };
             let calls: Vec<Call> = (0..calls).map(call).collect();
             self.count_calls(now, &calls);
@@ -497,15 +495,17 @@ impl Model {
     pub(crate) fn set_policy(&mut self, now: Timestamp, policy: Arc<Policy>) {
         let ages = |policy: &Policy| policy.monitoring_period.is_some() && policy.failure_threshold.is_some();
         // What had aged out stays out; what gains an age limit ages from now.
-        let row = self.streak(now).len();
+        let row = self.streak(now);
+        let asks = latest(row.iter().map(|(_, asked_until)| *asked_until));
         let mut in_row: Vec<&mut Call> = self.calls.iter_mut().rev().take_while(|call| call.failed).collect();
-        in_row.retain(|call| !call.cleared);
-        in_row.sort_by_key(|call| Reverse(call.aging_since));
+        in_row.retain(|call| call.in_row.is_some());
+        in_row.sort_by_key(|call| Reverse(call.in_row.map(|(since, _)| since)));
         let kept = if ages(&policy) { policy.failure_threshold.unwrap().get() as usize } else { usize::MAX };
         for (place, call) in in_row.into_iter().enumerate() {
-            call.cleared = place >= row.min(kept);
-            if ages(&policy) && !ages(&self.policy) {
-                call.aging_since = now;
+            if place >= row.len().min(kept) {
+                call.in_row = None;
+            } else if ages(&policy) && !ages(&self.policy) {
+                call.in_row = Some((now, asks));
             }
         }
         self.window_from = match (self.policy.window, policy.window) {
@@ -537,8 +537,8 @@ pub(crate) enum Expected {
     Rejected(Rejection, Duration),
 }
 
-fn latest(evidence: &[Call]) -> Timestamp {
-    evidence.iter().map(|call| call.asked_until).max().unwrap_or_default()
+fn latest(instants: impl Iterator<Item = Timestamp>) -> Timestamp {
+    instants.max().unwrap_or_default()
 }
 
 fn nanos(duration: Duration) -> u64 {

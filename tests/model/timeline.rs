@@ -19,12 +19,14 @@ pub(crate) enum Op {
         request: u128,
         lease: Option<Duration>,
     },
-    /// Of any permit that was ever issued: in time, late or again.
-    Report(Index, Report),
+    /// Of the permit issued so many permits ago: in time, late or again.
+    Report(usize, Report),
+    /// A permit and its report at once.
+    Call(Report),
     /// Of a permit that was never issued.
     Forge(Permit),
     /// Of an issued permit whose holder altered what it could.
-    Alter(Index, PermitKind),
+    Alter(usize, PermitKind),
     /// Of the generation that many before the current one.
     Tally(u64, Tally),
     Reset,
@@ -90,9 +92,10 @@ fn policy(lease: Duration) -> impl Strategy<Value = Policy> {
     })
 }
 
-fn report() -> impl Strategy<Value = Report> {
+/// Of a dependency that is well, or not.
+fn report(well: bool) -> impl Strategy<Value = Report> {
     let outcome = prop_oneof![
-        4 => Just(Outcome::Success),
+        if well { 40 } else { 4 } => Just(Outcome::Success),
         6 => Just(Outcome::Failure),
         2 => Just(Outcome::Timeout),
         1 => Just(Outcome::Ignored),
@@ -128,6 +131,11 @@ fn tally() -> impl Strategy<Value = Tally> {
     })
 }
 
+/// Mostly one of the last permits.
+fn permits_ago() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => 0..6_usize, 1 => 0..100_usize]
+}
+
 fn permit_kind() -> impl Strategy<Value = PermitKind> {
     prop_oneof![Just(PermitKind::Call), Just(PermitKind::Probe), Just(PermitKind::Bypass)]
 }
@@ -146,26 +154,29 @@ fn any_permit() -> impl Strategy<Value = Permit> {
     )
 }
 
-fn op(lease: Duration) -> impl Strategy<Value = Op> {
+fn op(lease: Duration, well: bool) -> impl Strategy<Value = Op> {
     let mode =
         prop_oneof![Just(OverrideMode::ForcedOpen), Just(OverrideMode::ForcedClosed), Just(OverrideMode::Shadow)];
     prop_oneof![
         20 => (0..2_u64, 0..4_u128, rarely(span())).prop_map(|(caller, request, lease)| Op::Acquire { caller, request, lease }),
-        20 => (any::<Index>(), report()).prop_map(|(which, report)| Op::Report(which, report)),
-        12 => span().prop_map(Op::Wait),
+        20 => (permits_ago(), report(well)).prop_map(|(ago, report)| Op::Report(ago, report)),
+        15 => report(well).prop_map(Op::Call),
+        10 => span().prop_map(Op::Wait),
+        4 => (1..100_u64).prop_map(|millis| Op::Wait(Duration::from_millis(millis))),
         2 => span().prop_map(Op::Sleep),
         4 => (prop_oneof![9 => Just(0), 1 => 1..3_u64], tally()).prop_map(|(before, tally)| Op::Tally(before, tally)),
         1 => any_permit().prop_map(Op::Forge),
-        2 => (any::<Index>(), permit_kind()).prop_map(|(which, kind)| Op::Alter(which, kind)),
+        2 => (permits_ago(), permit_kind()).prop_map(|(ago, kind)| Op::Alter(ago, kind)),
         1 => Just(Op::Reset),
         2 => (mode, rarely(span())).prop_map(|(mode, expire)| Op::SetOverride(mode, expire)),
         2 => Just(Op::ClearOverride),
         2 => policy(lease).prop_map(|policy| Op::SetPolicy(Box::new(policy))),
-        1 => Just(Op::Restore),
+        2 => Just(Op::Restore),
     ]
 }
 
 /// A first policy and what happens. All policies of a timeline have one lease, so that slices end in order.
 pub(crate) fn timeline() -> impl Strategy<Value = (Policy, Vec<Op>)> {
-    span().prop_flat_map(|lease| (policy(lease), prop::collection::vec(op(lease), 1..120)))
+    (span(), any::<bool>())
+        .prop_flat_map(|(lease, well)| (policy(lease), prop::collection::vec(op(lease, well), 1..120)))
 }
