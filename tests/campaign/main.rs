@@ -78,7 +78,7 @@ async fn campaign() -> Result<Summary> {
         Err(_) => DURATION,
     };
     // A short event log is full after the warm-up, and slow readers fall behind it.
-    let server = Server::start(&program, &["serve", "--event-log-events", "10000"], ANY_CORE)?;
+    let server = Server::start(&program, &["serve", "--log", "warn", "--event-log-events", "10000"], ANY_CORE)?;
     let world = Arc::new(World::new(server.address));
 
     let mut watchers = JoinSet::new();

@@ -26,6 +26,8 @@ use crate::{Result, history::History};
 pub(crate) const BREAKERS: usize = 300;
 /// The most probes that any policy of the world allows.
 const PROBES_MAX: i64 = 3;
+/// What a client takes ahead of its reader, in bytes: little, so that a slow reader is soon felt by the server.
+const STREAM_WINDOW: u32 = 65_535;
 /// Violations that are told; more are only counted by their absence.
 const VIOLATIONS_MAX: usize = 50;
 
@@ -96,7 +98,8 @@ impl World {
     }
 
     async fn connect(&self) -> Result<Channel> {
-        Ok(Endpoint::from_shared(format!("http://{}", self.address))?.connect().await?)
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address))?;
+        Ok(endpoint.initial_stream_window_size(STREAM_WINDOW).connect().await?)
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
