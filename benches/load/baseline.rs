@@ -4,6 +4,7 @@
 
 use std::{net::SocketAddr, pin::Pin};
 
+use bytes::Bytes;
 use clap::ValueEnum;
 use fuseboard::{
     grpc,
@@ -27,8 +28,9 @@ use tonic::{Request, Response, Status, Streaming, transport};
 
 use crate::Result;
 
-/// As long as one of Fuseboard's.
-const PERMIT: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+// As long as Fuseboard's with a caller named.
+const PERMIT: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const SESSION_PERMIT: &[u8] = &[0; 36];
 
 /// How the empty service is served.
 #[derive(Clone, Copy, ValueEnum)]
@@ -147,7 +149,7 @@ fn answer(frame: SessionRequest) -> SessionResponse {
         number: item.number,
         decision: Decision::Permitted.into(),
         state: State::Closed.into(),
-        permit: PERMIT.into(),
+        permit: Bytes::from_static(SESSION_PERMIT),
         lease: Some(LEASE),
         generation: 1,
         ..SessionAcquired::default()
