@@ -754,7 +754,9 @@ impl Engine {
     /// Sets a tenant's timer anew: its breaker's deadline, or when it should be looked after.
     fn schedule(&self, tenant: &mut Tenant, index: u32, now: Timestamp) {
         let idle = self.shared.limits.breaker_idle.max(Duration::from_millis(1));
-        let look_after = if tenant.used.after(idle) > now { tenant.used.after(idle) } else { now.after(idle) };
+        // One that may not go is looked after ever more seldom, twice as late each time.
+        let unused = now.since(tenant.used);
+        let look_after = if unused < idle { tenant.used.after(idle) } else { now.after(unused) };
         let next = tenant.breaker.deadline().min(look_after);
         self.shared.timers.set(index, tenant.scheduled, next);
         tenant.scheduled = next;
