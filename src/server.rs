@@ -123,7 +123,8 @@ fn services(config: &Config, context: Arc<Context>) -> Services {
         .breaker_service(BreakerService::new(Arc::clone(&context)))
         .admin_service(AdminService::new(context, transport_bounds(config)));
     if config.manual_clock {
-        services = services.service(ClockServiceServer::new(ClockService::new(engine)));
+        let clock = ClockServiceServer::new(ClockService::new(engine));
+        services = services.service(clock.max_decoding_message_size(config.limits.unary_message_bytes));
     }
     standard_services(services, &shutdown)
 }

@@ -7,7 +7,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::outcome::Outcome;
+use super::{outcome::Outcome, time::readable};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -217,7 +217,7 @@ impl PolicySpec {
         let some = |field, value: Option<u32>, max| in_range(field, value, &1, max, "1");
         most("failure_threshold", self.failure_threshold, FAILURE_THRESHOLD_MAX)?;
         most("failure_count_threshold", self.failure_count_threshold, CALLS_MAX)?;
-        most("slow_call_minimum_calls", self.slow_call_minimum_calls, CALLS_MAX)?;
+        in_range("slow_call_minimum_calls", self.slow_call_minimum_calls, &0, CALLS_MAX, "0 (as minimum_calls)")?;
         some("minimum_calls", self.minimum_calls, CALLS_MAX)?;
         some("probes", self.probes, PROBES_MAX)?;
         some("successes_to_close", self.successes_to_close, CALLS_MAX)?;
@@ -233,7 +233,8 @@ impl PolicySpec {
         match self.window {
             Some(WindowSpec::Time { duration, slices }) => {
                 if !(Duration::from_millis(10)..=DAY).contains(&duration) {
-                    return error("window.time.duration", "must be 10 ms to 24 h");
+                    let message = format!("must be 10 ms to 24 h, not {}", readable(duration));
+                    return error("window.time.duration", message);
                 }
                 in_range("window.time.slices", Some(slices), &1, SLICES_MAX, "1")?;
             }
@@ -244,7 +245,8 @@ impl PolicySpec {
         }
         if let Some(backoff) = self.open_backoff {
             if !(1.0..=100.0).contains(&backoff.multiplier) {
-                return error("open_backoff.multiplier", "must be 1 to 100");
+                let message = format!("must be 1 to 100, not {}", backoff.multiplier);
+                return error("open_backoff.multiplier", message);
             }
             share("open_backoff.jitter", Some(backoff.jitter))?;
             period("open_backoff.max_duration", Some(backoff.max_duration), true, DAY)?;
@@ -420,7 +422,7 @@ fn period(field: &'static str, value: Option<Duration>, may_be_off: bool, max: D
         return Ok(());
     }
     let least = if may_be_off { "0 (off), or 1 ms" } else { "1 ms" };
-    error(field, format!("must be {least} to {} s, not {value:?}", max.as_secs()))
+    error(field, format!("must be {least} to {}, not {}", readable(max), readable(value)))
 }
 
 #[cfg(test)]
@@ -432,7 +434,7 @@ mod tests {
         let minimum = |spec: &PolicySpec| spec.resolve().unwrap().slow_call_minimum_calls;
         let spec = PolicySpec { minimum_calls: Some(5), ..PolicySpec::default() };
         assert_eq!(minimum(&spec), 5);
-        assert_eq!(minimum(&PolicySpec { slow_call_minimum_calls: Some(0), ..spec.clone() }), 5);
+        assert_eq!(minimum(&PolicySpec { slow_call_minimum_calls: Some(0), ..spec }), 5);
         assert_eq!(minimum(&PolicySpec { slow_call_minimum_calls: Some(7), ..spec }), 7);
         assert_eq!(minimum(&PolicySpec::default()), 20);
     }

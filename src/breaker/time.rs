@@ -60,3 +60,17 @@ pub(crate) const fn nanos(duration: Duration) -> u64 {
     // Not by `as_nanos`: its 128 bits cost more than all the rest of a call's arithmetic.
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }
+
+/// A span of time, in the unit that people would say it in.
+pub(crate) fn readable(duration: Duration) -> String {
+    const HOUR: u64 = 3_600;
+    const DAY: u64 = 24 * HOUR;
+    let seconds = duration.as_secs();
+    match duration.subsec_nanos() {
+        0 if seconds == 0 => "0".to_owned(),
+        0 if seconds > DAY && seconds.is_multiple_of(DAY) => format!("{} days", seconds / DAY),
+        0 if seconds >= HOUR && seconds.is_multiple_of(HOUR) => format!("{} h", seconds / HOUR),
+        0 => format!("{seconds} s"),
+        _ => format!("{duration:?}"),
+    }
+}

@@ -30,7 +30,7 @@ pub enum Error {
         retry_after: Duration,
     },
     /// The thing named does not exist.
-    #[error("{what} {name:?} was never seen here: {advice}")]
+    #[error("there is no {what} {name:?}: {advice}")]
     NotFound {
         /// Stable name, as `BREAKER_NOT_FOUND`.
         reason: &'static str,

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::pb;
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         CallerId, Counts, Evidence, Kind, Origin, Outcome, Override, OverrideMode, Policy, PolicySpec, Reason,
         Rejection, Report, Reported, RequestId, Round, StateName, Status, Tally, Timestamp, Totals, TripRule,
         policy::{BackoffSpec, ExpiredPermit, WindowSpec},
+        time::readable,
     },
     engine::Error,
 };
@@ -104,7 +105,7 @@ pub fn prefix<'a>(field: &str, value: &'a str) -> Result<&'a str> {
     if value.bytes().all(in_key_alphabet) {
         return Ok(value);
     }
-    fault(field, "must be of `A-Z a-z 0-9 . _ - : /` only")
+    fault(field, format!("must be of `A-Z a-z 0-9 . _ - : /` only, without {}", first_other(value, in_key_alphabet)))
 }
 
 /// A key with `*` for any run of characters.
@@ -116,33 +117,19 @@ pub fn pattern<'a>(field: &str, value: &'a str) -> Result<&'a str> {
         return fault(field, "is required: a key, or a key with `*` for any run of characters, of 1 to 200 bytes");
     }
     at_most(field, value, NAME_BYTES_MAX)?;
-    if value.bytes().all(|byte| byte == b'*' || in_key_alphabet(byte)) {
+    let allowed = |byte| byte == b'*' || in_key_alphabet(byte);
+    if value.bytes().all(allowed) {
         return Ok(value);
     }
-    fault(field, "must be of `A-Z a-z 0-9 . _ - : /` and `*` only")
+    fault(field, format!("must be of `A-Z a-z 0-9 . _ - : /` and `*` only, without {}", first_other(value, allowed)))
 }
 
 /// Who calls: as a key, or empty for no name.
 ///
 /// # Errors
 /// It is not one.
-pub fn caller(field: &str, value: &str) -> Result<CallerId> {
-    prefix(field, value).map(caller_id)
-}
-
-/// The number of a caller's name: 0 for no name and never 0 otherwise.
-#[must_use]
-pub fn caller_id(name: &str) -> CallerId {
-    if name.is_empty() {
-        return CallerId::default();
-    }
-    CallerId(xxh3_64(name.as_bytes()).max(1))
-}
-
-/// The hash of a key that its permits carry. It is the same on every server and for ever.
-#[must_use]
-pub fn key_hash(key: &str) -> u64 {
-    xxh3_64(key.as_bytes())
+pub fn caller<'a>(field: &str, value: &'a str) -> Result<&'a str> {
+    prefix(field, value)
 }
 
 /// The number of a request: 0 for an empty id and never 0 otherwise. The same id from another caller or for another
@@ -228,18 +215,25 @@ pub fn required_reason<'a>(field: &str, value: &'a str) -> Result<&'a str> {
 /// Words of people: they end up in logs and on terminals, so line feeds and escape sequences have no place in them.
 fn words<'a>(field: &str, value: &'a str, max: usize) -> Result<&'a str> {
     at_most(field, value, max)?;
-    if value.chars().any(char::is_control) {
-        return fault(field, "must be without control characters, line feeds included");
+    match value.chars().find(|character| character.is_control()) {
+        Some(found) => fault(field, format!("must be one line without control characters; it has {found:?}")),
+        None => Ok(value),
     }
-    Ok(value)
 }
 
 fn printable<'a>(field: &str, value: &'a str, max: usize) -> Result<&'a str> {
     at_most(field, value, max)?;
-    if value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    let allowed = |byte| matches!(byte, b' '..=b'~');
+    if value.bytes().all(allowed) {
         return Ok(value);
     }
-    fault(field, "must be printable ASCII")
+    fault(field, format!("must be printable ASCII, without {}", first_other(value, allowed)))
+}
+
+/// The first character that is not allowed, as it would be written in a program.
+fn first_other(value: &str, allowed: impl Fn(u8) -> bool) -> String {
+    let other = |character: &char| !u8::try_from(*character).is_ok_and(|byte| byte.is_ascii() && allowed(byte));
+    format!("{:?}", value.chars().find(other).unwrap_or_default())
 }
 
 fn at_most(field: &str, value: &str, max: usize) -> Result<()> {
@@ -263,18 +257,7 @@ fn entries_at_most(field: &str, count: usize, max: usize) -> Result<()> {
 /// # Errors
 /// It is negative, malformed or too long.
 pub fn duration(field: &str, value: Option<&prost_types::Duration>, max: Duration) -> Result<Option<Duration>> {
-    let Some(value) = value else { return Ok(None) };
-    match (u64::try_from(value.seconds), u32::try_from(value.nanos)) {
-        (Ok(seconds), Ok(nanos)) if nanos < NANOS_PER_SECOND => {
-            let duration = Duration::new(seconds, nanos);
-            if duration <= max {
-                return Ok(Some(duration));
-            }
-            fault(field, format!("must be 0 to {}, not {}", readable(max), readable(duration)))
-        }
-        (Ok(_), Ok(_)) => fault(field, format!("must have nanos of 0 to 999999999, not {}", value.nanos)),
-        _ => fault(field, format!("must be 0 to {}, not negative", readable(max))),
-    }
+    in_range(field, value, Duration::ZERO, max)
 }
 
 /// As [`duration`], where zero is as good as absent.
@@ -289,12 +272,33 @@ fn between(
     min: Duration,
     max: Duration,
 ) -> Result<Option<Duration>> {
-    let duration = positive(field, value, max)?;
-    match duration {
-        Some(duration) if duration < min => {
-            fault(field, format!("must be {} to {}, not {}", readable(min), readable(max), readable(duration)))
-        }
-        _ => Ok(duration),
+    in_range(field, value.filter(|value| (value.seconds, value.nanos) != (0, 0)), min, max)
+}
+
+fn in_range(
+    field: &str,
+    value: Option<&prost_types::Duration>,
+    min: Duration,
+    max: Duration,
+) -> Result<Option<Duration>> {
+    let range = || format!("{} to {}", readable(min), readable(max));
+    match span(field, value, range)? {
+        Some(span) if span < min || span > max => fault(field, format!("must be {}, not {}", range(), readable(span))),
+        span => Ok(span),
+    }
+}
+
+/// A span of time, however long. `allowed` is for the message where it is negative.
+fn span(
+    field: &str,
+    value: Option<&prost_types::Duration>,
+    allowed: impl FnOnce() -> String,
+) -> Result<Option<Duration>> {
+    let Some(value) = value else { return Ok(None) };
+    match (u64::try_from(value.seconds), u32::try_from(value.nanos)) {
+        (Ok(seconds), Ok(nanos)) if nanos < NANOS_PER_SECOND => Ok(Some(Duration::new(seconds, nanos))),
+        (Ok(_), Ok(_)) => fault(field, format!("must have nanos of 0 to 999999999, not {}", value.nanos)),
+        _ => fault(field, format!("must be {}, not negative", allowed())),
     }
 }
 
@@ -304,7 +308,7 @@ fn between(
 /// # Errors
 /// It is no span of time.
 pub fn lease(field: &str, value: Option<&prost_types::Duration>) -> Result<Option<Duration>> {
-    positive(field, value, PROTO_DURATION_MAX)
+    Ok(span(field, value, || "0 or longer".to_owned())?.filter(|lease| !lease.is_zero()))
 }
 
 /// When an override ends by itself: 1 s to 30 days; `None`: it stays.
@@ -349,16 +353,6 @@ pub fn timestamp(field: &str, value: &prost_types::Timestamp) -> Result<Timestam
     match instant {
         Some(instant) => Ok(Timestamp::from_nanos(instant)),
         None => fault(field, "must be an instant from 1970 to 2554"),
-    }
-}
-
-/// A span of time, in the unit that people would say it in.
-fn readable(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match duration.subsec_nanos() {
-        0 if seconds >= 3_600 && seconds.is_multiple_of(3_600) => format!("{} h", seconds / 3_600),
-        0 => format!("{seconds} s"),
-        _ => format!("{duration:?}"),
     }
 }
 
@@ -446,7 +440,7 @@ pub fn states(field: &str, values: &[i32]) -> Result<Vec<StateName>> {
     let mut states = Vec::new();
     for (index, value) in values.iter().enumerate() {
         let state = match pb::State::try_from(*value) {
-            Ok(pb::State::Unspecified) => return Ok(Vec::new()),
+            Ok(pb::State::Unspecified) => continue,
             Ok(pb::State::Closed) => StateName::Closed,
             Ok(pb::State::Open) => StateName::Open,
             Ok(pb::State::HalfOpen) => StateName::HalfOpen,
@@ -458,7 +452,8 @@ pub fn states(field: &str, values: &[i32]) -> Result<Vec<StateName>> {
             states.push(state);
         }
     }
-    Ok(states)
+    let any = values.contains(&(pb::State::Unspecified as i32));
+    Ok(if any { Vec::new() } else { states })
 }
 
 /// The kinds of events that a filter lets through, each once. Empty: all.
@@ -574,7 +569,7 @@ pub struct BatchItem<'a> {
     /// Key of the breaker.
     pub key: &'a str,
     /// Who called.
-    pub caller: CallerId,
+    pub caller: &'a str,
     /// The calls.
     pub tally: Tally,
 }
@@ -672,7 +667,7 @@ pub fn policy(policy: &pb::Policy) -> Result<PolicySpec> {
 
 /// A span of time whose range the spec checks.
 fn period(field: &str, value: Option<&prost_types::Duration>) -> Result<Option<Duration>> {
-    duration(field, value, PROTO_DURATION_MAX)
+    span(field, value, || "a span of time".to_owned())
 }
 
 fn window(window: &pb::Window) -> Result<WindowSpec> {
@@ -984,7 +979,7 @@ mod tests {
         fault_of(result).0
     }
 
-    const fn span(seconds: i64, nanos: i32) -> prost_types::Duration {
+    const fn said(seconds: i64, nanos: i32) -> prost_types::Duration {
         prost_types::Duration { seconds, nanos }
     }
 
@@ -1004,10 +999,9 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_without_a_name_is_number_0() {
-        assert_eq!(caller("caller", ""), Ok(CallerId(0)));
-        assert_ne!(caller("caller", "web/1").unwrap(), CallerId(0));
-        assert_ne!(caller_id("web/1"), caller_id("web/2"));
+    fn a_caller_needs_no_name() {
+        assert_eq!(caller("caller", ""), Ok(""));
+        assert_eq!(caller("caller", "web/1"), Ok("web/1"));
         assert_eq!(field_of(caller("caller", "web 1")), "caller");
     }
 
@@ -1049,30 +1043,30 @@ mod tests {
     fn a_span_of_time_out_of_range_says_what_is_allowed() {
         let of = |value| duration("duration", Some(&value), DAY);
         assert_eq!(duration("duration", None, DAY), Ok(None));
-        assert_eq!(of(span(0, 0)), Ok(Some(Duration::ZERO)));
-        assert_eq!(of(span(86_400, 0)), Ok(Some(DAY)));
-        assert_eq!(fault_of(of(span(86_400, 1))).1, "must be 0 to 24 h, not 86400.000000001s");
-        assert_eq!(fault_of(of(span(-1, 0))).1, "must be 0 to 24 h, not negative");
-        assert_eq!(fault_of(of(span(0, -1))).1, "must be 0 to 24 h, not negative");
-        assert_eq!(fault_of(of(span(1, 1_000_000_000))).1, "must have nanos of 0 to 999999999, not 1000000000");
-        assert_eq!(field_of(of(span(i64::MAX, i32::MAX))), "duration");
-        assert_eq!(field_of(of(span(i64::MIN, i32::MIN))), "duration");
+        assert_eq!(of(said(0, 0)), Ok(Some(Duration::ZERO)));
+        assert_eq!(of(said(86_400, 0)), Ok(Some(DAY)));
+        assert_eq!(fault_of(of(said(86_400, 1))).1, "must be 0 to 24 h, not 86400.000000001s");
+        assert_eq!(fault_of(of(said(-1, 0))).1, "must be 0 to 24 h, not negative");
+        assert_eq!(fault_of(of(said(0, -1))).1, "must be 0 to 24 h, not negative");
+        assert_eq!(fault_of(of(said(1, 1_000_000_000))).1, "must have nanos of 0 to 999999999, not 1000000000");
+        assert_eq!(field_of(of(said(i64::MAX, i32::MAX))), "duration");
+        assert_eq!(field_of(of(said(i64::MIN, i32::MIN))), "duration");
     }
 
     #[test]
     fn each_span_of_time_has_its_own_range_and_default() {
-        assert_eq!(lease("lease", Some(&span(0, 0))), Ok(None));
-        assert_eq!(lease("lease", Some(&span(86_400 * 365, 0))), Ok(Some(YEAR)), "the policy shortens it");
-        assert_eq!(field_of(lease("lease", Some(&span(i64::MAX, 0)))), "lease");
+        assert_eq!(lease("lease", Some(&said(0, 0))), Ok(None));
+        assert_eq!(lease("lease", Some(&said(86_400 * 365, 0))), Ok(Some(YEAR)), "the policy shortens it");
+        assert_eq!(fault_of(lease("lease", Some(&said(-1, 0)))).1, "must be 0 or longer, not negative");
         assert_eq!(expire_after("e", None), Ok(None));
-        assert_eq!(fault_of(expire_after("e", Some(&span(0, 1)))).1, "must be 1 s to 720 h, not 1ns");
-        assert_eq!(field_of(expire_after("e", Some(&span(86_400 * 30, 1)))), "e");
+        assert_eq!(fault_of(expire_after("e", Some(&said(0, 1)))).1, "must be 1 s to 30 days, not 1ns");
+        assert_eq!(field_of(expire_after("e", Some(&said(86_400 * 30, 1)))), "e");
         assert_eq!(progress_interval("p", None), Ok(SECOND * 15));
-        assert_eq!(progress_interval("p", Some(&span(60, 0))), Ok(SECOND * 60));
-        assert_eq!(field_of(progress_interval("p", Some(&span(61, 0)))), "p");
+        assert_eq!(progress_interval("p", Some(&said(60, 0))), Ok(SECOND * 60));
+        assert_eq!(field_of(progress_interval("p", Some(&said(61, 0)))), "p");
         assert_eq!(field_of(advance("duration", None)), "duration");
-        assert_eq!(advance("duration", Some(&span(0, 0))), Ok(Duration::ZERO));
-        assert_eq!(field_of(advance("duration", Some(&span(86_400 * 3_651, 0)))), "duration");
+        assert_eq!(advance("duration", Some(&said(0, 0))), Ok(Duration::ZERO));
+        assert_eq!(field_of(advance("duration", Some(&said(86_400 * 3_651, 0)))), "duration");
     }
 
     #[test]
@@ -1134,8 +1128,8 @@ mod tests {
     fn a_report_is_read_whole() {
         let request = pb::ReportRequest {
             outcome: pb::Outcome::Failure as i32,
-            duration: Some(span(1, 0)),
-            retry_after: Some(span(0, 0)),
+            duration: Some(said(1, 0)),
+            retry_after: Some(said(0, 0)),
             error_class: "timeout".into(),
             origin: pb::Origin::Local as i32,
             ..Default::default()
@@ -1145,7 +1139,7 @@ mod tests {
             read,
             Report { outcome: Outcome::Failure, duration: Some(SECOND), retry_after: None, origin: Origin::Local }
         );
-        let long = pb::ReportRequest { duration: Some(span(86_401, 0)), ..request.clone() };
+        let long = pb::ReportRequest { duration: Some(said(86_401, 0)), ..request.clone() };
         assert_eq!(field_of(report(&long)), "duration");
         let odd = pb::ReportRequest { error_class: "\u{7f}".into(), ..request };
         assert_eq!(field_of(report(&odd)), "error_class");
@@ -1164,8 +1158,8 @@ mod tests {
         let bad = [
             ("breaker", pb::Tally { breaker: String::new(), ..good.clone() }),
             ("caller", pb::Tally { caller: "?".into(), ..good.clone() }),
-            ("age", pb::Tally { age: Some(span(3_601, 0)), ..good.clone() }),
-            ("retry_after", pb::Tally { retry_after: Some(span(-1, 0)), ..good.clone() }),
+            ("age", pb::Tally { age: Some(said(3_601, 0)), ..good.clone() }),
+            ("retry_after", pb::Tally { retry_after: Some(said(-1, 0)), ..good.clone() }),
             ("ignored", pb::Tally { ignored: 1_000_001, ..good.clone() }),
             ("rejections", pb::Tally { rejections: u32::MAX, ..good.clone() }),
             ("slow", pb::Tally { slow: 3, ..good.clone() }),
@@ -1197,7 +1191,7 @@ mod tests {
     fn a_policy_tells_zero_from_unset() {
         let said = pb::Policy {
             failure_threshold: Some(0),
-            monitoring_period: Some(span(0, 0)),
+            monitoring_period: Some(said(0, 0)),
             window: Some(to_window(WindowSpec::Count(7))),
             ..Default::default()
         };
@@ -1211,7 +1205,7 @@ mod tests {
 
     #[test]
     fn parts_of_a_policy_have_their_defaults() {
-        let time = pb::TimeWindow { duration: Some(span(5, 0)), slices: 0 };
+        let time = pb::TimeWindow { duration: Some(said(5, 0)), slices: 0 };
         let said = pb::Policy {
             window: Some(pb::Window { kind: Some(pb::window::Kind::Time(time)) }),
             open_backoff: Some(pb::OpenBackoff::default()),
@@ -1231,9 +1225,9 @@ mod tests {
             ("failure_rate_threshold", pb::Policy { failure_rate_threshold: Some(f64::NAN), ..base }),
             ("slow_call_rate_threshold", pb::Policy { slow_call_rate_threshold: Some(-0.1), ..base }),
             ("window", pb::Policy { window: Some(pb::Window { kind: None }), ..base }),
-            ("open_duration", pb::Policy { open_duration: Some(span(0, 0)), ..base }),
-            ("open_duration", pb::Policy { open_duration: Some(span(-1, 0)), ..base }),
-            ("lease", pb::Policy { lease: Some(span(0, 2_000_000_000)), ..base }),
+            ("open_duration", pb::Policy { open_duration: Some(said(0, 0)), ..base }),
+            ("open_duration", pb::Policy { open_duration: Some(said(-1, 0)), ..base }),
+            ("lease", pb::Policy { lease: Some(said(0, 2_000_000_000)), ..base }),
             ("open_backoff.multiplier", pb::Policy { open_backoff: backoff(f64::NAN, 0.0), ..base }),
             ("open_backoff.multiplier", pb::Policy { open_backoff: backoff(f64::INFINITY, 0.0), ..base }),
             ("open_backoff.jitter", pb::Policy { open_backoff: backoff(0.0, 1.1), ..base }),
@@ -1267,7 +1261,7 @@ mod tests {
         let closed = to_status("a", &status, 0, 1, now);
         assert_eq!((closed.state_until, closed.state_remaining, closed.override_expire_time), (None, None, None));
         let passed = Status { state: StateName::Open, until: Timestamp::from_nanos(1), ..status };
-        assert_eq!(to_status("a", &passed, 0, 1, now).state_remaining, Some(span(0, 0)), "none left, but a deadline");
+        assert_eq!(to_status("a", &passed, 0, 1, now).state_remaining, Some(said(0, 0)), "none left, but a deadline");
     }
 
     proptest! {
@@ -1280,7 +1274,7 @@ mod tests {
 
         #[test]
         fn no_number_panics(seconds: i64, nanos: i32, choice: i32) {
-            let value = span(seconds, nanos);
+            let value = said(seconds, nanos);
             let _ = (lease("f", Some(&value)), expire_after("f", Some(&value)), advance("f", Some(&value)));
             let _ = timestamp("f", &prost_types::Timestamp { seconds, nanos });
             let _ = (outcome("f", choice), origin("f", choice), states("f", &[choice]), event_kinds("f", &[choice]));

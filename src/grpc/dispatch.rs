@@ -31,6 +31,7 @@ use super::{
         admin_service_server::{AdminService, AdminServiceServer},
         breaker_service_server::{BreakerService, BreakerServiceServer},
     },
+    status::explained,
 };
 use crate::{engine::Error, shutdown::Shutdown};
 
@@ -335,9 +336,7 @@ impl Connection {
     /// Begins to answer a request.
     pub(super) fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Answering {
         let Some(route) = self.shared.find(request.uri().path()) else {
-            return Answering::known(Status::unimplemented(
-                "this server has no such service; reflection lists those that it has",
-            ));
+            return Answering::known(Status::unimplemented(""));
         };
         if !self.shared.gauge(route.kind).enter() {
             return self.refuse(route.kind);
@@ -503,7 +502,7 @@ impl Future for Answering {
         if let Some(ticket) = &mut ticket {
             ticket.answered();
         }
-        Poll::Ready(Ok(response.map(|inner| AnswerBody::new(inner, ticket))))
+        Poll::Ready(Ok(explained(response).map(|inner| AnswerBody::new(inner, ticket))))
     }
 }
 

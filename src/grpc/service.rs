@@ -59,8 +59,7 @@ impl breaker_service_server::BreakerService for BreakerService {
         let request = request.get_ref();
         let engine = self.engine();
         let key = convert::key("breaker", &request.breaker)?;
-        convert::caller("caller", &request.caller)?;
-        let caller = engine.caller(&request.caller);
+        let caller = engine.caller(convert::caller("caller", &request.caller)?);
         let id = convert::request_id("request_id", &request.request_id, key, caller)?;
         let lease = convert::lease("lease", request.lease.as_ref())?;
         let moment = engine.moment();
@@ -93,8 +92,7 @@ impl breaker_service_server::BreakerService for BreakerService {
     async fn declare(&self, request: Request<pb::DeclareRequest>) -> Answer<pb::DeclareResponse> {
         let request = request.get_ref();
         let engine = self.engine();
-        convert::caller("caller", &request.caller)?;
-        let caller = engine.caller(&request.caller);
+        let caller = engine.caller(convert::caller("caller", &request.caller)?);
         let mut declared = Vec::with_capacity(request.declarations.len());
         for wanted in convert::declarations(request)? {
             let declaration = Declaration { spec: wanted.spec, revision: wanted.revision };
@@ -154,14 +152,9 @@ pub(super) fn report_batch(
     engine: &Engine,
     request: &pb::ReportBatchRequest,
 ) -> Result<pb::ReportBatchResponse, Error> {
-    let items = convert::batch(request)?;
-    let named = |(item, tally): (convert::BatchItem<'_>, &pb::Tally)| (engine.caller(&tally.caller), item.tally);
-    let tallies: Vec<_> = (items.into_iter().zip(&request.tallies))
-        .map(|pair| {
-            let key = pair.1.breaker.as_str();
-            let (caller, tally) = named(pair);
-            CallerTally { key, caller, tally }
-        })
+    let tallies: Vec<_> = convert::batch(request)?
+        .into_iter()
+        .map(|item| CallerTally { key: item.key, caller: engine.caller(item.caller), tally: item.tally })
         .collect();
     let answer = engine.report_batch(&request.client_id, request.batch_sequence, &tallies)?;
     Ok(to_batch_reported(&answer, engine.now()))

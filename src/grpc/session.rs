@@ -17,7 +17,7 @@ use tonic::{Code, Status, Streaming};
 use super::{
     convert, pb,
     service::{Context, report_batch},
-    status::session_error,
+    status::{of_transport, session_error},
     token::{decode_permit, encode_permit},
     watch::{Goodbye, goodbye},
 };
@@ -78,7 +78,7 @@ impl Session {
         let engine = self.context.engine.clone();
         if !frame.caller.is_empty() {
             match convert::caller("caller", &frame.caller) {
-                Ok(_) => self.caller = engine.caller(&frame.caller),
+                Ok(name) => self.caller = engine.caller(name),
                 Err(error) => response.errors.push(session_error(0, &error)),
             }
         }
@@ -104,8 +104,8 @@ impl Session {
             }
         }
         for item in &frame.batches {
-            let batch = item.batch.as_ref().ok_or_else(|| Error::invalid("batch", "is required"));
-            match batch.and_then(|batch| report_batch(&engine, batch)) {
+            let batch = item.batch.as_ref().ok_or_else(|| Error::invalid("batch", "is required: a batch of tallies"));
+            match batch.and_then(|batch| report_batch(&engine, batch).map_err(|error| error.within("batch"))) {
                 Ok(answer) => {
                     response.batches.push(pb::SessionBatchReported { number: item.number, response: Some(answer) })
                 }
@@ -116,7 +116,6 @@ impl Session {
     }
 
     fn introduce(&mut self, introduction: &pb::Introduction) -> Result<(), Error> {
-        let key = convert::key("breaker", &introduction.breaker)?;
         let max = self.context.session_handles;
         if !(1..=max).contains(&introduction.handle) {
             return Err(Error::invalid("handle", format!("must be 1 to {max}, not {}", introduction.handle)));
@@ -125,6 +124,9 @@ impl Session {
         if self.known.len() <= index {
             self.known.resize_with(index + 1, || None);
         }
+        // Whatever comes next, the handle no longer means the old key: its items would go to the wrong breaker.
+        self.known[index] = None;
+        let key = convert::key("breaker", &introduction.breaker)?;
         self.known[index] = Some(Known { key: key.into(), key_hash: key_hash(key), handle: None });
         Ok(())
     }
@@ -137,8 +139,7 @@ impl Session {
     ) -> Result<pb::SessionAcquired, Error> {
         let mut caller = self.caller;
         if !item.caller.is_empty() {
-            convert::caller("caller", &item.caller)?;
-            caller = engine.caller(&item.caller);
+            caller = engine.caller(convert::caller("caller", &item.caller)?);
         }
         let lease = convert::lease("lease", item.lease.as_ref())?;
         let (hash, acquired) = if item.handle == 0 {
@@ -274,7 +275,7 @@ impl Stream for Session {
                 Ok(frame) => this.answer(&frame),
                 // The client went away; there is nobody to tell.
                 Err(status) if status.code() == Code::Cancelled => return None,
-                Err(status) => Err(status),
+                Err(status) => Err(of_transport(status)),
             };
             this.over = answer.is_err();
             Some(answer)

@@ -6,7 +6,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tonic::{Code, Status};
+use http::Response;
+use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{convert, pb};
@@ -30,6 +31,65 @@ impl From<Error> for Status {
         }
         Self::with_error_details(code(&error), message, details)
     }
+}
+
+/// An answer as it should be: one that tonic has refused by itself is told as our own errors are. Those have details;
+/// all errors that stand in an answer's headers were known before the answer began.
+pub(super) fn explained(response: Response<Body>) -> Response<Body> {
+    let headers = response.headers();
+    if !headers.contains_key(Status::GRPC_STATUS) || headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+        return response;
+    }
+    Status::from_header_map(headers).map_or(response, |status| of_transport(status).into_http())
+}
+
+/// What tonic refuses by itself, told as our own errors are.
+///
+/// It calls a request that it cannot read INTERNAL and one that is too large OUT_OF_RANGE, as clients do with answers;
+/// from a server the one reads as its own fault and the other as a value of a field.
+pub(super) fn of_transport(status: Status) -> Status {
+    let message = status.message().trim_end_matches('.');
+    match status.code() {
+        Code::Internal => malformed(message.strip_prefix("failed to decode Protobuf message: ").unwrap_or(message)),
+        Code::OutOfRange => {
+            let sizes = message.strip_prefix("Error, decoded message length too large: ").unwrap_or(message);
+            let details = ErrorDetails::with_error_info("MESSAGE_LIMIT", DOMAIN, HashMap::new());
+            Status::with_error_details(Code::ResourceExhausted, format!("the message is too large: {sizes}"), details)
+        }
+        Code::Unimplemented => {
+            let (reason, message) = match message {
+                "" => ("METHOD_NOT_FOUND", "there is no such method: reflection lists those there are".to_owned()),
+                _ => ("UNSUPPORTED_ENCODING", format!("{message}: send it uncompressed")),
+            };
+            let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+            let metadata = status.metadata().clone();
+            Status::with_error_details_and_metadata(Code::Unimplemented, message, details, metadata)
+        }
+        _ => status,
+    }
+}
+
+/// A message that cannot be read. `why` is prost's: `Type.field: Type.field: what`, from the inside out.
+fn malformed(why: &str) -> Status {
+    let mut path = Vec::new();
+    let mut why = why;
+    while let Some((place, rest)) = why.split_once(": ") {
+        match place.split_once('.') {
+            Some((_, field)) if !place.contains(' ') => path.push(field),
+            _ => break,
+        }
+        why = rest;
+    }
+    path.reverse();
+    let field = path.join(".");
+    let mut details = ErrorDetails::with_error_info("MALFORMED_MESSAGE", DOMAIN, HashMap::new());
+    if field.is_empty() {
+        let message = format!("the message cannot be read: {why}; is it of this method's type?");
+        return Status::with_error_details(Code::InvalidArgument, message, details);
+    }
+    let message = format!("cannot be read: {why}");
+    details.add_bad_request_violation(&field, &message);
+    Status::with_error_details(Code::InvalidArgument, format!("{field} {message}"), details)
 }
 
 /// The error of one item of a session.
@@ -68,6 +128,8 @@ const fn reason(error: &Error) -> &'static str {
 
 const fn retry_after(error: &Error) -> Option<Duration> {
     match error {
+        // Some limits are of what comes at once: the same will be too much tomorrow.
+        Error::Limit { retry_after: Duration::ZERO, .. } => None,
         Error::Limit { retry_after, .. } => Some(*retry_after),
         Error::Draining => Some(DRAINING_RETRY_AFTER),
         // A version that moved is read again first, and that takes no waiting.
@@ -156,6 +218,21 @@ mod tests {
             assert_eq!(item.retry_after.is_some(), waits);
             assert_eq!(item.message, status.message());
         }
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_read_is_named() {
+        let of = |message: &str| of_transport(Status::internal(message));
+        let deep =
+            of("failed to decode Protobuf message: Policy.window: A.policy: invalid wire type: Varint (expected B)");
+        assert_eq!(deep.code(), Code::InvalidArgument);
+        assert_eq!(deep.message(), "policy.window cannot be read: invalid wire type: Varint (expected B)");
+        assert_eq!(info(&deep).reason, "MALFORMED_MESSAGE");
+        let fields = deep.get_details_bad_request().expect("names the field").field_violations;
+        assert_eq!((fields.len(), fields[0].field.as_str()), (1, "policy.window"));
+        let whole = of("failed to decode Protobuf message: invalid varint");
+        assert_eq!(whole.message(), "the message cannot be read: invalid varint; is it of this method's type?");
+        assert!(whole.get_details_bad_request().is_none());
     }
 
     #[test]
