@@ -233,6 +233,34 @@ fn durable(breaker: &Breaker) -> Snapshot {
     }
 }
 
+#[test]
+fn the_end_of_time_comes_and_nothing_overflows() {
+    let policy = Arc::new(Policy { monitoring_period: Some(Duration::from_secs(1)), ..Policy::default() });
+    for now in [0, 1, u64::MAX - 1, u64::MAX].map(Timestamp::from_nanos) {
+        let moment = Moment { now, random: u64::MAX };
+        let mut breaker = Breaker::new(policy.clone(), 1, now);
+        for _ in 0..3 {
+            let tally = Tally {
+                generation: breaker.generation(),
+                age: Duration::MAX,
+                successes: u32::MAX,
+                failures: u32::MAX,
+                timeouts: u32::MAX,
+                slow: u32::MAX,
+                ignored: u32::MAX,
+                rejections: u32::MAX,
+                local_failures: u32::MAX,
+                trailing_failures: u32::MAX,
+                retry_after: Some(Duration::MAX),
+            };
+            breaker.tally(moment, &tally);
+            breaker.reset(moment);
+        }
+        breaker.handle_timeout(Moment { now: Timestamp::NEVER, random: 0 });
+        assert_eq!(breaker.totals().rejected, 3 * u64::from(u32::MAX));
+    }
+}
+
 proptest! {
     #[test]
     fn the_breaker_does_what_the_model_does((policy, ops) in timeline()) {
