@@ -59,6 +59,10 @@ impl Pair {
                 }
                 self.now = end;
             }
+            Op::WaitForLease(ago) if !self.model.slips.is_empty() => {
+                let expire = self.model.slips[self.slip(ago)].permit.expire;
+                moves = self.perform(Op::Wait(expire.since(self.now)));
+            }
             Op::Sleep(span) => {
                 self.now = self.now.after(span);
                 moves = self.breaker.handle_timeout(self.moment());
@@ -82,7 +86,7 @@ impl Pair {
                 let permit = Permit { kind, caller: CallerId(99), ..self.model.slips[index].permit };
                 self.report_both(index, &permit, &Report::of(Outcome::Success), &mut moves);
             }
-            Op::Report(..) | Op::Alter(..) | Op::Call(_) => {}
+            Op::WaitForLease(_) | Op::Report(..) | Op::Alter(..) | Op::Call(_) => {}
             Op::Forge(permit) => {
                 self.model.wake(self.now);
                 let step = self.breaker.report(self.moment(), &permit, &Report::of(Outcome::Failure));

@@ -12,6 +12,8 @@ use proptest::{prelude::*, sample::Index};
 pub(crate) enum Op {
     /// Time passes, and the breaker is woken at each of its deadlines.
     Wait(Duration),
+    /// The same, until the lease ends of the permit issued so many permits ago.
+    WaitForLease(usize),
     /// Time passes, and nobody wakes it until the end.
     Sleep(Duration),
     Acquire {
@@ -163,6 +165,7 @@ fn op(lease: Duration, well: bool) -> impl Strategy<Value = Op> {
         15 => report(well).prop_map(Op::Call),
         10 => span().prop_map(Op::Wait),
         4 => (1..100_u64).prop_map(|millis| Op::Wait(Duration::from_millis(millis))),
+        4 => permits_ago().prop_map(Op::WaitForLease),
         2 => span().prop_map(Op::Sleep),
         4 => (prop_oneof![9 => Just(0), 1 => 1..3_u64], tally()).prop_map(|(before, tally)| Op::Tally(before, tally)),
         1 => any_permit().prop_map(Op::Forge),
