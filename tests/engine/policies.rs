@@ -102,15 +102,15 @@ fn an_exact_key_is_stronger_than_a_pattern_and_a_longer_literal_prefix_than_a_sh
 }
 
 #[test]
-fn the_api_is_stronger_than_the_file_for_the_same_prefix_but_an_exact_key_of_the_file_beats_a_pattern_of_the_api() {
+fn the_api_is_stronger_than_the_file_for_the_same_prefix_but_not_than_what_fits_more_closely() {
     let world = World::new();
-    world.load(&[("a", failures(1)), ("b*", failures(2))]);
+    world.load(&[("a", failures(1)), ("b*", failures(2)), ("b/long*", failures(5))]);
     world.set("a*", failures(3));
     world.set("b*", failures(4));
-    for key in ["a", "b1"] {
+    for key in ["a", "b1", "b/longer"] {
         world.engine.handle(key).unwrap();
     }
-    assert_eq!((world.threshold("a"), world.threshold("b1")), (Some(1), Some(4)));
+    assert_eq!(["a", "b1", "b/longer"].map(|key| world.threshold(key)), [Some(1), Some(4), Some(5)]);
     world.set("a", open_for(5));
     assert_eq!((world.threshold("a"), world.policy("a").open_duration), (Some(1), seconds(5)), "field by field");
     world.engine.delete_policy("b*", None, OPERATOR).unwrap();

@@ -1,7 +1,7 @@
 //! Watchers among threads that move breakers.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
     thread,
 };
 
@@ -12,10 +12,12 @@ use super::{Dice, PATIENCE, disturb, engine, follower::Follower, long_log, reset
 
 const WRITERS: u64 = 3;
 const WATCHERS: u64 = 5;
-const MOVES: usize = 2_000;
+const MOVES: usize = 1_000;
+/// How often a watcher comes back, at most: some of its positions make it read all again.
+const BREAKS: usize = 30;
 
-/// Follows until the writers are done and all is read, at a pace and with breaks of its own.
-fn follow(engine: &Engine, mut dice: Dice, done: &AtomicBool) -> Follower {
+/// Follows up to the last event there will be, at a pace and with breaks of its own.
+fn follow(engine: &Engine, mut dice: Dice, last: &AtomicU64) -> Follower {
     let filter = match dice.below(4) {
         0 => Filter { prefixes: vec!["b1".into()], ..Filter::default() },
         1 => Filter { keys: ["b0", "b3", "b7", "b11"].map(Into::into).into(), ..Filter::default() },
@@ -27,17 +29,17 @@ fn follow(engine: &Engine, mut dice: Dice, done: &AtomicBool) -> Follower {
     let options = WatchOptions { filter, latest_only, skip_snapshot, position: None };
     let mut follower = Follower::new(engine, options);
     let mut seen: Vec<Position> = Vec::new();
+    let mut breaks = BREAKS;
     runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         loop {
-            let finishing = done.load(Ordering::Acquire);
             if follower.step().await.is_none() {
-                if finishing {
+                if follower.position().sequence >= last.load(Ordering::Acquire) {
                     break;
                 }
                 timeout(PATIENCE, follower.changed()).await.expect("it is woken");
             }
             seen.push(follower.position());
-            if finishing {
+            if breaks == 0 || last.load(Ordering::Acquire) < u64::MAX {
                 continue;
             }
             let position = match dice.below(60) {
@@ -51,6 +53,7 @@ fn follow(engine: &Engine, mut dice: Dice, done: &AtomicBool) -> Follower {
                 }
                 _ => continue,
             };
+            breaks -= 1;
             follower.reconnect(position);
         }
         // One without a snapshot knows only what has moved: it is compared after one.
@@ -68,11 +71,11 @@ fn run(seed: u64, limits: Limits) -> Vec<Follower> {
     for number in 0..12 {
         reset(&engine, &format!("b{number}"));
     }
-    let done = AtomicBool::new(false);
+    let last = AtomicU64::new(u64::MAX);
     thread::scope(|scope| {
-        let (engine, done) = (&engine, &done);
+        let (engine, last) = (&engine, &last);
         let watching: Vec<_> = (0..WATCHERS)
-            .map(|number| scope.spawn(move || follow(engine, Dice(seed * 1_000 + number), done)))
+            .map(|number| scope.spawn(move || follow(engine, Dice(seed * 1_000 + number), last)))
             .collect();
         let writing: Vec<_> = (0..WRITERS)
             .map(|number| {
@@ -85,8 +88,7 @@ fn run(seed: u64, limits: Limits) -> Vec<Follower> {
             })
             .collect();
         writing.into_iter().for_each(|thread| thread.join().unwrap());
-        done.store(true, Ordering::Release);
-        // So that everybody wakes up and sees it.
+        last.store(engine.usage().newest_sequence + 1, Ordering::Release);
         reset(engine, "b0");
         watching.into_iter().map(|thread| thread.join().unwrap()).collect()
     })

@@ -197,8 +197,10 @@ impl Follower {
         for stretch in &self.stretches {
             // One that was broken off before its snapshot was complete.
             let Some(start) = stretch.start else { continue };
-            let within = |event: &&Arc<Event>| (start + 1..=stretch.end).contains(&event.sequence);
-            let expected = log.iter().filter(within).filter(|event| self.filter.has_event(event));
+            // One that was answered by a resync may have been asked to begin in the future.
+            let end = (stretch.end as usize).min(log.len());
+            let between = &log[(start as usize).min(end)..end];
+            let expected = between.iter().filter(|event| self.filter.has_event(event));
             if self.latest_only {
                 let known =
                     |sequence: &u64| log.get(*sequence as usize - 1).is_some_and(|event| self.filter.has_event(event));
