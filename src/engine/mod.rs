@@ -858,10 +858,12 @@ impl Engine {
         } else if before > after {
             self.shared.ledger_bytes.fetch_sub(before - after, Ordering::Relaxed);
         }
+        let mut deadline = tenant.breaker.deadline();
         if !moves.is_empty() {
             self.publish(tenant, moves, cause(&answer));
+            // What kept it from going may be over, while it was looked after ever more seldom.
+            deadline = deadline.min(tenant.used.after(self.shared.limits.breaker_idle));
         }
-        let deadline = tenant.breaker.deadline();
         if deadline < tenant.scheduled {
             self.shared.timers.set(index, tenant.scheduled, deadline);
             tenant.scheduled = deadline;
