@@ -236,7 +236,7 @@ failure_treshold = 5 # default_policy: failure_treshold is not a field of a poli
 failure_threshold = 20_000 # default_policy: failure_threshold must be 0 (off) to 10000, not 20000
 open_duration = 30 # default_policy: open_duration must be a length of time in quotes, as "30s", not 30
 lease = "off" # default_policy: lease must be a length of time with its unit, as "500ms", "30s", "5m" or "1h", not "off"
-window = { duration = "1ms" } # default_policy: window.duration must be 10 ms to 24 h
+window = { duration = "1ms" } # default_policy: window.duration must be 10 ms to 24 h, not 1ms
 open_backoff = { multiplier = 2, jiter = 0.1 } # default_policy: open_backoff has jiter, which is not one of multiplier, max_duration, jitter: did you mean jitter?
 minimum_calls = -1 # default_policy: minimum_calls must be a whole number, not -1
 probes = 99999999999 # default_policy: probes is too large: 99999999999
@@ -247,7 +247,7 @@ pattern = "*" # default_policy: pattern is not a field of a policy
 pattern = "pay ments/*" # policy "pay ments/*": pattern must be made of A-Z a-z 0-9 . _ - : / and * for any run of them, not ' '
 failure_rate_threshold = "50%" # policy "pay ments/*": failure_rate_threshold must be a ratio from 0 to 1 or "off", not "50%"
 expired_probe = "succes" # policy "pay ments/*": expired_probe must be "failure", "timeout" or "ignored", not "succes"
-open_backoff = { multiplier = 200.0 } # policy "pay ments/*": open_backoff.multiplier must be 1 to 100
+open_backoff = { multiplier = 200.0 } # policy "pay ments/*": open_backoff.multiplier must be 1 to 100, not 200
 
 [[policy]] # policy has no pattern: say which keys it is for, as pattern = "payments/*"
 failure_rate_threshold = 1.5 # policy: failure_rate_threshold must be a ratio from 0 to 1, not 1.5
@@ -258,7 +258,7 @@ window = { calls = 10, slices = 4 } # policy "a": window must be one of { durati
 
 [[policy]] # policy "a" is there already: write its fields in one place
 pattern = "a"
-slow_call_duration = "2h" # policy "a": slow_call_duration must be 0 (off), or 1 ms to 3600 s, not 7200s
+slow_call_duration = "2h" # policy "a": slow_call_duration must be 0 (off), or 1 ms to 1 h, not 2 h
 monitoring_period = 5 # policy "a": monitoring_period must be a length of time in quotes, as "30s", not 5; or "off"
 
 [[policy]]
