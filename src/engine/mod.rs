@@ -117,6 +117,8 @@ struct Shared {
 pub struct Acquired {
     /// Permitted, or why not.
     pub decision: Decision,
+    /// When it was decided.
+    pub at: Timestamp,
     /// The computed state that it was decided in.
     pub state: StateName,
     /// The breaker's generation.
@@ -338,7 +340,7 @@ impl Engine {
         match known {
             Ok(Some(permit)) => {
                 let mut slot = self.shared.registry.lock(handle)?;
-                Some(acquired(slot.tenant(), Decision::Permitted(permit)))
+                Some(acquired(slot.tenant(), moment.now, Decision::Permitted(permit)))
             }
             Ok(None) => fresh,
             Err(()) => None,
@@ -354,11 +356,11 @@ impl Engine {
         lease: Option<Duration>,
     ) -> Option<Acquired> {
         let room = self.shared.limits.ledger_bytes.saturating_sub(self.shared.ledger_bytes.load(Ordering::Relaxed));
-        let act = |tenant: &mut Tenant, moment| {
+        let act = |tenant: &mut Tenant, moment: Moment| {
             let ledger_bytes_max = (tenant.breaker.ledger_bytes() + room).min(LEDGER_BYTES_MAX);
             let acquire = Acquire { caller, request, lease, ledger_bytes_max };
             let step = tenant.breaker.acquire(moment, &acquire);
-            (acquired(tenant, step.answer), step.transitions)
+            (acquired(tenant, moment.now, step.answer), step.transitions)
         };
         self.step(handle, moment, act, by_time)
     }
@@ -955,9 +957,10 @@ impl Drop for Watch {
     }
 }
 
-fn acquired(tenant: &Tenant, decision: Decision) -> Acquired {
+fn acquired(tenant: &Tenant, now: Timestamp, decision: Decision) -> Acquired {
     Acquired {
         decision,
+        at: now.max(tenant.used),
         state: tenant.breaker.state().name(),
         generation: tenant.breaker.generation(),
         forced: tenant.breaker.forced(),

@@ -64,7 +64,7 @@ impl breaker_service_server::BreakerService for BreakerService {
         let lease = convert::lease("lease", request.lease.as_ref())?;
         let moment = engine.moment();
         let acquired = engine.always(key, |handle| engine.acquire(moment, handle, caller, id, lease))?;
-        Ok(Response::new(to_acquired(key_hash(key), &acquired, moment.now)))
+        Ok(Response::new(to_acquired(key_hash(key), &acquired)))
     }
 
     async fn report(&self, request: Request<pb::ReportRequest>) -> Answer<pb::ReportResponse> {
@@ -184,7 +184,7 @@ impl From<Position> for ResumeToken {
 
 // ---- Answers -------------------------------------------------------------------------------------------------------
 
-fn to_acquired(key_hash: u64, acquired: &Acquired, now: Timestamp) -> pb::AcquireResponse {
+fn to_acquired(key_hash: u64, acquired: &Acquired) -> pb::AcquireResponse {
     let mut response = pb::AcquireResponse {
         state: convert::to_state(acquired.state) as i32,
         generation: acquired.generation,
@@ -195,7 +195,7 @@ fn to_acquired(key_hash: u64, acquired: &Acquired, now: Timestamp) -> pb::Acquir
         Decision::Permitted(permit) => {
             response.decision = pb::Decision::Permitted as i32;
             response.permit = encode_permit_text(key_hash, &permit);
-            response.lease = Some(convert::to_duration(permit.expire.since(now)));
+            response.lease = Some(convert::to_duration(permit.expire.since(acquired.at)));
         }
         Decision::Rejected { reason, retry_after } => {
             response.decision = pb::Decision::Rejected as i32;

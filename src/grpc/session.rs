@@ -161,16 +161,10 @@ impl Session {
             };
             (known.key_hash, acquired)
         };
-        Ok(self.answer_acquire(item.number, moment, hash, &acquired))
+        Ok(self.answer_acquire(item.number, hash, &acquired))
     }
 
-    fn answer_acquire(
-        &mut self,
-        number: u64,
-        moment: Moment,
-        key_hash: u64,
-        acquired: &Acquired,
-    ) -> pb::SessionAcquired {
+    fn answer_acquire(&mut self, number: u64, key_hash: u64, acquired: &Acquired) -> pb::SessionAcquired {
         let mut answer = pb::SessionAcquired {
             number,
             state: convert::to_state(acquired.state) as i32,
@@ -182,7 +176,7 @@ impl Session {
             Decision::Permitted(permit) => {
                 answer.decision = pb::Decision::Permitted as i32;
                 answer.permit = self.permit_bytes(encode_permit(key_hash, &permit).as_slice());
-                answer.lease = Some(convert::to_duration(permit.expire.since(moment.now)));
+                answer.lease = Some(convert::to_duration(permit.expire.since(acquired.at)));
             }
             Decision::Rejected { reason, retry_after } => {
                 answer.decision = pb::Decision::Rejected as i32;
