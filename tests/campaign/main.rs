@@ -32,8 +32,10 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// How long without `CAMPAIGN_SECONDS`.
 const DURATION: Duration = Duration::from_secs(1_800);
-/// Share of the run that fills caches, tables and the event log; memory is compared after it.
-const WARM_UP_SHARE: f64 = 0.3;
+/// The run is looked at in so many parts.
+const TENTHS: usize = 10;
+/// Those that fill caches, tables and the event log; memory is compared after them.
+const WARM_UP_TENTHS: usize = 3;
 /// Growth of memory that is no leak: allocators and tables breathe.
 const GROWTH_MAX: f64 = 0.10;
 /// The same for runs so short that pages still fall into place.
@@ -51,8 +53,8 @@ struct Summary {
     seconds: u64,
     counts: world::Counts,
     events: u64,
-    resident_bytes_after_warm_up: f64,
-    resident_bytes_at_end: f64,
+    /// The server's memory over the run: the mean of each tenth.
+    resident_bytes: Vec<f64>,
     server_cpu_seconds: f64,
     violations: Vec<String>,
 }
@@ -98,10 +100,8 @@ async fn campaign() -> Result<Summary> {
     world.set_target().await?;
     finish("a watcher", &world, watchers).await;
 
-    let warm_up = (memory.len() as f64 * WARM_UP_SHARE) as usize;
-    let tenth = (memory.len() / 10).max(1);
-    let after_warm_up = mean(&memory[warm_up..(warm_up + tenth).min(memory.len())]);
-    let at_end = mean(&memory[memory.len() - tenth..]);
+    let memory: Vec<f64> = memory.chunks(memory.len().div_ceil(TENTHS).max(1)).map(mean).collect();
+    let (after_warm_up, at_end) = (memory[WARM_UP_TENTHS.min(memory.len() - 1)], memory[memory.len() - 1]);
     if at_end > after_warm_up * (1.0 + GROWTH_MAX) + GROWTH_BYTES_MAX {
         world.violation(format!("memory grew from {after_warm_up:.0} to {at_end:.0} bytes"));
     }
@@ -109,8 +109,7 @@ async fn campaign() -> Result<Summary> {
         seconds: duration.as_secs(),
         counts: world.counts(),
         events: world.history.len(),
-        resident_bytes_after_warm_up: after_warm_up,
-        resident_bytes_at_end: at_end,
+        resident_bytes: memory,
         server_cpu_seconds: server::cpu_time(server.pid())?.as_secs_f64(),
         violations: world.violations(),
     })

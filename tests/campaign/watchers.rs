@@ -160,7 +160,9 @@ impl Watcher {
                     bump(&self.world.counters().resyncs);
                     self.resynced = true;
                     let may_lose = matches!(self.habit, Habit::Slow | Habit::Stalled);
-                    if !may_lose || resync.reason() != ResyncReason::SlowReader || resync.lost_events == 0 {
+                    // Too old is its token where the stream came to its age while the reader was far behind.
+                    let told_why = matches!(resync.reason(), ResyncReason::SlowReader | ResyncReason::TokenTooOld);
+                    if !may_lose || !told_why || resync.lost_events == 0 {
                         self.wrong(&format!("got {resync:?}"));
                     }
                 }
