@@ -94,9 +94,9 @@ impl Pair {
                 assert_eq!(step.answer, Reported::Stale);
                 self.model.totals.stale += 1;
             }
-            Op::Tally(before, tally) => {
+            Op::Tally(off, tally) => {
                 self.model.wake(self.now);
-                let tally = Tally { generation: self.model.generation - before, ..tally };
+                let tally = Tally { generation: self.model.generation.saturating_add_signed(off), ..tally };
                 let step = self.breaker.tally(self.moment(), &tally);
                 moves = step.transitions;
                 assert_eq!(step.answer, self.model.tally(self.now, &tally));
@@ -234,6 +234,19 @@ fn durable(breaker: &Breaker) -> Snapshot {
         streak: StreakSnapshot::default(),
         totals: Totals::default(),
         ..breaker.snapshot()
+    }
+}
+
+#[test]
+fn a_ledger_that_gave_up_everything_is_no_ledger() {
+    let now = Timestamp::from_nanos(1_000_000_000_000_000);
+    let mut breaker = Breaker::new(Arc::default(), 1, now);
+    let acquire = Acquire { caller: CallerId(0), request: RequestId(0), lease: None, ledger_bytes_max: 0 };
+    for permits in 1..=300 {
+        breaker.acquire(Moment { now, random: 0 }, &acquire);
+        let mut later = breaker.clone();
+        later.handle_timeout(Moment { now: now.after(Duration::from_secs(60)), random: 0 });
+        assert!(later.tidy(now.after(Duration::from_secs(60))), "as good as new after {permits}");
     }
 }
 

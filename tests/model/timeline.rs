@@ -29,8 +29,8 @@ pub(crate) enum Op {
     Forge(Permit),
     /// Of an issued permit whose holder altered what it could.
     Alter(usize, PermitKind),
-    /// Of the generation that many before the current one.
-    Tally(u64, Tally),
+    /// Of the current generation, an earlier one, or one that has not been.
+    Tally(i64, Tally),
     Reset,
     SetOverride(OverrideMode, Option<Duration>),
     ClearOverride,
@@ -167,7 +167,7 @@ fn op(lease: Duration, well: bool) -> impl Strategy<Value = Op> {
         4 => (1..100_u64).prop_map(|millis| Op::Wait(Duration::from_millis(millis))),
         4 => permits_ago().prop_map(Op::WaitForLease),
         2 => span().prop_map(Op::Sleep),
-        4 => (prop_oneof![9 => Just(0), 1 => 1..3_u64], tally()).prop_map(|(before, tally)| Op::Tally(before, tally)),
+        4 => (prop_oneof![9 => Just(0), 1 => -2..=1_i64], tally()).prop_map(|(off, tally)| Op::Tally(off, tally)),
         1 => any_permit().prop_map(Op::Forge),
         2 => (permits_ago(), permit_kind()).prop_map(|(ago, kind)| Op::Alter(ago, kind)),
         1 => Just(Op::Reset),
