@@ -134,6 +134,8 @@ struct World {
     tokens: Vec<String>,
     /// Probes granted and not reported, by breaker.
     probes: HashMap<String, Vec<Permit>>,
+    /// Probes reported: the request that was granted one may be sent again and is answered the same.
+    spent: Vec<(String, Permit)>,
     /// The most probes that a breaker was ever allowed, and its last generation.
     seen: HashMap<String, (u32, u64)>,
     newest_sequence: u64,
@@ -165,6 +167,7 @@ impl World {
             engine,
             tokens: Vec::new(),
             probes: HashMap::new(),
+            spent: Vec::new(),
             seen: HashMap::new(),
             newest_sequence: 0,
             now: START,
@@ -331,7 +334,8 @@ impl World {
         self.tokens.push(URL_SAFE_NO_PAD.encode(permit));
         let permit = decode_permit(key_hash(breaker), permit).expect("a permit is of the breaker that was asked for");
         let probes = self.probes.entry(breaker.to_owned()).or_default();
-        if permit.kind == PermitKind::Probe && !probes.contains(&permit) {
+        let is_new = !probes.contains(&permit) && !self.spent.contains(&(breaker.to_owned(), permit));
+        if permit.kind == PermitKind::Probe && is_new {
             probes.push(permit);
         }
     }
@@ -339,6 +343,7 @@ impl World {
     fn reported(&mut self, breaker: &str, permit: &[u8]) {
         if let (Ok(permit), Some(probes)) = (decode_permit(key_hash(breaker), permit), self.probes.get_mut(breaker)) {
             probes.retain(|probe| *probe != permit);
+            self.spent.push((breaker.to_owned(), permit));
         }
     }
 
