@@ -715,6 +715,7 @@ impl Engine {
     }
 
     fn fire_due(&self, now: Timestamp) {
+        self.shared.requests.tidy(now);
         while let Some((at, index)) = self.shared.timers.due(now) {
             // Where the entry is no more, another thread has just moved it, or emptied the slot, which takes it along.
             let Some((_, mut slot)) = self.shared.registry.lock_index(index) else { continue };
