@@ -19,7 +19,7 @@ use std::{
 
 use fuseboard::{
     breaker::{CallerId, Decision, Moment, Outcome, Permit, PolicySpec, Report, Reported, RequestId, Timestamp},
-    engine::{Clock, Engine, Handle, Limits},
+    engine::{Acquired, Clock, Engine, Handle, Limits, ReportAnswer},
 };
 use serde::Serialize;
 
@@ -138,11 +138,14 @@ impl Iterator for Walk {
 
 /// The keys are written here, because a call brings its key along: none waits in memory far away.
 fn batch_by_key(engine: &Engine, walk: &mut Walk) {
-    let find = |key: &str| engine.handle(key).expect("there is room");
     let asked: [_; BATCH] = std::array::from_fn(|_| key(walk.next().unwrap_or_default() as u32));
-    let permits = asked.each_ref().map(|key| acquire(engine, engine.moment(), find(key)));
+    let permits = asked.each_ref().map(|key| {
+        let acquired = engine.acquire_by_key(engine.moment(), key, CallerId::default(), RequestId::default(), None);
+        permit(&acquired.expect("there is room"))
+    });
     for (key, permit) in asked.iter().zip(permits) {
-        report(engine, engine.moment(), find(key), &permit);
+        let success = Report::of(Outcome::Success);
+        check(black_box(&engine.report_by_key(engine.moment(), key, &permit, &success, "")));
     }
 }
 
@@ -156,6 +159,7 @@ fn batch_on_one(engine: &Engine, handle: Handle) {
 
 fn batch(engine: &Engine, handles: &[Handle; BATCH]) {
     let moment = engine.moment();
+    engine.approach(*handles);
     let permits = handles.map(|handle| acquire(engine, moment, handle));
     for (handle, permit) in handles.iter().zip(permits) {
         report(engine, moment, *handle, &permit);
@@ -164,7 +168,11 @@ fn batch(engine: &Engine, handles: &[Handle; BATCH]) {
 
 fn acquire(engine: &Engine, moment: Moment, handle: Handle) -> Permit {
     let acquired = engine.acquire(moment, handle, CallerId::default(), RequestId::default(), None);
-    match acquired.expect("breakers stay").decision {
+    permit(&acquired.expect("breakers stay"))
+}
+
+fn permit(acquired: &Acquired) -> Permit {
+    match acquired.decision {
         Decision::Permitted(permit) => permit,
         Decision::Rejected { reason, .. } => panic!("rejected: {reason:?}"),
     }
@@ -172,7 +180,10 @@ fn acquire(engine: &Engine, moment: Moment, handle: Handle) -> Permit {
 
 fn report(engine: &Engine, moment: Moment, handle: Handle, permit: &Permit) {
     let answer = engine.report(moment, handle, permit, &Report::of(Outcome::Success), "");
-    let answer = black_box(answer).expect("breakers stay");
+    check(&black_box(answer).expect("breakers stay"));
+}
+
+fn check(answer: &ReportAnswer) {
     assert_eq!(answer.reported, Reported::Counted, "each permit is reported once");
 }
 

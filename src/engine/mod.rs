@@ -9,6 +9,7 @@ mod callers;
 mod clock;
 mod error;
 mod events;
+mod keys;
 mod policies;
 mod registry;
 mod requests;
@@ -16,7 +17,9 @@ mod timers;
 mod watch;
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashSet},
+    hint,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -27,8 +30,13 @@ use std::{
 use parking_lot::Mutex;
 
 use self::{
-    batches::Batches, callers::Callers, events::EventLog, policies::Policies, registry::Registry, registry::Tenant,
-    registry::spread, requests::Requests, timers::Timers,
+    batches::Batches,
+    callers::Callers,
+    events::EventLog,
+    policies::Policies,
+    registry::{Name, Registry, Tenant, spread},
+    requests::Requests,
+    timers::Timers,
 };
 pub use self::{
     clock::Clock,
@@ -46,7 +54,7 @@ use crate::breaker::{
 /// Everything that can grow, and how far.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Breakers, at least 1. Default 100,000.
+    /// Breakers, at least 1. For each there are 12 to 24 bytes of a table that is made at the start. Default 100,000.
     pub breakers: u32,
     /// Acquires remembered by request id, in 16 parts of equal size. Default 1,000,000.
     pub request_ids: usize,
@@ -276,7 +284,7 @@ impl Engine {
     /// The time, and a random number. One is good for a whole batch.
     #[must_use]
     pub fn moment(&self) -> Moment {
-        Moment { now: self.now(), random: rand::random() }
+        Moment { now: self.now(), random: random() }
     }
 
     /// Names this server's event log.
@@ -313,6 +321,13 @@ impl Engine {
         self.shared.registry.find(key)
     }
 
+    /// Says which breakers will be asked for next. It changes nothing; the waits for their memory overlap here, and would
+    /// add up where each is waited for under its lock.
+    pub fn approach(&self, handles: impl IntoIterator<Item = Handle>) {
+        let looks = handles.into_iter().map(|handle| u32::from(self.shared.registry.look_at(handle)));
+        hint::black_box(looks.sum::<u32>());
+    }
+
     /// Asks for leave to make one call. `None` where the handle's breaker is gone: find it anew by its key.
     ///
     /// A request with an id that was granted a permit gets it again while its lease runs.
@@ -325,12 +340,41 @@ impl Engine {
         request: RequestId,
         lease: Option<Duration>,
     ) -> Option<Acquired> {
+        self.acquire_named(moment, handle, caller, request, lease)
+    }
+
+    /// As [`Engine::acquire`], of the breaker of a key, which is made where there is none yet.
+    ///
+    /// # Errors
+    /// No room for another breaker.
+    pub fn acquire_by_key(
+        &self,
+        moment: Moment,
+        key: &str,
+        caller: CallerId,
+        request: RequestId,
+        lease: Option<Duration>,
+    ) -> Result<Acquired, Error> {
+        match self.acquire_named(moment, key, caller, request, lease) {
+            Some(acquired) => Ok(acquired),
+            None => self.always(key, |handle| self.acquire(moment, handle, caller, request, lease)),
+        }
+    }
+
+    fn acquire_named(
+        &self,
+        moment: Moment,
+        name: impl Name,
+        caller: CallerId,
+        request: RequestId,
+        lease: Option<Duration>,
+    ) -> Option<Acquired> {
         if request == RequestId::default() {
-            return self.acquire_now(moment, handle, caller, request, lease);
+            return self.acquire_now(moment, name, caller, request, lease);
         }
         let mut fresh = None;
         let known = self.shared.requests.once(request, moment.now, || {
-            let acquired = self.acquire_now(moment, handle, caller, request, lease).ok_or(())?;
+            let acquired = self.acquire_now(moment, name, caller, request, lease).ok_or(())?;
             fresh = Some(acquired);
             Ok::<_, ()>(match acquired.decision {
                 Decision::Permitted(permit) => Some(permit),
@@ -339,7 +383,7 @@ impl Engine {
         });
         match known {
             Ok(Some(permit)) => {
-                let mut slot = self.shared.registry.lock(handle)?;
+                let mut slot = name.lock(&self.shared.registry)?;
                 Some(acquired(slot.tenant(), moment.now, Decision::Permitted(permit)))
             }
             Ok(None) => fresh,
@@ -350,7 +394,7 @@ impl Engine {
     fn acquire_now(
         &self,
         moment: Moment,
-        handle: Handle,
+        name: impl Name,
         caller: CallerId,
         request: RequestId,
         lease: Option<Duration>,
@@ -362,7 +406,7 @@ impl Engine {
             let step = tenant.breaker.acquire(moment, &acquire);
             (acquired(tenant, moment.now, step.answer), step.transitions)
         };
-        self.step(handle, moment, act, by_time)
+        self.step(name, moment, act, by_time)
     }
 
     /// Says how a call went. The permit must be of this breaker: its token names the key, and whoever reads it checks
@@ -371,6 +415,30 @@ impl Engine {
         &self,
         moment: Moment,
         handle: Handle,
+        permit: &Permit,
+        report: &Report,
+        error_class: &str,
+    ) -> Option<ReportAnswer> {
+        self.report_named(moment, handle, permit, report, error_class)
+    }
+
+    /// As [`Engine::report`], of the breaker of a key. One that there is not is gone.
+    #[must_use]
+    pub fn report_by_key(
+        &self,
+        moment: Moment,
+        key: &str,
+        permit: &Permit,
+        report: &Report,
+        error_class: &str,
+    ) -> ReportAnswer {
+        self.report_named(moment, key, permit, report, error_class).unwrap_or(ReportAnswer::GONE)
+    }
+
+    fn report_named(
+        &self,
+        moment: Moment,
+        name: impl Name,
         permit: &Permit,
         report: &Report,
         error_class: &str,
@@ -385,7 +453,7 @@ impl Engine {
             };
             (answer, step.transitions)
         };
-        self.step(handle, moment, act, |answer| match answer.reported {
+        self.step(name, moment, act, |answer| match answer.reported {
             Reported::Counted => Cause { caller: permit.caller, error_class, ..Cause::default() },
             Reported::Stale | Reported::Duplicate => Cause::default(),
         })
@@ -718,12 +786,12 @@ impl Engine {
         self.shared.requests.tidy(now);
         while let Some((at, index)) = self.shared.timers.due(now) {
             // Where the entry is no more, another thread has just moved it, or emptied the slot, which takes it along.
-            let Some((_, mut slot)) = self.shared.registry.lock_index(index) else { continue };
+            let Some(mut slot) = self.shared.registry.lock_index(index) else { continue };
             let tenant = slot.tenant();
             if tenant.scheduled != at {
                 continue;
             }
-            let moment = Moment { now: now.max(tenant.used), random: rand::random() };
+            let moment = Moment { now: now.max(tenant.used), random: random() };
             if tenant.breaker.deadline() <= moment.now {
                 tenant.used = moment.now;
             }
@@ -734,10 +802,10 @@ impl Engine {
                 continue;
             }
             // It goes by its key, whose lock comes before the slot's.
-            let key = Arc::clone(&tenant.key);
+            let key = tenant.key.to_arc();
             drop(slot);
             if !self.evict(&key, now)
-                && let Some((_, mut slot)) = self.shared.registry.lock_index(index)
+                && let Some(mut slot) = self.shared.registry.lock_index(index)
             {
                 self.schedule(slot.tenant(), index, now);
             }
@@ -774,6 +842,9 @@ impl Engine {
     // ---- Details ---------------------------------------------------------------------------------------------------
 
     fn handle_with(&self, key: &str, declared: Option<&Declaration>) -> Result<Handle, Error> {
+        if let Some(handle) = self.find(key) {
+            return Ok(handle);
+        }
         let shared = &self.shared;
         let now = self.now();
         let handle = shared.registry.find_or_create(
@@ -781,7 +852,7 @@ impl Engine {
             |tenant| tenant.policy.declaration.is_none() && tenant.breaker.tidy(now),
             // The slot is locked: who writes a policy now finds the breaker in it after that, and lets it follow.
             |key, generation| {
-                let policy = shared.policies.resolve(&key, declared);
+                let policy = shared.policies.resolve(key.as_str(), declared);
                 Tenant {
                     breaker: Breaker::new(Arc::clone(&policy.policy), generation, now),
                     policy,
@@ -829,21 +900,22 @@ impl Engine {
         Err(self.breaker_limit())
     }
 
-    /// Lets a breaker act under its lock and carries out what comes back. `None` where the handle's breaker is gone.
+    /// Lets a breaker act under its lock and carries out what comes back. `None` where there is none of that name.
     fn step<'a, T>(
         &self,
-        handle: Handle,
+        name: impl Name,
         moment: Moment,
         act: impl FnOnce(&mut Tenant, Moment) -> (T, Vec<Transition>),
         cause: impl FnOnce(&T) -> Cause<'a>,
     ) -> Option<T> {
-        let mut slot = self.shared.registry.lock(handle)?;
+        let mut slot = name.lock(&self.shared.registry)?;
+        let index = slot.index();
         let tenant = slot.tenant();
         // One random number may serve a batch; its breakers still differ. Two threads may read the clock in one order
         // and come here in the other: a breaker's time never goes back.
-        let moment = Moment { random: moment.random ^ spread(handle.index), now: moment.now.max(tenant.used) };
+        let moment = Moment { random: moment.random ^ spread(index), now: moment.now.max(tenant.used) };
         tenant.used = moment.now;
-        Some(self.settle(tenant, handle.index, |tenant| act(tenant, moment), cause))
+        Some(self.settle(tenant, index, |tenant| act(tenant, moment), cause))
     }
 
     fn settle<'a, T>(
@@ -898,7 +970,7 @@ impl Engine {
 
     /// Gives a breaker the policy that is in force for it now, if that is another one.
     fn follow_policies(&self, tenant: &mut Tenant, moment: Moment, declared: Option<&Declaration>) -> Vec<Transition> {
-        let resolved = self.shared.policies.resolve(&tenant.key, declared);
+        let resolved = self.shared.policies.resolve(tenant.key.as_str(), declared);
         if resolved.is_same(&tenant.policy) {
             return Vec::new();
         }
@@ -916,9 +988,9 @@ impl Engine {
         let moment = self.moment();
         let mut changed = 0;
         for index in 0..self.end() {
-            let Some((_, mut slot)) = self.shared.registry.lock_index(index) else { continue };
+            let Some(mut slot) = self.shared.registry.lock_index(index) else { continue };
             let tenant = slot.tenant();
-            if pattern.is_none_or(|pattern| matches(pattern, &tenant.key)) {
+            if pattern.is_none_or(|pattern| matches(pattern, tenant.key.as_str())) {
                 let moment = Moment { now: moment.now.max(tenant.used), ..moment };
                 let before = Arc::clone(tenant.breaker.policy());
                 let declared = tenant.policy.declaration.clone();
@@ -942,9 +1014,9 @@ impl Engine {
     }
 
     fn entry_at(&self, index: u32, wanted: impl Fn(&str) -> bool) -> Option<Entry> {
-        let (_, mut slot) = self.shared.registry.lock_index(index)?;
+        let mut slot = self.shared.registry.lock_index(index)?;
         let tenant = slot.tenant();
-        wanted(&tenant.key).then(|| entry(tenant, self.now()))
+        wanted(tenant.key.as_str()).then(|| entry(tenant, self.now()))
     }
 
     fn end(&self) -> u32 {
@@ -970,7 +1042,7 @@ fn acquired(tenant: &Tenant, now: Timestamp, decision: Decision) -> Acquired {
 
 fn entry(tenant: &mut Tenant, now: Timestamp) -> Entry {
     Entry {
-        key: Arc::clone(&tenant.key),
+        key: tenant.key.to_arc(),
         sequence: tenant.sequence,
         policy_version: tenant.policy.version,
         status: tenant.breaker.status(now.max(tenant.used)),
@@ -999,7 +1071,7 @@ fn event_of(tenant: &Tenant, at: Timestamp, status: Status, actor: Actor<'_>) ->
     Event {
         sequence: 0,
         kind: EventKind::Deleted,
-        key: Arc::clone(&tenant.key),
+        key: tenant.key.to_arc(),
         from: status.state,
         to: status.state,
         reason: EventReason::Breaker(crate::breaker::Reason::Requested),
@@ -1026,6 +1098,19 @@ fn breaker_not_found(key: &str) -> Error {
         name: key.to_owned(),
         advice: "an Acquire or Declare makes it",
     }
+}
+
+/// A random number for jitter: unlike those before it, and hard enough to guess for that. Secrets need more.
+fn random() -> u64 {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(rand::random());
+    }
+    // splitmix64 (Steele, Lea and Flood, 2014).
+    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    STATE.set(state);
+    let x = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 /// A line for every event.
