@@ -49,6 +49,7 @@ pub use self::{
 use crate::breaker::{
     Acquire, Breaker, CallerId, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment, Override, OverrideMode, Permit,
     Policy, PolicySpec, Report, Reported, RequestId, State, StateName, Status, Tally, Timestamp, Totals, Transition,
+    policy::WindowSpec,
 };
 
 /// Everything that can grow, and how far.
@@ -796,7 +797,6 @@ impl Engine {
                 tenant.used = moment.now;
             }
             self.settle(tenant, index, |tenant| ((), tenant.breaker.handle_timeout(moment)), by_time);
-            tenant.breaker.tidy(now);
             if !self.is_idle(tenant, now) {
                 self.schedule(tenant, index, now);
                 continue;
@@ -822,15 +822,30 @@ impl Engine {
         idle && tenant.policy.declaration.is_none() && tenant.breaker.is_at_rest()
     }
 
-    /// Sets a tenant's timer anew: its breaker's deadline, or when it should be looked after.
+    /// Gives back what a tenant no longer needs, and sets its timer anew: its breaker's deadline, or when it should be
+    /// looked after.
     fn schedule(&self, tenant: &mut Tenant, index: u32, now: Timestamp) {
         let idle = self.shared.limits.breaker_idle.max(Duration::from_millis(1));
-        // One that may not go is looked after ever more seldom, twice as late each time.
+        let is_empty = tenant.breaker.tidy(now);
         let unused = now.since(tenant.used);
-        let look_after = if unused < idle { tenant.used.after(idle) } else { now.after(unused) };
+        let look_after = match aged_out(tenant) {
+            Some(aged_out) if !is_empty && now < aged_out => aged_out.min(tenant.used.after(idle)),
+            _ if unused < idle => tenant.used.after(idle),
+            // One that may not go is looked after ever more seldom, twice as late each time.
+            _ => now.after(unused),
+        };
         let next = tenant.breaker.deadline().min(look_after);
         self.shared.timers.set(index, tenant.scheduled, next);
         tenant.scheduled = next;
+    }
+
+    /// Looks after a tenant as soon as what was counted has aged out.
+    #[cold]
+    fn schedule_aging(&self, tenant: &mut Tenant, index: u32) {
+        if let Some(aged_out) = aged_out(tenant).filter(|aged_out| *aged_out < tenant.scheduled) {
+            self.shared.timers.set(index, tenant.scheduled, aged_out);
+            tenant.scheduled = aged_out;
+        }
     }
 
     /// Gives back what a tenant holds outside its slot.
@@ -915,7 +930,12 @@ impl Engine {
         // and come here in the other: a breaker's time never goes back.
         let moment = Moment { random: moment.random ^ spread(index), now: moment.now.max(tenant.used) };
         tenant.used = moment.now;
-        Some(self.settle(tenant, index, |tenant| act(tenant, moment), cause))
+        let answer = self.settle(tenant, index, |tenant| act(tenant, moment), cause);
+        // The end of a permit's lease is a deadline, at which statistics are looked after too; a tally has none.
+        if tenant.breaker.deadline() == Timestamp::NEVER {
+            self.schedule_aging(tenant, index);
+        }
+        Some(answer)
     }
 
     fn settle<'a, T>(
@@ -1030,6 +1050,17 @@ impl Drop for Watch {
     }
 }
 
+/// When all that a tenant's breaker has counted so far will have aged out, if by time it does.
+fn aged_out(tenant: &Tenant) -> Option<Timestamp> {
+    let policy = tenant.breaker.policy();
+    match policy.window {
+        WindowSpec::Time { duration, .. } => {
+            Some(tenant.used.after(duration.max(policy.monitoring_period.unwrap_or_default())))
+        }
+        WindowSpec::Count(_) => None,
+    }
+}
+
 fn acquired(tenant: &Tenant, now: Timestamp, decision: Decision) -> Acquired {
     Acquired {
         decision,
@@ -1135,4 +1166,60 @@ fn log(events: &[Arc<Event>]) {
 
 fn non_empty(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::Outcome;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn engine() -> Engine {
+        let clock = Clock::manual(Timestamp::from_nanos(1_577_836_800_000_000_000));
+        Engine::new(clock, Limits::default(), PolicySpec::default()).unwrap()
+    }
+
+    /// Whether a breaker has memory for statistics, or for permits.
+    fn holds(engine: &Engine, key: &str) -> (bool, bool) {
+        let mut slot = engine.shared.registry.lock_key(key).unwrap();
+        let breaker = &slot.tenant().breaker;
+        (breaker.snapshot().window.is_some(), breaker.deadline() != Timestamp::NEVER)
+    }
+
+    fn call(engine: &Engine, key: &str, lease: Duration) {
+        let caller = CallerId::default();
+        let acquired = engine.acquire_by_key(engine.moment(), key, caller, RequestId::default(), Some(lease)).unwrap();
+        let Decision::Permitted(permit) = acquired.decision else { panic!("rejected") };
+        let report = Report::of(Outcome::Success);
+        assert_eq!(engine.report_by_key(engine.moment(), key, &permit, &report, "").reported, Reported::Counted);
+    }
+
+    #[test]
+    fn a_breaker_gives_its_memory_back_when_what_it_counted_has_aged_out() {
+        let engine = engine();
+        call(&engine, "short-lease", SECOND);
+        call(&engine, "long-lease", 60 * SECOND);
+        let tally = Tally { generation: 1, successes: 1, ..Tally::default() };
+        let tallies = [CallerTally { key: "tallied", caller: CallerId::default(), tally }];
+        engine.report_batch("sdk", 1, &tallies).unwrap();
+        assert_eq!(holds(&engine, "short-lease"), (true, true));
+        assert_eq!(holds(&engine, "tallied"), (true, false));
+
+        engine.advance(2 * SECOND).unwrap();
+        assert_eq!(holds(&engine, "short-lease"), (true, false));
+        engine.advance(29 * SECOND).unwrap();
+        assert_eq!(holds(&engine, "short-lease"), (false, false));
+        assert_eq!(holds(&engine, "tallied"), (false, false));
+        engine.advance(30 * SECOND).unwrap();
+        assert_eq!(holds(&engine, "long-lease"), (false, false));
+        assert_eq!(engine.usage().breakers, 3);
+    }
+
+    #[test]
+    fn a_breaker_that_was_never_asked_is_not_looked_after_until_it_is_idle() {
+        let engine = engine();
+        engine.handle("a").unwrap();
+        assert_eq!(engine.shared.timers.next(), Some(engine.now().after(engine.limits().breaker_idle)));
+    }
 }
