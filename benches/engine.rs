@@ -159,7 +159,6 @@ fn batch_on_one(engine: &Engine, handle: Handle) {
 
 fn batch(engine: &Engine, handles: &[Handle; BATCH]) {
     let moment = engine.moment();
-    engine.approach(*handles);
     let permits = handles.map(|handle| acquire(engine, moment, handle));
     for (handle, permit) in handles.iter().zip(permits) {
         report(engine, moment, *handle, &permit);

@@ -8,7 +8,7 @@ use std::{
     array, fmt, str,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -16,6 +16,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 /// Most bytes of a key that is kept in place: with its length and kind it takes 32.
 const SHORT: usize = 30;
+
+/// Places in use at first: 16 KiB.
+const PLACES_MIN: usize = 2048;
 
 /// A breaker's key. Usual ones are in place, so that to compare one is to look no further than its slot.
 pub(super) enum Key {
@@ -66,26 +69,34 @@ impl fmt::Debug for Key {
 /// An open-addressing table from keys' hashes to slots, with an entry's neighbours in its cache line.
 ///
 /// At least a third of its places stay empty, so a search ends soon. Entries stand as near to their home as they can: the
-/// place of one that goes is filled from behind. It never grows, as its readers could not follow; at the limit it takes
-/// some 12 to 24 bytes for each breaker.
+/// place of one that goes is filled from behind. Its memory is there from the start, as readers could not follow it
+/// elsewhere, 12 to 24 bytes for each breaker that there may be; but entries stand close together in a part of it that
+/// grows with them, so that few breakers need few lines of the cache.
 #[derive(Debug)]
 pub(super) struct Keys {
     /// Half of the hash, and the slot's index plus one; 0 where there is none.
     places: Box<[AtomicU64]>,
-    writing: Mutex<()>,
+    /// The last place of the part in use, whose length is a power of 2.
+    last: AtomicUsize,
+    /// Entries there are.
+    entries: Mutex<usize>,
 }
 
 /// Whoever holds this is the one that writes.
 pub(super) struct Writer<'a> {
     keys: &'a Keys,
-    _one: MutexGuard<'a, ()>,
+    entries: MutexGuard<'a, usize>,
 }
 
 impl Keys {
     /// For at most `max` entries.
     pub(super) fn new(max: u32) -> Self {
-        let places = (u64::from(max) * 3 / 2 + 1).next_power_of_two();
-        Self { places: (0..places).map(|_| AtomicU64::new(0)).collect(), writing: Mutex::default() }
+        let places = (max as usize * 3 / 2 + 1).next_power_of_two();
+        Self {
+            places: (0..places).map(|_| AtomicU64::new(0)).collect(),
+            last: AtomicUsize::new(places.min(PLACES_MIN) - 1),
+            entries: Mutex::default(),
+        }
     }
 
     /// The slots that the key of this hash may be in, most likely one.
@@ -96,7 +107,7 @@ impl Keys {
     }
 
     pub(super) fn write(&self) -> Writer<'_> {
-        Writer { keys: self, _one: self.writing.lock() }
+        Writer { keys: self, entries: self.entries.lock() }
     }
 
     /// Where the search for a tag begins.
@@ -105,7 +116,7 @@ impl Keys {
     }
 
     fn last(&self) -> usize {
-        self.places.len() - 1
+        self.last.load(Ordering::Acquire)
     }
 
     /// All places from one on, around the end.
@@ -125,11 +136,28 @@ impl Keys {
 
 impl Writer<'_> {
     pub(super) fn insert(&mut self, hash: u64, slot: u32) {
-        let keys = self.keys;
-        let empty = keys.from(keys.home(tag_of(hash))).find(|place| keys.read(*place) == 0);
-        if let Some(place) = empty {
-            keys.set(place, entry_of(hash, slot));
+        *self.entries += 1;
+        let places = self.keys.last() + 1;
+        if *self.entries * 3 > places * 2 && places < self.keys.places.len() {
+            self.grow(places * 2);
         }
+        self.place(entry_of(hash, slot));
+    }
+
+    fn place(&self, entry: u64) {
+        let keys = self.keys;
+        let empty = keys.from(keys.home(tag_of(entry))).find(|place| keys.read(*place) == 0);
+        if let Some(place) = empty {
+            keys.set(place, entry);
+        }
+    }
+
+    /// Spreads all entries over more places. Who reads meanwhile misses them, and waits for the writer.
+    fn grow(&self, places: usize) {
+        let in_use = &self.keys.places[..=self.keys.last()];
+        let entries: Vec<u64> = in_use.iter().map(|place| place.swap(0, Ordering::AcqRel)).collect();
+        self.keys.last.store(places - 1, Ordering::Release);
+        entries.into_iter().filter(|entry| *entry != 0).for_each(|entry| self.place(entry));
     }
 
     pub(super) fn remove(&mut self, hash: u64, slot: u32) {
@@ -138,6 +166,7 @@ impl Writer<'_> {
         let Some(mut hole) = keys.from(keys.home(tag_of(hash))).find(|place| keys.read(*place) == entry) else {
             return;
         };
+        *self.entries -= 1;
         // Each that stands behind and could stand in the hole goes there, before it leaves where it was: so that a
         // reader that looks meanwhile may find it twice, and misses it only where it has looked into the hole already.
         for place in keys.from(hole).skip(1) {
@@ -213,6 +242,21 @@ mod tests {
             prop_assert!(kept.is(&key));
             prop_assert_eq!(kept.is(&other), key == other);
         }
+    }
+
+    #[test]
+    fn a_table_that_grows_keeps_what_it_has_and_is_never_too_full() {
+        let keys = Keys::new(10_000);
+        let hash = |slot: u32| super::super::registry::spread(slot).rotate_left(32);
+        for slot in 0..10_000 {
+            keys.write().insert(hash(slot), slot);
+            assert!((slot as usize) < (keys.last() + 1) * 2 / 3);
+        }
+        assert_eq!(keys.last() + 1, keys.places.len());
+        assert!((0..10_000).all(|slot| keys.candidates(hash(slot)).any(|found| found == slot)));
+        (0..10_000).for_each(|slot| keys.write().remove(hash(slot), slot));
+        assert_eq!(*keys.entries.lock(), 0);
+        assert!(keys.places.iter().all(|place| place.load(Ordering::Relaxed) == 0));
     }
 
     #[test]

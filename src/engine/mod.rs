@@ -19,7 +19,6 @@ mod watch;
 use std::{
     cell::Cell,
     collections::{BTreeMap, HashSet},
-    hint,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -320,13 +319,6 @@ impl Engine {
     #[must_use]
     pub fn find(&self, key: &str) -> Option<Handle> {
         self.shared.registry.find(key)
-    }
-
-    /// Says which breakers will be asked for next. It changes nothing; the waits for their memory overlap here, and would
-    /// add up where each is waited for under its lock.
-    pub fn approach(&self, handles: impl IntoIterator<Item = Handle>) {
-        let looks = handles.into_iter().map(|handle| u32::from(self.shared.registry.look_at(handle)));
-        hint::black_box(looks.sum::<u32>());
     }
 
     /// Asks for leave to make one call. `None` where the handle's breaker is gone: find it anew by its key.

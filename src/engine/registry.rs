@@ -228,11 +228,6 @@ impl Registry {
         is_it.then_some(SlotGuard { index: handle.index, slot })
     }
 
-    /// Looks at the place of a handle, and no more. What it sees is of no use; that it has been looked at is.
-    pub(super) fn look_at(&self, handle: Handle) -> bool {
-        self.cell(handle.index).is_some_and(Mutex::is_locked)
-    }
-
     /// Locks the breaker of a key; `None` where there is none.
     pub(super) fn lock_key(&self, key: &str) -> Option<SlotGuard<'_>> {
         let hash = self.hash(key);
