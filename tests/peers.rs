@@ -12,9 +12,9 @@ use std::{
 };
 
 use fuseboard::breaker::{
-    Acquire, Breaker, CallerId, Counts, Decision, LEDGER_BYTES_MAX, Moment, Outcome, Override, OverrideMode, Permit,
-    Policy, PolicySpec, Reason, Rejection, Report, RequestId, Snapshot, State, StateName, Step, Tally, Timestamp,
-    Totals, Transition, TripRule,
+    Acquire, Breaker, CALLERS_MAX, CallerId, Counts, Decision, LEDGER_BYTES_MAX, Moment, Outcome, Override,
+    OverrideMode, Permit, Policy, PolicySpec, Reason, Rejection, Report, RequestId, Snapshot, State, StateName, Step,
+    Tally, Timestamp, Totals, Transition, TripRule,
     policy::{BackoffSpec, FAILURE_THRESHOLD_MAX, WindowSpec},
     transition::Kind,
 };
@@ -284,7 +284,7 @@ impl Player {
             judge = Some(policy.clone());
         }
         if config["initial_state"] == "open" {
-            let state = State::Open { until: now.after(policy.open_duration) };
+            let state = State::Open { until: now.after(policy.open_duration), failed_recoveries: 0 };
             breaker = Breaker::restore(policy, Snapshot { state, ..breaker.snapshot() }, now);
         }
         let mut player = Self {
@@ -377,7 +377,7 @@ impl Player {
             }
             "trip" => self.trip(millis(&step["open_for_ms"]))?,
             "half_open" => match self.breaker.state() {
-                State::Open { until } => {
+                State::Open { until, .. } => {
                     self.ahead += until.since(self.now);
                     self.move_to(Duration::from_millis(step["at_ms"].as_u64().expect("a time")));
                 }
@@ -403,7 +403,7 @@ impl Player {
                 let tally = Tally { generation: 1, successes, failures, ..Tally::default() };
                 let mut judge = self.breaker.clone();
                 judge.set_policy(self.moment(), self.judge.clone().expect("a rule to evaluate"));
-                judge.tally(self.moment(), &tally);
+                judge.tally(self.moment(), CallerId(0), &tally, CALLERS_MAX);
                 tell("would_trip", json!(judge.state().name() == StateName::Open));
             }
             "create" => {
@@ -595,11 +595,18 @@ const fn reason_name(reason: Rejection) -> &'static str {
         Rejection::Open => "open",
         Rejection::HalfOpenFull => "half_open_full",
         Rejection::ForcedOpen => "forced_open",
+        Rejection::CallerIsolated => "caller_isolated",
     }
 }
 
 const fn anonymous() -> Acquire {
-    Acquire { caller: CallerId(0), request: RequestId(0), lease: None, ledger_bytes_max: LEDGER_BYTES_MAX }
+    Acquire {
+        caller: CallerId(0),
+        request: RequestId(0),
+        lease: None,
+        ledger_bytes_max: LEDGER_BYTES_MAX,
+        callers_max: CALLERS_MAX,
+    }
 }
 
 /// One call, from permit to report.

@@ -62,6 +62,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let permit = Permit {
         kind: PermitKind::Probe,
         generation: 7,
+        caller_generation: 2,
         slice: 1_577_836_800_000_000_000,
         serial: 300,
         expire: Timestamp::from_nanos(1_577_836_860_000_000_000),

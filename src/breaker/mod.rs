@@ -2,7 +2,8 @@
 //!
 //! It does no I/O, reads no clock and draws no random numbers: every input brings a [`Moment`], and what happened comes
 //! back as values. Read in this order: [`policy`] says when it moves, [`transition`] what moves there are, [`state`] what
-//! each state holds, and this page how calls and reports drive it. [`Breaker::deadline`] says when it wants waking, and
+//! each state holds, [`callers`] how a sick caller is told from a sick dependency, and this page how calls and reports
+//! drive it. [`Breaker::deadline`] says when it wants waking, and
 //! [`Breaker::handle_timeout`] is harmless when called early or often.
 //!
 //! A store drives it by copy: take a [`Snapshot`], step the breaker, and if [`Breaker::version`] rose, commit the new
@@ -16,12 +17,18 @@
 //! - A report moves at most the breaker that is in the generation of its permit; each permit counts at most once.
 //! - Probes out never exceed `probes`, those of earlier rounds included, until each is reported or its lease ends.
 //! - Under an override only calls that the computed machine would have admitted move it.
-//! - Nothing here grows without a bound: the ledger (256 KiB), probes (1,000), the window and the streak (by policy).
+//! - No `quorum - 1` callers, whatever they send, open or reopen the breaker while the others succeed. What moves a
+//!   caller's scope leaves the breaker's state and generation alone.
+//! - Nothing here grows without a bound: the ledger (256 KiB), probes (1,000, and as many for each isolated caller),
+//!   callers (256), the window and the streak (by policy).
 
 mod backoff;
+pub mod callers;
 pub mod outcome;
 pub mod permit;
 pub mod policy;
+mod rule;
+mod scope;
 mod snapshot;
 pub mod state;
 mod statistics;
@@ -32,23 +39,25 @@ pub mod window;
 
 use std::{sync::Arc, time::Duration};
 
-use self::streak::Streak;
 pub use self::{
     backoff::{RETRY_AFTER_FORCED_MAX, RETRY_AFTER_MIN, RETRY_AFTER_PROBE_MAX},
+    callers::{CALLERS_MAX, CallerTotals, KNOWN_FOR},
     outcome::{Origin, Outcome, Report, Reported, Tally},
     permit::{CallerId, LEDGER_BYTES_MAX, Permit, PermitKind, Probe, RequestId},
     policy::{Policy, PolicyError, PolicySpec},
-    snapshot::Snapshot,
+    snapshot::{CallerSnapshot, Snapshot},
     state::{Round, State, StateName},
     streak::StreakSnapshot,
     time::{Moment, Timestamp},
-    transition::{Evidence, Kind, Reason, Transition, TripRule},
-    window::Counts,
+    transition::{CallerEvidence, CallersEvidence, Evidence, Kind, Reason, Transition, TripRule},
+    window::{CallerTag, Counts},
 };
 use self::{
+    callers::Callers,
     permit::{Entry, Ledger},
+    scope::{Scope, Verdict},
     statistics::{Sample, Statistics},
-    transition::Trip,
+    streak::Streak,
 };
 
 /// One breaker.
@@ -56,10 +65,10 @@ use self::{
 pub struct Breaker {
     policy: Arc<Policy>,
     version: u64,
-    generation: u64,
-    state: State,
-    since: Timestamp,
-    statistics: Statistics,
+    /// The calls of all.
+    fleet: Scope,
+    /// Absent while nobody has given a name: then there is one caller, and its calls are the fleet's.
+    callers: Option<Box<Callers>>,
     /// Absent while no permit is out.
     ledger: Option<Box<Ledger>>,
     successes: u64,
@@ -72,7 +81,6 @@ pub struct Breaker {
 struct Rare {
     probes: Vec<Probe>,
     forced: Option<Override>,
-    failed_recoveries: u32,
     totals: Totals,
 }
 
@@ -152,6 +160,36 @@ pub struct Status {
     pub failures: u64,
 }
 
+/// Where one caller of a breaker stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallerStatus {
+    /// Who.
+    pub caller: CallerId,
+    /// The state of its scope; anything but closed: the caller is isolated.
+    pub state: StateName,
+    /// The generation of its scope. 0: it has never moved.
+    pub generation: u64,
+    /// When the state was entered.
+    pub since: Timestamp,
+    /// When it ends by itself; [`Timestamp::NEVER`]: it has no deadline.
+    pub until: Timestamp,
+    /// Its failures in a row.
+    pub failures: u64,
+}
+
+/// One caller of a breaker and its numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallerView {
+    /// Where it stands.
+    pub status: CallerStatus,
+    /// Its calls of the window.
+    pub window: Counts,
+    /// Its calls since it is known.
+    pub totals: CallerTotals,
+    /// When it was last seen.
+    pub seen: Timestamp,
+}
+
 /// A request for leave to make one call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Acquire {
@@ -163,6 +201,8 @@ pub struct Acquire {
     pub lease: Option<Duration>,
     /// Memory that this breaker's ledger may take, at most [`LEDGER_BYTES_MAX`].
     pub ledger_bytes_max: usize,
+    /// Callers that this breaker may know, at most [`CALLERS_MAX`].
+    pub callers_max: usize,
 }
 
 /// The answer to an [`Acquire`].
@@ -184,8 +224,10 @@ pub enum Decision {
 pub enum Rejection {
     /// The breaker is open.
     Open,
-    /// All probes are out.
+    /// All probes are out, or the next one is another caller's.
     HalfOpenFull,
+    /// This caller's own calls keep failing; others are not refused.
+    CallerIsolated,
     /// An operator holds it open.
     ForcedOpen,
 }
@@ -209,10 +251,8 @@ impl Breaker {
         Self {
             policy,
             version: 0,
-            generation,
-            state: State::Closed,
-            since: now,
-            statistics: Statistics::new(),
+            fleet: Scope::new(generation, now),
+            callers: None,
             ledger: None,
             successes: 0,
             failures: 0,
@@ -225,11 +265,33 @@ impl Breaker {
     /// Asks for leave to make one call.
     pub fn acquire(&mut self, moment: Moment, acquire: &Acquire) -> Step<Decision> {
         let transitions = self.handle_timeout(moment);
+        self.see(moment.now, acquire.caller, acquire.callers_max);
         let answer = self.decide(moment.now, acquire);
         if matches!(answer, Decision::Rejected { .. }) {
             self.totals_mut().rejected += 1;
+            if let Some(caller) = self.caller_mut(acquire.caller) {
+                caller.totals.rejected += 1;
+            }
         }
         Step { answer, transitions }
+    }
+
+    /// Notes that a caller is there, without a call: it has a session or a watch open. A caller is known for
+    /// [`KNOWN_FOR`]; at most `callers_max` are, of at most [`CALLERS_MAX`].
+    pub fn see(&mut self, now: Timestamp, caller: CallerId, callers_max: usize) {
+        if self.callers.is_none() && caller == CallerId::default() {
+            return;
+        }
+        let statistics = &mut self.fleet.statistics;
+        let callers = self.callers.get_or_insert_with(|| {
+            let mut callers = Callers::new();
+            // Calls that are remembered were of the caller without a name.
+            if !statistics.tidy(&self.policy, now) {
+                callers.see(&self.policy, now, CallerId::default(), callers_max, statistics);
+            }
+            Box::new(callers)
+        });
+        callers.see(&self.policy, now, caller, callers_max, statistics);
     }
 
     fn decide(&mut self, now: Timestamp, acquire: &Acquire) -> Decision {
@@ -238,43 +300,89 @@ impl Breaker {
             let left = self.override_expire().since(now).min(RETRY_AFTER_FORCED_MAX);
             return self.reject(Rejection::ForcedOpen, left, acquire);
         }
-        let (rejection, left) = match &self.state {
-            State::Closed => return self.permit(now, PermitKind::Call, acquire),
-            State::Open { until } => (Rejection::Open, until.since(now)),
-            State::HalfOpen(_) => {
-                if let Some(probe) = self.probe_of(acquire.request) {
-                    return Decision::Permitted(probe);
-                }
-                if self.probes().len() < self.policy.probes as usize {
-                    return self.permit(now, PermitKind::Probe, acquire);
-                }
-                (Rejection::HalfOpenFull, self.probe_deadline().since(now).min(RETRY_AFTER_PROBE_MAX))
-            }
+        let (rejection, until) = match self.admit_by_state(now, acquire) {
+            Ok(permitted) => return permitted,
+            Err(rejection) => rejection,
         };
         if forced.is_some() {
             return self.permit(now, PermitKind::Bypass, acquire);
         }
-        self.reject(rejection, left, acquire)
+        self.reject(rejection, until.since(now), acquire)
+    }
+
+    /// A permit, or why not and until when.
+    fn admit_by_state(&mut self, now: Timestamp, acquire: &Acquire) -> Result<Decision, (Rejection, Timestamp)> {
+        if let State::Open { until, .. } = self.fleet.state {
+            return Err((Rejection::Open, until));
+        }
+        if let Some(probe) = self.probe_of(acquire.request) {
+            return Ok(Decision::Permitted(probe));
+        }
+        if self.is_isolated(acquire.caller) {
+            return self.admit_isolated(now, acquire);
+        }
+        let State::HalfOpen(round) = &self.fleet.state else {
+            return Ok(self.permit(now, PermitKind::Call, acquire));
+        };
+        let soon = now.after(RETRY_AFTER_PROBE_MAX);
+        if self.probes().len() >= self.policy.probes as usize {
+            return Err((Rejection::HalfOpenFull, self.probe_deadline().min(soon)));
+        }
+        let quorum = self.quorum();
+        if quorum > 1 && !round.may_probe(acquire.caller, now, round.is_disputed(&self.policy, quorum)) {
+            return Err((Rejection::HalfOpenFull, soon));
+        }
+        Ok(self.permit(now, PermitKind::Probe, acquire))
+    }
+
+    /// As [`Breaker::admit_by_state`], for an isolated caller of a breaker that is not open. Its probes never take the
+    /// place of more than the fleet's round may have out.
+    fn admit_isolated(&mut self, now: Timestamp, acquire: &Acquire) -> Result<Decision, (Rejection, Timestamp)> {
+        let until = match self.caller(acquire.caller).map(|caller| &caller.scope.state) {
+            Some(State::Open { until, .. }) => return Err((Rejection::CallerIsolated, *until)),
+            _ => self.probe_deadline().min(now.after(RETRY_AFTER_PROBE_MAX)),
+        };
+        let is_its =
+            |probe: &&Probe| probe.permit.kind == PermitKind::CallerProbe && probe.permit.caller == acquire.caller;
+        let out = match self.fleet.state {
+            State::HalfOpen(_) => self.probes().len(),
+            _ => self.probes().iter().filter(is_its).count(),
+        };
+        if out >= self.policy.probes as usize {
+            return Err((Rejection::CallerIsolated, until));
+        }
+        Ok(self.permit(now, PermitKind::CallerProbe, acquire))
     }
 
     fn reject(&self, reason: Rejection, left: Duration, acquire: &Acquire) -> Decision {
-        let retry_after = backoff::retry_after(left, acquire.caller.0, self.generation);
+        let retry_after = backoff::retry_after(left, acquire.caller.0, self.fleet.generation);
         Decision::Rejected { reason, retry_after }
     }
 
     fn permit(&mut self, now: Timestamp, kind: PermitKind, acquire: &Acquire) -> Decision {
         let lease = acquire.lease.map_or(self.policy.lease, |lease| lease.min(self.policy.lease));
-        let mut expire = now.after(lease);
-        if kind == PermitKind::Probe {
-            // A round that ends by time leaves no probe out.
-            expire = expire.min(self.state.until());
-        }
+        let caller_generation = self.caller_generation(acquire.caller);
+        // A round that ends by time leaves no probe out.
+        let round = match kind {
+            PermitKind::Probe => self.round(),
+            PermitKind::CallerProbe => self.caller(acquire.caller).and_then(|caller| caller.scope.state.round()),
+            PermitKind::Call | PermitKind::Bypass => None,
+        };
+        let expire = now.after(lease).min(round.map_or(Timestamp::NEVER, |round| round.until));
         let bytes_max = acquire.ledger_bytes_max.min(LEDGER_BYTES_MAX);
-        let (slice, serial) = self.ledger.get_or_insert_default().issue(now, expire, self.policy.lease, bytes_max);
-        let permit = Permit { kind, generation: self.generation, slice, serial, expire, caller: acquire.caller };
-        if kind == PermitKind::Probe {
+        let counts_unreported = self.policy.expired_permit != policy::ExpiredPermit::Ignored;
+        let owner = (counts_unreported && self.has_several_callers()).then_some(acquire.caller);
+        let ledger = self.ledger.get_or_insert_default();
+        let (slice, serial) = ledger.issue(now, expire, self.policy.lease, bytes_max, owner);
+        let generation = self.fleet.generation;
+        let permit = Permit { kind, generation, caller_generation, slice, serial, expire, caller: acquire.caller };
+        if matches!(kind, PermitKind::Probe | PermitKind::CallerProbe) {
             self.rare_mut().probes.push(Probe { permit, request: acquire.request });
             self.version += 1;
+            if let (PermitKind::Probe, State::HalfOpen(round)) = (kind, &mut self.fleet.state) {
+                round.granted = round.granted.saturating_add(1);
+            }
+            self.review_dispute(now);
         }
         Decision::Permitted(permit)
     }
@@ -282,23 +390,36 @@ impl Breaker {
     /// Says how a permitted call went.
     pub fn report(&mut self, moment: Moment, permit: &Permit, report: &Report) -> Step<Reported> {
         let mut transitions = self.handle_timeout(moment);
-        let is_probe = self.take_back(permit);
-        let answer = self.admit(moment.now, permit, is_probe);
-        match (answer, &self.state) {
-            // What a permit let through is known from the state and the list, so nothing depends on what its holder
-            // could have altered.
-            (Reported::Counted, State::Closed) => self.count(moment, report, &mut transitions),
-            (Reported::Counted, State::HalfOpen(_)) if is_probe => self.count(moment, report, &mut transitions),
-            (Reported::Counted, _) => self.totals_mut().bypassed += 1,
-            (Reported::Stale, _) => self.totals_mut().stale += 1,
-            (Reported::Duplicate, _) => {}
+        let probe = self.take_back(permit);
+        // What a permit let through is known from the state and the list, so nothing depends on what its holder could
+        // have altered.
+        let kind = probe.map(|probe| probe.permit.kind);
+        let permit = &probe.map_or(*permit, |probe| probe.permit);
+        let caller = permit.caller;
+        let answer = self.admit(moment.now, permit, probe.is_some());
+        match (answer, kind, &self.fleet.state) {
+            (Reported::Counted, Some(PermitKind::CallerProbe), _) => {
+                self.count_caller_probe(moment, caller, report, &mut transitions);
+            }
+            (Reported::Counted, Some(_), State::HalfOpen(_)) => self.count(moment, caller, report, &mut transitions),
+            (Reported::Counted, None, State::Closed) if !self.is_isolated(caller) => {
+                self.count(moment, caller, report, &mut transitions);
+            }
+            (Reported::Counted, ..) => self.totals_mut().bypassed += 1,
+            (Reported::Stale, ..) => self.totals_mut().stale += 1,
+            (Reported::Duplicate, ..) => {}
+        }
+        if probe.is_some() {
+            self.review_dispute(moment.now);
         }
         Step { answer, transitions }
     }
 
     /// Whether a report of this permit counts; from then on it has.
     fn admit(&mut self, now: Timestamp, permit: &Permit, is_probe: bool) -> Reported {
-        if permit.generation != self.generation || permit.expire <= now {
+        let is_older = permit.generation != self.fleet.generation
+            || permit.caller_generation != self.caller_generation(permit.caller);
+        if is_older || permit.expire <= now {
             return Reported::Stale;
         }
         let entry = self.ledger.as_ref().map_or(Entry::Unknown, |ledger| ledger.look(permit.slice, permit.serial));
@@ -309,28 +430,57 @@ impl Breaker {
             Entry::Unknown | Entry::Open => {}
         }
         if let Some(ledger) = &mut self.ledger {
-            ledger.mark_reported(permit.slice, permit.serial);
+            ledger.mark_reported(permit.slice, permit.serial, permit.caller);
         }
         Reported::Counted
     }
 
-    fn take_back(&mut self, permit: &Permit) -> bool {
-        let Some(rare) = &mut self.rare else { return false };
-        let Some(index) = rare.probes.iter().position(|probe| probe.permit.is_same(permit)) else { return false };
-        rare.probes.swap_remove(index);
+    fn take_back(&mut self, permit: &Permit) -> Option<Probe> {
+        let rare = self.rare.as_mut()?;
+        let index = rare.probes.iter().position(|probe| probe.permit.is_same(permit))?;
         self.version += 1;
-        true
+        Some(rare.probes.swap_remove(index))
     }
 
-    fn count(&mut self, moment: Moment, report: &Report, moves: &mut Moves) {
+    fn count(&mut self, moment: Moment, caller: CallerId, report: &Report, moves: &mut Moves) {
+        let Some(sample) = self.sample(moment.now, caller, report) else {
+            return self.let_others_go_first(moment.now, caller);
+        };
+        let Counts { failures, slow, .. } = sample.counts;
+        let is_plain = failures == 0 && slow == 0 && self.fleet.state == State::Closed;
+        if is_plain && self.fleet.statistics.pend_success(moment.now) {
+            self.successes += 1;
+            if let Some(callers) = &mut self.callers {
+                callers.pend_success(&self.policy, moment.now, caller);
+            }
+            return;
+        }
+        self.weigh(moment, Some(caller), &sample, moves);
+    }
+
+    /// A probe without a verdict was no help: the next one is for another caller, if there is one.
+    fn let_others_go_first(&mut self, now: Timestamp, caller: CallerId) {
+        let has_others = self.quorum() > 1;
+        if let State::HalfOpen(round) = &mut self.fleet.state
+            && has_others
+        {
+            round.step_back(caller, now);
+        }
+    }
+
+    /// What a report counts as; `None` where it says nothing about the dependency.
+    fn sample(&mut self, now: Timestamp, caller: CallerId, report: &Report) -> Option<Sample> {
         let failed = match report.outcome {
             Outcome::Ignored | Outcome::Cancelled => {
                 self.totals_mut().ignored += 1;
-                return;
+                return None;
             }
             Outcome::Failure | Outcome::Timeout if report.origin == Origin::Local => {
                 self.totals_mut().local_failures += 1;
-                return;
+                if let Some(caller) = self.caller_mut(caller) {
+                    caller.totals.local_failures += 1;
+                }
+                return None;
             }
             Outcome::Success => false,
             Outcome::Failure | Outcome::Timeout => true,
@@ -345,13 +495,8 @@ impl Breaker {
             timeouts: u64::from(report.outcome == Outcome::Timeout),
             slow: u64::from(slow),
         };
-        if !failed && !slow && self.state == State::Closed && self.statistics.pend_success(moment.now) {
-            self.successes += 1;
-            return;
-        }
-        let asked_until = if failed { self.asked_until(moment.now, report.retry_after) } else { Timestamp::default() };
-        let sample = Sample { counts, trailing_failures: counts.failures, at: moment.now, asked_until };
-        self.weigh(moment, &sample, moves);
+        let asked_until = if failed { self.asked_until(now, report.retry_after) } else { Timestamp::default() };
+        Some(Sample { counts, trailing_failures: counts.failures, at: now, asked_until, ..Sample::default() })
     }
 
     /// Until when the dependency asks to be left alone, as far as the policy listens.
@@ -359,32 +504,21 @@ impl Breaker {
         retry_after.map_or_else(Timestamp::default, |asked| now.after(asked.min(self.policy.retry_after_max)))
     }
 
-    /// Counts calls of this generation and makes the move that follows.
-    fn weigh(&mut self, moment: Moment, sample: &Sample, moves: &mut Moves) {
-        let counts = &sample.counts;
-        self.successes += counts.successes;
-        self.failures += counts.failures;
-        if counts.timeouts > 0 {
-            self.totals_mut().timeouts += counts.timeouts;
-        }
-        match &mut self.state {
+    /// Counts calls of this generation and makes the move that follows. `None`: it is not known whose they are.
+    fn weigh(&mut self, moment: Moment, caller: Option<CallerId>, sample: &Sample, moves: &mut Moves) {
+        match &self.fleet.state {
             State::Closed => {
-                self.statistics.record(&self.policy, moment.now, sample);
-                if let Some(trip) = self.statistics.judge(&self.policy, moment.now) {
-                    self.trip(moment, trip, moves);
-                }
+                self.record(moment.now, caller, sample);
+                self.judge(moment, caller, moves);
             }
-            State::HalfOpen(round) => {
-                let add =
-                    |count: &mut u32, more: u64| *count = count.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
-                add(&mut round.successes, counts.successes);
-                add(&mut round.failures, counts.failures);
-                round.asked_until = round.asked_until.max(sample.asked_until);
+            State::HalfOpen(_) => {
+                self.add_totals(&sample.counts);
+                let quorum = self.quorum();
                 self.version += 1;
-                if round.failures >= self.policy.failures_to_reopen {
-                    self.reopen(moment, Reason::ProbesFailed, moves);
-                } else if round.successes >= self.policy.successes_to_close {
-                    self.close(moment, moves);
+                match self.fleet.probed(&self.policy, quorum, caller.unwrap_or_default(), sample) {
+                    Verdict::Reopen => self.reopen(moment, Reason::ProbesFailed, moves),
+                    Verdict::Close => self.close(moment, moves),
+                    Verdict::None => {}
                 }
             }
             // Only bypassed calls are out while open.
@@ -392,15 +526,78 @@ impl Breaker {
         }
     }
 
-    /// Counts calls that a client decided on by itself. True where they counted; stale ones move nothing.
-    pub fn tally(&mut self, moment: Moment, tally: &Tally) -> Step<Reported> {
+    /// Counts calls in the fleet's scope and in the caller's.
+    fn record(&mut self, now: Timestamp, caller: Option<CallerId>, sample: &Sample) {
+        self.add_totals(&sample.counts);
+        let mut sample = *sample;
+        if let (Some(callers), Some(caller)) = (&mut self.callers, caller) {
+            sample.tag = callers.record(&self.policy, now, caller, &sample);
+        }
+        self.fleet.statistics.record(&self.policy, now, &sample);
+    }
+
+    fn add_totals(&mut self, counts: &Counts) {
+        self.successes += counts.successes;
+        self.failures += counts.failures;
+        if counts.timeouts > 0 {
+            self.totals_mut().timeouts += counts.timeouts;
+        }
+    }
+
+    /// Opens the breaker if a rule holds without the worst callers; else isolates the caller if one holds on its calls.
+    fn judge(&mut self, moment: Moment, caller: Option<CallerId>, moves: &mut Moves) {
+        let now = moment.now;
+        let all = self.fleet.statistics.numbers(&self.policy, now);
+        let plain = rule::judge(&self.policy, &all);
+        if self.quorum() == 1 {
+            if let Some(trip) = plain {
+                let asked_until = self.fleet.statistics.asked_until(trip.rule, now);
+                let evidence = Evidence { threshold: trip.threshold, ..self.fleet.evidence(&self.policy, now) };
+                self.open(moment, Reason::TripRule(trip.rule), evidence, asked_until, 0, moves);
+            }
+            return;
+        }
+        let Some(callers) = &mut self.callers else { return };
+        // Where no rule holds on all calls it may still hold on those of one caller.
+        if plain.is_some()
+            && let Some((trip, remainder)) = callers.judge(&self.policy, now, &mut self.fleet.statistics)
+        {
+            let evidence = Evidence {
+                threshold: trip.threshold,
+                callers: Some(remainder.callers),
+                ..self.fleet.evidence(&self.policy, now)
+            };
+            return self.open(moment, Reason::TripRule(trip.rule), evidence, remainder.asked_until, 0, moves);
+        }
+        let Some((id, own)) = caller.and_then(|id| callers.get_mut(id).map(|own| (id, own))) else { return };
+        let numbers = own.scope.statistics.numbers(&self.policy, now);
+        let Some(trip) = rule::judge(&self.policy, &numbers) else { return };
+        let asked_until = own.scope.statistics.asked_until(trip.rule, now);
+        let evidence = Evidence { threshold: trip.threshold, ..own.scope.evidence(&self.policy, now) };
+        self.isolate(moment, id, Reason::TripRule(trip.rule), evidence, asked_until, 0, moves);
+        let isolated = self.callers.as_ref().and_then(|callers| callers.judge_isolated(&self.policy));
+        if let Some((trip, callers)) = isolated {
+            let callers = Some(callers);
+            let evidence = Evidence { threshold: trip.threshold, callers, ..self.fleet.evidence(&self.policy, now) };
+            self.open(moment, Reason::TripRule(trip.rule), evidence, Timestamp::default(), 0, moves);
+        }
+    }
+
+    /// Counts calls that a client decided on by itself. True where they counted; stale ones move nothing. At most
+    /// `callers_max` callers are known, of at most [`CALLERS_MAX`].
+    pub fn tally(&mut self, moment: Moment, caller: CallerId, tally: &Tally, callers_max: usize) -> Step<Reported> {
         let mut transitions = self.handle_timeout(moment);
+        self.see(moment.now, caller, callers_max);
         if tally.rejections > 0 {
             self.totals_mut().rejected += u64::from(tally.rejections);
         }
+        if let Some(caller) = self.caller_mut(caller) {
+            caller.totals.rejected += u64::from(tally.rejections);
+        }
         let failures = u64::from(tally.failures) + u64::from(tally.timeouts);
         let calls = u64::from(tally.successes) + failures;
-        if tally.generation != self.generation {
+        let now = (self.fleet.generation, self.caller_generation(caller));
+        if (tally.generation, tally.caller_generation) != now {
             self.totals_mut().stale += 1;
             return Step { answer: Reported::Stale, transitions };
         }
@@ -408,8 +605,11 @@ impl Breaker {
             let totals = self.totals_mut();
             totals.ignored += u64::from(tally.ignored);
             totals.local_failures += u64::from(tally.local_failures);
+            if let Some(caller) = self.caller_mut(caller) {
+                caller.totals.local_failures += u64::from(tally.local_failures);
+            }
         }
-        if self.state != State::Closed {
+        if self.fleet.state != State::Closed || self.is_isolated(caller) {
             // Decided under an override, or in a state that clients do not decide in.
             self.totals_mut().bypassed += calls;
         } else if calls > 0 {
@@ -423,20 +623,21 @@ impl Breaker {
             let asked_until = if failures > 0 { self.asked_until(at, tally.retry_after) } else { Timestamp::default() };
             let trailing_failures =
                 if counts.successes == 0 { failures } else { u64::from(tally.trailing_failures).min(failures) };
-            self.weigh(moment, &Sample { counts, trailing_failures, at, asked_until }, &mut transitions);
+            let sample = Sample { counts, trailing_failures, at, asked_until, ..Sample::default() };
+            self.weigh(moment, Some(caller), &sample, &mut transitions);
         }
         Step { answer: Reported::Counted, transitions }
     }
 
     // ---- What operators do -----------------------------------------------------------------------------------------
 
-    /// Closes the breaker, with empty statistics and backoff. An override stays.
+    /// Closes the breaker, with empty statistics and backoff, and restores every isolated caller. An override stays.
     pub fn reset(&mut self, moment: Moment) -> Step<()> {
         let mut transitions = self.handle_timeout(moment);
-        if let Some(rare) = &mut self.rare {
-            rare.failed_recoveries = 0;
+        for caller in self.callers.as_ref().map_or_else(Vec::new, |callers| callers.isolated_ids()) {
+            self.restore_caller(moment, caller, Reason::Requested, &mut transitions);
         }
-        self.statistics = Statistics::default();
+        self.clear_statistics();
         self.enter(moment, State::Closed, Kind::Reset, Reason::Requested, None, &mut transitions);
         Step { answer: (), transitions }
     }
@@ -466,9 +667,9 @@ impl Breaker {
 
     /// The state as an override begins or ends: a half-open round starts over, because its probes become stale.
     fn restarted(&self, now: Timestamp) -> State {
-        match self.state {
-            State::HalfOpen(_) => self.round(now),
-            ref state => state.clone(),
+        match &self.fleet.state {
+            State::HalfOpen(round) => self.begin_round(now, round.failed_recoveries),
+            state => state.clone(),
         }
     }
 
@@ -477,15 +678,19 @@ impl Breaker {
     pub fn set_policy(&mut self, moment: Moment, policy: Arc<Policy>) -> Step<()> {
         let mut transitions = self.handle_timeout(moment);
         // What has aged out so far is gone, also where the new policy would remember longer.
-        self.statistics.streak.length(&self.policy, moment.now);
-        self.statistics.refit(&policy, moment.now);
-        self.policy = policy;
-        if let State::HalfOpen(round) = &self.state {
-            let until = self.round_end(round.began);
-            self.state = State::HalfOpen(Box::new(Round { until, ..**round }));
+        self.fleet.statistics.streak.length(&self.policy, moment.now);
+        self.fleet.statistics.refit(&policy, moment.now);
+        if let Some(callers) = &mut self.callers {
+            callers.refit(&self.policy, &policy, moment.now);
         }
+        self.policy = policy;
+        if let State::HalfOpen(round) = &self.fleet.state {
+            let until = self.round_end(round.began);
+            self.fleet.state = State::HalfOpen(Box::new(Round { until, ..(**round).clone() }));
+        }
+        self.review_dispute(moment.now);
         self.version += 1;
-        let name = self.state.name();
+        let name = self.fleet.state.name();
         self.tell(moment.now, Kind::PolicyChanged, name, Reason::Requested, None, &mut transitions);
         Step { answer: (), transitions }
     }
@@ -496,7 +701,8 @@ impl Breaker {
     #[must_use]
     pub fn deadline(&self) -> Timestamp {
         let ledger = self.ledger.as_ref().map_or(Timestamp::NEVER, |ledger| ledger.deadline());
-        let next = self.state.until().min(ledger);
+        let callers = self.callers.as_ref().map_or(Timestamp::NEVER, |callers| callers.deadline());
+        let next = self.fleet.state.until().min(ledger).min(callers);
         match &self.rare {
             Some(_) => next.min(self.override_expire()).min(self.probe_deadline()),
             None => next,
@@ -507,6 +713,7 @@ impl Breaker {
     /// over several deadlines goes on from now, so that no probe round passes unseen.
     pub fn handle_timeout(&mut self, moment: Moment) -> Vec<Transition> {
         let mut moves = Moves::new();
+        self.forget_callers(moment, &mut moves);
         while let Some(due) = self.deadline().ever().filter(|due| *due <= moment.now) {
             self.fall_due(due, moment, &mut moves);
         }
@@ -521,11 +728,16 @@ impl Breaker {
             self.expire_slices(due, moment, moves);
         } else if self.override_expire() <= due {
             self.end_override(moment, Reason::OverrideExpired, moves);
-        } else if self.state.until() <= due {
-            match self.state {
-                State::Open { .. } => {
-                    let round = self.round(moment.now);
+        } else if self.callers.as_ref().is_some_and(|callers| callers.deadline() <= due) {
+            self.caller_falls_due(due, moment, moves);
+        } else if self.fleet.state.until() <= due {
+            match &self.fleet.state {
+                State::Open { failed_recoveries, .. } => {
+                    let round = self.begin_round(moment.now, *failed_recoveries);
                     self.enter(moment, round, Kind::HalfOpened, Reason::OpenPeriodPassed, None, moves);
+                }
+                State::HalfOpen(round) if round.disputed_until <= due => {
+                    self.reopen(moment, Reason::ProbesFailed, moves);
                 }
                 State::HalfOpen(_) => self.reopen(moment, Reason::HalfOpenTimedOut, moves),
                 State::Closed => {}
@@ -537,91 +749,113 @@ impl Breaker {
         let Some(rare) = &mut self.rare else { return };
         let first = rare.probes.iter().enumerate().min_by_key(|(_, probe)| probe.permit.expire);
         let Some(index) = first.map(|(index, _)| index) else { return };
-        let probe = rare.probes.swap_remove(index);
+        let Probe { permit, .. } = rare.probes.swap_remove(index);
         rare.totals.expired += 1;
         self.version += 1;
-        if probe.permit.generation != self.generation {
+        if permit.generation != self.fleet.generation
+            || permit.caller_generation != self.caller_generation(permit.caller)
+        {
             return;
         }
         if let Some(ledger) = &mut self.ledger {
-            ledger.mark_reported(probe.permit.slice, probe.permit.serial);
+            ledger.mark_reported(permit.slice, permit.serial, permit.caller);
         }
         let outcome = self.policy.expired_probe.outcome();
-        if outcome != Outcome::Ignored {
-            self.count(moment, &Report::of(outcome), moves);
+        match permit.kind {
+            _ if outcome == Outcome::Ignored => self.let_others_go_first(moment.now, permit.caller),
+            PermitKind::CallerProbe => {
+                self.count_caller_probe(moment, permit.caller, &Report::of(outcome), moves);
+            }
+            _ => self.count(moment, permit.caller, &Report::of(outcome), moves),
         }
+        self.review_dispute(moment.now);
     }
 
     fn expire_slices(&mut self, due: Timestamp, moment: Moment, moves: &mut Moves) {
         let Some(ledger) = &mut self.ledger else { return };
-        let unreported = ledger.expire(due);
+        let expired = ledger.expire(due);
         if ledger.is_empty() {
             self.ledger = None;
         }
-        if unreported == 0 {
+        if expired.count == 0 {
             return;
         }
-        self.totals_mut().expired += unreported;
-        let timeouts = match self.policy.expired_permit {
+        self.totals_mut().expired += expired.count;
+        let is_timeout = match self.policy.expired_permit {
             policy::ExpiredPermit::Ignored => return,
-            policy::ExpiredPermit::Failure => 0,
-            policy::ExpiredPermit::Timeout => unreported,
+            policy::ExpiredPermit::Failure => false,
+            policy::ExpiredPermit::Timeout => true,
         };
-        if self.state == State::Closed {
-            let counts = Counts { failures: unreported, timeouts, ..Counts::default() };
-            let at = moment.now;
-            let sample = Sample { counts, trailing_failures: unreported, at, asked_until: Timestamp::default() };
-            self.weigh(moment, &sample, moves);
+        let noted: u64 = expired.by_caller.iter().map(|(_, count)| count).sum();
+        let nobodys = (None, expired.count.saturating_sub(noted));
+        let of_callers = expired.by_caller.into_iter().map(|(caller, count)| (Some(caller), count));
+        let parts: Vec<_> = of_callers.chain([nobodys]).filter(|(_, failures)| *failures > 0).collect();
+        if self.fleet.state != State::Closed {
+            return;
+        }
+        // All of them are counted before the first is judged: they failed together.
+        for (caller, failures) in parts.iter().copied() {
+            let timeouts = if is_timeout { failures } else { 0 };
+            let counts = Counts { failures, timeouts, ..Counts::default() };
+            let sample = Sample { counts, trailing_failures: failures, at: moment.now, ..Sample::default() };
+            self.record(moment.now, caller, &sample);
+        }
+        for (caller, _) in parts {
+            if self.fleet.state == State::Closed {
+                self.judge(moment, caller, moves);
+            }
         }
     }
 
-    // ---- Moves -----------------------------------------------------------------------------------------------------
-
-    fn trip(&mut self, moment: Moment, trip: Trip, moves: &mut Moves) {
-        let asked_until = self.statistics.asked_until(trip.rule, moment.now);
-        let evidence = Evidence { threshold: trip.threshold, ..self.evidence(moment.now) };
-        self.open(moment, Reason::TripRule(trip.rule), evidence, asked_until, moves);
-    }
+    // ---- Moves of the breaker --------------------------------------------------------------------------------------
 
     fn reopen(&mut self, moment: Moment, reason: Reason, moves: &mut Moves) {
-        let State::HalfOpen(round) = &self.state else { return };
-        let asked_until = round.asked_until;
-        let rare = self.rare_mut();
-        rare.failed_recoveries = rare.failed_recoveries.saturating_add(1);
-        let evidence = self.evidence(moment.now);
-        self.open(moment, reason, evidence, asked_until, moves);
+        let State::HalfOpen(round) = &self.fleet.state else { return };
+        let (asked_until, failed) = (round.asked_until, failed_after(round));
+        let evidence = Evidence { failed_recoveries: failed, ..self.fleet.evidence(&self.policy, moment.now) };
+        self.open(moment, reason, evidence, asked_until, failed, moves);
     }
 
-    fn open(&mut self, moment: Moment, reason: Reason, evidence: Evidence, asked_until: Timestamp, moves: &mut Moves) {
-        let period = backoff::open_period(&self.policy, evidence.failed_recoveries, moment.random);
-        let until = moment.now.after(period).max(asked_until);
-        let evidence = Evidence {
-            open_duration: Some(until.since(moment.now)),
-            retry_after_applied: until > moment.now.after(period),
-            ..evidence
-        };
+    fn open(
+        &mut self,
+        moment: Moment,
+        reason: Reason,
+        evidence: Evidence,
+        asked_until: Timestamp,
+        failed_recoveries: u32,
+        moves: &mut Moves,
+    ) {
+        let from = self.fleet.state.name();
+        let generation = self.fleet.generation + 1;
+        let period = self.fleet.open(&self.policy, moment, generation, failed_recoveries, asked_until);
+        let evidence =
+            Evidence { open_duration: Some(period.duration), retry_after_applied: period.is_asked, ..evidence };
         let totals = self.totals_mut();
         totals.opens += 1;
         totals.last_open = Some(moment.now);
         let kind = if self.forced() == Some(OverrideMode::Shadow) { Kind::WouldHaveOpened } else { Kind::Opened };
-        self.enter(moment, State::Open { until }, kind, reason, Some(evidence), moves);
+        self.entered(moment.now, kind, from, reason, Some(evidence), moves);
     }
 
     fn close(&mut self, moment: Moment, moves: &mut Moves) {
-        let evidence = self.evidence(moment.now);
-        let rare = self.rare_mut();
-        rare.failed_recoveries = 0;
-        rare.totals.closes += 1;
-        rare.totals.last_close = Some(moment.now);
-        self.statistics = Statistics::default();
+        let evidence = self.fleet.evidence(&self.policy, moment.now);
+        let totals = self.totals_mut();
+        totals.closes += 1;
+        totals.last_close = Some(moment.now);
+        self.clear_statistics();
         self.enter(moment, State::Closed, Kind::Closed, Reason::ProbesSucceeded, Some(evidence), moves);
     }
 
+    fn clear_statistics(&mut self) {
+        self.fleet.statistics = Statistics::default();
+        if let Some(callers) = &mut self.callers {
+            callers.clear();
+        }
+    }
+
     /// A half-open round that begins now.
-    fn round(&self, now: Timestamp) -> State {
-        let asked_until = Timestamp::default();
-        let until = self.round_end(now);
-        State::HalfOpen(Box::new(Round { began: now, until, successes: 0, failures: 0, asked_until }))
+    fn begin_round(&self, now: Timestamp, failed_recoveries: u32) -> State {
+        State::HalfOpen(Box::new(Round { until: self.round_end(now), ..Round::new(now, failed_recoveries) }))
     }
 
     /// When a round that began then ends without a verdict. The limit rests while an operator holds the breaker open.
@@ -632,22 +866,25 @@ impl Breaker {
         }
     }
 
-    fn evidence(&mut self, now: Timestamp) -> Evidence {
-        let (probe_successes, probe_failures) = match &self.state {
-            State::HalfOpen(round) => (round.successes, round.failures),
-            _ => (0, 0),
+    /// Lets a disputed round end by itself, once no caller that could settle it has a probe out: one `open_duration`
+    /// later.
+    fn review_dispute(&mut self, now: Timestamp) {
+        let quorum = self.quorum();
+        let generation = self.fleet.generation;
+        let probes = self.rare.as_ref().map_or(&[][..], |rare| &rare.probes);
+        let State::HalfOpen(round) = &mut self.fleet.state else { return };
+        let settles = |probe: &Probe| {
+            let Permit { kind, caller, .. } = probe.permit;
+            kind == PermitKind::Probe && probe.permit.generation == generation && !round.failed.contains(&caller)
         };
-        Evidence {
-            consecutive_failures: self.statistics.streak.length(&self.policy, now),
-            window: self.statistics.counts(now),
-            probe_successes,
-            probe_failures,
-            failed_recoveries: self.rare.as_ref().map_or(0, |rare| rare.failed_recoveries),
-            ..Evidence::default()
+        if !round.is_disputed(&self.policy, quorum) || probes.iter().any(settles) {
+            round.disputed_until = Timestamp::NEVER;
+        } else if round.disputed_until == Timestamp::NEVER {
+            round.disputed_until = now.after(self.policy.open_duration);
         }
     }
 
-    /// The one door into a state: the generation rises, and what was permitted before is stale.
+    /// The breaker enters a state.
     fn enter(
         &mut self,
         moment: Moment,
@@ -657,15 +894,27 @@ impl Breaker {
         evidence: Option<Evidence>,
         moves: &mut Moves,
     ) {
-        let from = self.state.name();
-        if from != state.name() || kind == Kind::Reset {
-            self.since = moment.now;
+        let from = self.fleet.state.name();
+        self.fleet.enter(state, self.fleet.generation + 1, moment.now);
+        if kind == Kind::Reset {
+            self.fleet.since = moment.now;
         }
-        self.state = state;
-        self.generation += 1;
+        self.entered(moment.now, kind, from, reason, evidence, moves);
+    }
+
+    /// What every move of the breaker brings: what was permitted before is stale.
+    fn entered(
+        &mut self,
+        at: Timestamp,
+        kind: Kind,
+        from: StateName,
+        reason: Reason,
+        evidence: Option<Evidence>,
+        moves: &mut Moves,
+    ) {
         self.version += 1;
         self.ledger = None;
-        self.tell(moment.now, kind, from, reason, evidence, moves);
+        self.tell(at, kind, from, reason, evidence, moves);
     }
 
     fn tell(
@@ -677,36 +926,206 @@ impl Breaker {
         evidence: Option<Evidence>,
         moves: &mut Moves,
     ) {
-        let to = self.state.name();
+        let to = self.fleet.state.name();
         debug_assert!(kind.is_legal(from, to), "{kind:?} from {from:?} to {to:?}");
-        moves.push(Transition { kind, from, to, reason, evidence, at, status: self.status(at) });
+        moves.push(Transition { kind, from, to, reason, evidence, at, status: self.status(at), caller: None });
+    }
+
+    // ---- Moves of a caller -----------------------------------------------------------------------------------------
+
+    /// Counts what an isolated caller's probe has said.
+    fn count_caller_probe(&mut self, moment: Moment, id: CallerId, report: &Report, moves: &mut Moves) {
+        let Some(sample) = self.sample(moment.now, id, report) else { return };
+        self.add_totals(&sample.counts);
+        self.version += 1;
+        let Some(callers) = &mut self.callers else { return };
+        let Some(caller) = callers.get_mut(id) else { return };
+        caller.totals.successes += sample.counts.successes;
+        caller.totals.failures += sample.counts.failures;
+        match caller.scope.probed(&self.policy, 1, id, &sample) {
+            Verdict::Close => self.restore_caller(moment, id, Reason::ProbesSucceeded, moves),
+            Verdict::Reopen => self.isolate_again(moment, id, Reason::ProbesFailed, moves),
+            Verdict::None => {}
+        }
+    }
+
+    fn isolate_again(&mut self, moment: Moment, id: CallerId, reason: Reason, moves: &mut Moves) {
+        let Some(callers) = &mut self.callers else { return };
+        let Some(caller) = callers.get_mut(id) else { return };
+        let Some(round) = caller.scope.state.round() else { return };
+        let (asked_until, failed) = (round.asked_until, failed_after(round));
+        let evidence = Evidence { failed_recoveries: failed, ..caller.scope.evidence(&self.policy, moment.now) };
+        self.isolate(moment, id, reason, evidence, asked_until, failed, moves);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one move")]
+    fn isolate(
+        &mut self,
+        moment: Moment,
+        id: CallerId,
+        reason: Reason,
+        evidence: Evidence,
+        asked_until: Timestamp,
+        failed_recoveries: u32,
+        moves: &mut Moves,
+    ) {
+        let Some(callers) = &mut self.callers else { return };
+        let generation = callers.next_generation();
+        let Some(caller) = callers.get_mut(id) else { return };
+        let from = caller.scope.state.name();
+        let period = caller.scope.open(&self.policy, moment, generation, failed_recoveries, asked_until);
+        let evidence =
+            Evidence { open_duration: Some(period.duration), retry_after_applied: period.is_asked, ..evidence };
+        self.caller_entered(moment.now, id, Kind::CallerIsolated, from, reason, Some(evidence), moves);
+    }
+
+    fn restore_caller(&mut self, moment: Moment, id: CallerId, reason: Reason, moves: &mut Moves) {
+        let Some(callers) = &mut self.callers else { return };
+        callers.forget_evidence(moment.now, id, &mut self.fleet.statistics);
+        let generation = callers.next_generation();
+        let Some(caller) = callers.get_mut(id) else { return };
+        let from = caller.scope.state.name();
+        let evidence = caller.scope.evidence(&self.policy, moment.now);
+        caller.scope.enter(State::Closed, generation, moment.now);
+        self.caller_entered(moment.now, id, Kind::CallerRestored, from, reason, Some(evidence), moves);
+    }
+
+    fn caller_falls_due(&mut self, due: Timestamp, moment: Moment, moves: &mut Moves) {
+        let Some(callers) = &mut self.callers else { return };
+        let Some(id) = callers.due(due) else {
+            // It was seen again since.
+            callers.update();
+            return self.forget_callers(moment, moves);
+        };
+        let generation = callers.next_generation();
+        let Some(caller) = callers.get_mut(id) else { return };
+        if let State::Open { failed_recoveries, .. } = caller.scope.state {
+            let until = self.policy.half_open_max_duration.map_or(Timestamp::NEVER, |limit| moment.now.after(limit));
+            let round = Round { until, ..Round::new(moment.now, failed_recoveries) };
+            caller.scope.enter(State::HalfOpen(Box::new(round)), generation, moment.now);
+            let (from, kind) = (StateName::Open, Kind::CallerHalfOpened);
+            self.caller_entered(moment.now, id, kind, from, Reason::OpenPeriodPassed, None, moves);
+        } else {
+            self.isolate_again(moment, id, Reason::HalfOpenTimedOut, moves);
+        }
+    }
+
+    /// Forgets callers that were not seen for [`KNOWN_FOR`].
+    fn forget_callers(&mut self, moment: Moment, moves: &mut Moves) {
+        let Some(callers) = &mut self.callers else { return };
+        for (id, mut caller) in callers.sweep(moment.now, &mut self.fleet.statistics) {
+            let from = caller.scope.state.name();
+            let generation = callers.next_generation();
+            caller.scope.enter(State::Closed, generation, moment.now);
+            let status = caller.status(id, &self.policy, moment.now);
+            self.version += 1;
+            let (kind, reason) = (Kind::CallerRestored, Reason::CallerForgotten);
+            moves.push(Transition {
+                kind,
+                from,
+                to: StateName::Closed,
+                reason,
+                evidence: None,
+                at: moment.now,
+                status: status_of(&mut self.fleet, self.rare.as_deref(), &self.policy, moment.now),
+                caller: Some(status),
+            });
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one move")]
+    fn caller_entered(
+        &mut self,
+        at: Timestamp,
+        id: CallerId,
+        kind: Kind,
+        from: StateName,
+        reason: Reason,
+        evidence: Option<Evidence>,
+        moves: &mut Moves,
+    ) {
+        self.version += 1;
+        if let Some(ledger) = &mut self.ledger {
+            ledger.disown(id);
+        }
+        let status = self.status(at);
+        let Some(callers) = &mut self.callers else { return };
+        callers.update();
+        let Some(caller) = callers.get_mut(id) else { return };
+        let caller = caller.status(id, &self.policy, at);
+        let to = caller.state;
+        debug_assert!(kind.is_legal(from, to), "{kind:?} from {from:?} to {to:?}");
+        moves.push(Transition { kind, from, to, reason, evidence, at, status, caller: Some(caller) });
     }
 
     // ---- What can be seen ------------------------------------------------------------------------------------------
 
     /// Where the breaker stands.
     pub fn status(&mut self, now: Timestamp) -> Status {
-        Status {
-            state: self.state.name(),
-            forced: self.forced(),
-            generation: self.generation,
-            since: self.since,
-            until: self.state.until(),
-            override_expire: self.override_expire(),
-            failures: self.statistics.streak.length(&self.policy, now),
-        }
+        status_of(&mut self.fleet, self.rare.as_deref(), &self.policy, now)
     }
 
     /// The computed state with its data.
     #[must_use]
     pub const fn state(&self) -> &State {
-        &self.state
+        &self.fleet.state
     }
 
     /// The generation.
     #[must_use]
     pub const fn generation(&self) -> u64 {
-        self.generation
+        self.fleet.generation
+    }
+
+    /// Where a caller stands; `None` where it is not known.
+    pub fn caller_status(&mut self, caller: CallerId, now: Timestamp) -> Option<CallerStatus> {
+        let policy = Arc::clone(&self.policy);
+        self.caller_mut(caller).map(|own| own.status(caller, &policy, now))
+    }
+
+    /// The known callers with their numbers.
+    pub fn callers(&mut self, now: Timestamp) -> Vec<CallerView> {
+        let (policy, fleet) = (Arc::clone(&self.policy), self.fleet.statistics.numbers(&self.policy, now));
+        let Some(callers) = &mut self.callers else { return Vec::new() };
+        let is_alone = callers.is_alone();
+        let view = |(id, caller): (CallerId, &mut callers::Caller)| {
+            let mut status = caller.status(id, &policy, now);
+            let mut window = caller.scope.statistics.counts(now);
+            if is_alone {
+                (status.failures, window) = (fleet.streak, fleet.counts);
+            }
+            CallerView { status, window, totals: caller.totals, seen: caller.seen }
+        };
+        callers.iter_mut().map(view).collect()
+    }
+
+    /// Callers that are known. One where nobody has given a name is not among them.
+    #[must_use]
+    pub fn callers_known(&self) -> usize {
+        self.callers.as_ref().map_or(0, |callers| callers.len())
+    }
+
+    /// Callers that are isolated.
+    #[must_use]
+    pub fn callers_isolated(&self) -> usize {
+        self.callers.as_ref().map_or(0, |callers| callers.isolated())
+    }
+
+    /// How many callers must have evidence before it opens for all.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        self.callers.as_ref().map_or(1, |callers| callers.quorum(&self.policy))
+    }
+
+    /// The state and the generation of a caller's scope. Closed and 0 where it has never moved.
+    #[must_use]
+    pub fn caller_scope(&self, caller: CallerId) -> (StateName, u64) {
+        let scope = self.caller(caller).map(|caller| &caller.scope);
+        scope.map_or((StateName::Closed, 0), |scope| (scope.state.name(), scope.generation))
+    }
+
+    fn caller_generation(&self, caller: CallerId) -> u64 {
+        self.caller_scope(caller).1
     }
 
     /// Raised by every change that has to be committed before it is told.
@@ -723,7 +1142,7 @@ impl Breaker {
 
     /// The calls of the window, as of now.
     pub fn counts(&mut self, now: Timestamp) -> Counts {
-        self.statistics.counts(now)
+        self.fleet.statistics.counts(now)
     }
 
     /// Counts over its life.
@@ -753,8 +1172,8 @@ impl Breaker {
 
     /// Recoveries that have failed in a row since it was last closed.
     #[must_use]
-    pub fn failed_recoveries(&self) -> u32 {
-        self.rare.as_ref().map_or(0, |rare| rare.failed_recoveries)
+    pub const fn failed_recoveries(&self) -> u32 {
+        self.fleet.state.failed_recoveries()
     }
 
     /// Memory of the permit ledger, in bytes.
@@ -764,18 +1183,22 @@ impl Breaker {
     }
 
     /// Gives memory back where time has emptied it. True where the breaker is as good as new: closed, nothing counted,
-    /// no permit out, no override.
+    /// no permit out, no override, nobody isolated. Who has called is forgotten with it.
     pub fn tidy(&mut self, now: Timestamp) -> bool {
-        self.statistics.tidy(&self.policy, now) && self.is_at_rest()
+        if let Some(callers) = &mut self.callers {
+            callers.tidy(&self.policy, now);
+        }
+        self.fleet.statistics.tidy(&self.policy, now) && self.is_at_rest()
     }
 
-    /// Whether it is closed, with no permit out and no override. Calls may be counted.
+    /// Whether it is closed, with no permit out, no override and nobody isolated. Calls may be counted.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.state == State::Closed
+        self.fleet.state == State::Closed
             && self.ledger.as_ref().is_none_or(|ledger| ledger.is_empty())
             && self.probes().is_empty()
             && self.forced().is_none()
+            && self.callers_isolated() == 0
     }
 
     /// The breaker as data.
@@ -783,15 +1206,16 @@ impl Breaker {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             version: self.version,
-            generation: self.generation,
-            state: self.state.clone(),
-            since: self.since,
-            failed_recoveries: self.failed_recoveries(),
-            streak: self.statistics.streak.snapshot(),
-            window: self.statistics.snapshot_window(),
+            generation: self.fleet.generation,
+            state: self.fleet.state.clone(),
+            since: self.fleet.since,
+            streak: self.fleet.statistics.streak.snapshot(),
+            window: self.fleet.statistics.snapshot_window(),
             probes: self.probes().to_vec(),
             forced: self.forced_override().cloned(),
             totals: self.totals(),
+            callers: self.callers.as_ref().map_or_else(Vec::new, |callers| callers.snapshot()),
+            is_alone: self.callers.as_ref().is_none_or(|callers| callers.is_alone()),
         }
     }
 
@@ -804,16 +1228,15 @@ impl Breaker {
         let rare = Rare {
             probes: snapshot.probes,
             forced: snapshot.forced,
-            failed_recoveries: snapshot.failed_recoveries,
             totals: Totals { successes: 0, failures: 0, ..snapshot.totals },
         };
+        let callers = (!snapshot.callers.is_empty() || !snapshot.is_alone)
+            .then(|| Box::new(Callers::restore(&policy, snapshot.callers, snapshot.is_alone, now)));
         Self {
             policy,
             version: snapshot.version,
-            generation: snapshot.generation,
-            state: snapshot.state,
-            since: snapshot.since,
-            statistics,
+            fleet: Scope { generation: snapshot.generation, state: snapshot.state, since: snapshot.since, statistics },
+            callers,
             ledger: None,
             successes: snapshot.totals.successes,
             failures: snapshot.totals.failures,
@@ -822,6 +1245,26 @@ impl Breaker {
     }
 
     // ---- Details ---------------------------------------------------------------------------------------------------
+
+    fn caller(&self, caller: CallerId) -> Option<&callers::Caller> {
+        self.callers.as_ref().and_then(|callers| callers.get(caller))
+    }
+
+    fn caller_mut(&mut self, caller: CallerId) -> Option<&mut callers::Caller> {
+        self.callers.as_mut().and_then(|callers| callers.get_mut(caller))
+    }
+
+    fn is_isolated(&self, caller: CallerId) -> bool {
+        self.callers_isolated() > 0 && self.caller(caller).is_some_and(callers::Caller::is_isolated)
+    }
+
+    fn has_several_callers(&self) -> bool {
+        self.callers.as_ref().is_some_and(|callers| !callers.is_alone())
+    }
+
+    fn round(&self) -> Option<&Round> {
+        self.fleet.state.round()
+    }
 
     fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
@@ -842,11 +1285,33 @@ impl Breaker {
 
     /// The permit of the probe that this very request was granted.
     fn probe_of(&self, request: RequestId) -> Option<Permit> {
-        let granted = |probe: &&Probe| probe.request == request && probe.permit.generation == self.generation;
+        let granted = |probe: &&Probe| {
+            probe.request == request
+                && probe.permit.generation == self.fleet.generation
+                && probe.permit.caller_generation == self.caller_generation(probe.permit.caller)
+        };
         if request == RequestId::default() {
             return None;
         }
         self.probes().iter().find(granted).map(|probe| probe.permit)
+    }
+}
+
+/// Recoveries that have failed in a row, with this one. A round in which nobody got a probe says nothing.
+const fn failed_after(round: &Round) -> u32 {
+    if round.granted == 0 { round.failed_recoveries } else { round.failed_recoveries.saturating_add(1) }
+}
+
+fn status_of(fleet: &mut Scope, rare: Option<&Rare>, policy: &Policy, now: Timestamp) -> Status {
+    let forced = rare.and_then(|rare| rare.forced.as_ref());
+    Status {
+        state: fleet.state.name(),
+        forced: forced.map(|forced| forced.mode),
+        generation: fleet.generation,
+        since: fleet.since,
+        until: fleet.state.until(),
+        override_expire: forced.map_or(Timestamp::NEVER, |forced| forced.expire),
+        failures: fleet.statistics.streak.length(policy, now),
     }
 }
 

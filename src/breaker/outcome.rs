@@ -66,6 +66,8 @@ pub enum Reported {
 pub struct Tally {
     /// The generation that the client decided under.
     pub generation: u64,
+    /// The generation of the caller's scope that it decided under. 0: it has never moved.
+    pub caller_generation: u64,
     /// How long ago the calls were, at the oldest.
     pub age: Duration,
     /// Calls that succeeded.

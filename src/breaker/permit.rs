@@ -22,7 +22,7 @@ const SLICE_PERMITS_MAX: u32 = 1 << 18;
 pub const LEDGER_BYTES_MAX: usize = 256 * 1024;
 
 /// Names a caller: 0 is the one that gives no name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct CallerId(pub u64);
 
 /// Names an Acquire over retries: 0 is one without a name.
@@ -36,6 +36,8 @@ pub enum PermitKind {
     Call,
     /// A call that decides over a half-open breaker.
     Probe,
+    /// A call that decides over an isolated caller.
+    CallerProbe,
     /// A call that only an override lets through. Its report moves nothing.
     Bypass,
 }
@@ -47,6 +49,8 @@ pub struct Permit {
     pub kind: PermitKind,
     /// The breaker's generation that it was issued in.
     pub generation: u64,
+    /// The generation of the caller's scope. 0: it has never moved.
+    pub caller_generation: u64,
     /// Slice of the ledger.
     pub slice: u64,
     /// Place in the slice.
@@ -92,6 +96,8 @@ struct Slice {
     last_expire: Timestamp,
     issued: u32,
     reported: u32,
+    /// Permits out by caller, where an unreported one counts; `reported` then has those of callers who moved.
+    out: Vec<(CallerId, u32)>,
     /// One bit a permit, the first 128 in place.
     bits: SmallVec<[u64; 2]>,
 }
@@ -99,13 +105,34 @@ struct Slice {
 impl Slice {
     /// Memory outside the ledger itself.
     fn bytes(&self) -> usize {
-        if self.bits.spilled() { self.bits.capacity() * 8 } else { 0 }
+        let bits = if self.bits.spilled() { self.bits.capacity() * 8 } else { 0 };
+        bits + self.out.capacity() * size_of::<(CallerId, u32)>()
+    }
+
+    fn out_mut(&mut self, caller: CallerId) -> Option<&mut u32> {
+        self.out.iter_mut().find(|(who, _)| *who == caller).map(|(_, count)| count)
     }
 }
 
+/// Permits whose leases ended unreported.
+#[derive(Debug, Default)]
+pub(super) struct Expired {
+    pub(super) count: u64,
+    /// Whose they are, as far as that was noted.
+    pub(super) by_caller: Vec<(CallerId, u64)>,
+}
+
 impl Ledger {
-    /// A slice and serial for a permit whose lease ends at `expire`, within `bytes_max` of memory.
-    pub(super) fn issue(&mut self, now: Timestamp, expire: Timestamp, lease: Duration, bytes_max: usize) -> (u64, u32) {
+    /// A slice and serial for a permit whose lease ends at `expire`, within `bytes_max` of memory. `owner` is noted for
+    /// the case that nobody reports it.
+    pub(super) fn issue(
+        &mut self,
+        now: Timestamp,
+        expire: Timestamp,
+        lease: Duration,
+        bytes_max: usize,
+        owner: Option<CallerId>,
+    ) -> (u64, u32) {
         let width = (nanos(lease) / SLICES_PER_LEASE).max(1);
         let end = (expire.as_nanos() / width).saturating_add(1).saturating_mul(width);
         let index = match self.slices.last() {
@@ -117,10 +144,23 @@ impl Ledger {
         let serial = slice.issued;
         slice.issued += 1;
         let issued = (slice.id, serial);
-        if serial as usize / 64 == slice.bits.len() {
-            let before = slice.bytes();
+        let is_full = serial as usize / 64 == slice.bits.len();
+        if !is_full && owner.is_none() {
+            return issued;
+        }
+        let before = slice.bytes();
+        if is_full {
             slice.bits.push(0);
-            self.bytes += slice.bytes() - before;
+        }
+        if let Some(owner) = owner {
+            match slice.out_mut(owner) {
+                Some(count) => *count += 1,
+                None => slice.out.push((owner, 1)),
+            }
+        }
+        let after = slice.bytes();
+        if after > before {
+            self.bytes += after - before;
             self.keep_within(bytes_max);
         }
         issued
@@ -141,6 +181,7 @@ impl Ledger {
             last_expire: Timestamp::default(),
             issued: 0,
             reported: 0,
+            out: Vec::new(),
             bits: SmallVec::new(),
         };
         self.slices.insert(place, slice);
@@ -168,13 +209,25 @@ impl Ledger {
         }
     }
 
-    pub(super) fn mark_reported(&mut self, slice: u64, serial: u32) {
+    pub(super) fn mark_reported(&mut self, slice: u64, serial: u32, owner: CallerId) {
         let Some(index) = self.find(slice) else { return };
         let slice = &mut self.slices[index];
         if let Some(word) = slice.bits.get_mut(serial as usize / 64) {
             let bit = 1 << (serial % 64);
             slice.reported += u32::from(*word & bit == 0);
             *word |= bit;
+            if let Some(count) = slice.out_mut(owner) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The permits of a caller whose scope has moved are stale and count for nothing when they expire.
+    pub(super) fn disown(&mut self, caller: CallerId) {
+        for slice in &mut self.slices {
+            if let Some(count) = slice.out_mut(caller) {
+                slice.reported += std::mem::take(count);
+            }
         }
     }
 
@@ -188,15 +241,22 @@ impl Ledger {
         self.slices.first().map_or(Timestamp::NEVER, |slice| slice.last_expire)
     }
 
-    /// Drops slices whose leases have ended; the number of permits in them that nobody reported.
-    pub(super) fn expire(&mut self, now: Timestamp) -> u64 {
-        let mut unreported = 0;
+    /// Drops slices whose leases have ended; the permits in them that nobody reported.
+    pub(super) fn expire(&mut self, now: Timestamp) -> Expired {
+        let mut expired = Expired::default();
         while self.slices.first().is_some_and(|slice| slice.last_expire <= now) {
             let slice = self.slices.remove(0);
-            unreported += u64::from(slice.issued - slice.reported);
+            let mut unreported = slice.issued.saturating_sub(slice.reported);
+            expired.count += u64::from(unreported);
+            for (caller, count) in &slice.out {
+                // Whoever reports a permit may have altered the caller on it.
+                let count = unreported.min(*count);
+                unreported -= count;
+                expired.by_caller.push((*caller, count.into()));
+            }
             self.bytes -= slice.bytes();
         }
-        unreported
+        expired
     }
 
     pub(super) fn is_empty(&self) -> bool {

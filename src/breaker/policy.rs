@@ -23,6 +23,8 @@ pub const FAILURE_THRESHOLD_MAX: u32 = 10_000;
 pub const PROBES_MAX: u32 = 1_000;
 /// Highest value of the other counting thresholds.
 pub const CALLS_MAX: u32 = 1_000_000;
+/// Highest `min_callers`: a breaker knows that many.
+pub const MIN_CALLERS_MAX: u32 = 256;
 
 /// A share of calls, above 0 and at most 1.
 #[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
@@ -121,6 +123,8 @@ pub struct Policy {
     pub lease: Duration,
     pub expired_probe: ExpiredPermit,
     pub expired_permit: ExpiredPermit,
+    pub min_callers: u32,
+    pub share: f64,
 }
 
 impl Default for Policy {
@@ -146,6 +150,8 @@ impl Default for Policy {
             lease: Duration::from_secs(60),
             expired_probe: ExpiredPermit::Failure,
             expired_permit: ExpiredPermit::Ignored,
+            min_callers: 2,
+            share: 0.0,
         }
     }
 }
@@ -205,6 +211,11 @@ pub struct PolicySpec {
     pub expired_probe: Option<ExpiredPermit>,
     /// What any other unreported permit counts as. Default: nothing.
     pub expired_permit: Option<ExpiredPermit>,
+    /// How many callers must have evidence before the breaker opens for all; as many as are known where these are
+    /// fewer. 1 to [`MIN_CALLERS_MAX`], default 2. 1: the plain shared breaker. Zero is invalid.
+    pub min_callers: Option<u32>,
+    /// The same as a share of the known callers; the larger of both holds. 0 to 1, default 0. Zero: `min_callers` alone.
+    pub share: Option<f64>,
 }
 
 impl PolicySpec {
@@ -222,8 +233,10 @@ impl PolicySpec {
         some("probes", self.probes, PROBES_MAX)?;
         some("successes_to_close", self.successes_to_close, CALLS_MAX)?;
         some("failures_to_reopen", self.failures_to_reopen, CALLS_MAX)?;
+        some("min_callers", self.min_callers, MIN_CALLERS_MAX)?;
         share("failure_rate_threshold", self.failure_rate_threshold)?;
         share("slow_call_rate_threshold", self.slow_call_rate_threshold)?;
+        share("share", self.share)?;
         period("monitoring_period", self.monitoring_period, true, DAY)?;
         period("slow_call_duration", self.slow_call_duration, true, HOUR)?;
         period("half_open_max_duration", self.half_open_max_duration, true, DAY)?;
@@ -282,6 +295,8 @@ impl PolicySpec {
             lease,
             expired_probe,
             expired_permit,
+            min_callers,
+            share,
         )
     }
 
@@ -352,6 +367,8 @@ impl PolicySpec {
             lease: spec.lease.unwrap_or(base.lease),
             expired_probe: spec.expired_probe.unwrap_or(base.expired_probe),
             expired_permit: spec.expired_permit.unwrap_or(base.expired_permit),
+            min_callers: spec.min_callers.unwrap_or(base.min_callers),
+            share: spec.share.unwrap_or(base.share),
         })
     }
 }
@@ -387,6 +404,8 @@ impl From<&Policy> for PolicySpec {
             lease: Some(policy.lease),
             expired_probe: Some(policy.expired_probe),
             expired_permit: Some(policy.expired_permit),
+            min_callers: Some(policy.min_callers),
+            share: Some(policy.share),
         }
     }
 }

@@ -2,7 +2,14 @@
 //!
 //! The ledger of closed permits is not in it: those of before a restart are stale. Probes are, one by one.
 
-use super::{Override, Totals, permit::Probe, state::State, streak::StreakSnapshot, time::Timestamp, window::Window};
+use super::{
+    CallerId, CallerTotals, Override, Totals,
+    permit::Probe,
+    state::State,
+    streak::StreakSnapshot,
+    time::Timestamp,
+    window::{CallerTag, Window},
+};
 
 /// Everything about a breaker except its key and its policy.
 #[derive(Clone, PartialEq, Debug)]
@@ -15,8 +22,6 @@ pub struct Snapshot {
     pub state: State,
     /// When it was entered.
     pub since: Timestamp,
-    /// Recoveries that have failed in a row.
-    pub failed_recoveries: u32,
     /// Failures in a row.
     pub streak: StreakSnapshot,
     /// The recent calls; absent while there are none.
@@ -27,4 +32,33 @@ pub struct Snapshot {
     pub forced: Option<Override>,
     /// Counts over its life.
     pub totals: Totals,
+    /// Its callers. Empty while nobody gave a name.
+    pub callers: Vec<CallerSnapshot>,
+    /// There has been one caller at most, whose streak and window are the breaker's.
+    pub is_alone: bool,
+}
+
+/// One caller of a breaker, as data.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CallerSnapshot {
+    /// Who.
+    pub caller: CallerId,
+    /// Raised by every move of its scope.
+    pub generation: u64,
+    /// The state of its scope.
+    pub state: State,
+    /// When it was entered.
+    pub since: Timestamp,
+    /// When the caller was last seen.
+    pub seen: Timestamp,
+    /// Its calls.
+    pub totals: CallerTotals,
+    /// How its calls are marked in the breaker's window.
+    pub tag: CallerTag,
+    /// Its failures since anybody's last success.
+    pub run_failures: u64,
+    /// Its failures in a row.
+    pub streak: StreakSnapshot,
+    /// Its recent calls; absent while there are none.
+    pub window: Option<Window>,
 }

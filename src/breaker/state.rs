@@ -1,6 +1,14 @@
 //! The three states, each with what it needs and nothing else.
 
-use super::time::Timestamp;
+use std::time::Duration;
+
+use super::{permit::CallerId, policy::Policy, time::Timestamp};
+
+/// How long a caller whose probe came back without a verdict lets others go first: twice the longest time that these
+/// wait until they ask again.
+const STEP_BACK: Duration = Duration::from_secs(2);
+/// Callers of a round that are remembered, at most: as many as a breaker knows.
+const CALLERS_MAX: usize = 256;
 
 /// A state by name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -34,25 +42,68 @@ pub enum State {
     Open {
         /// When it has.
         until: Timestamp,
+        /// Recoveries that have failed in a row.
+        failed_recoveries: u32,
     },
     /// Probes decide.
     HalfOpen(Box<Round>),
 }
 
 /// A half-open round: what its probes have said so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Round {
     /// When it began. An override makes a round start over, so this may be later than the move to half-open.
     pub began: Timestamp,
     /// When the round ends without a verdict. [`Timestamp::NEVER`] where there is no limit, or while it rests under
     /// `forced_open`.
     pub until: Timestamp,
+    /// Probes granted in it.
+    pub granted: u32,
     /// Probes that succeeded.
     pub successes: u32,
     /// Probes that failed.
     pub failures: u32,
     /// Until when the dependency asked to be left alone, with one of the failures.
     pub asked_until: Timestamp,
+    /// Recoveries that have failed in a row, before this one.
+    pub failed_recoveries: u32,
+    /// Callers whose probes failed, each once, in the order they first did.
+    pub failed: Vec<CallerId>,
+    /// Callers that let others go first, and until when.
+    pub stepped_back: Vec<(CallerId, Timestamp)>,
+    /// When a round reopens that would have, but for want of another caller's failure; [`Timestamp::NEVER`]: it need not.
+    pub disputed_until: Timestamp,
+}
+
+impl Round {
+    /// A round that begins at an instant and has no limit yet.
+    pub(super) fn new(began: Timestamp, failed_recoveries: u32) -> Self {
+        Self { began, failed_recoveries, until: Timestamp::NEVER, disputed_until: Timestamp::NEVER, ..Self::default() }
+    }
+
+    /// Whether a caller may have the next probe. In a dispute, one that has failed may not.
+    pub(super) fn may_probe(&self, caller: CallerId, now: Timestamp, is_disputed: bool) -> bool {
+        let waits = self.stepped_back.iter().any(|(who, until)| *who == caller && now < *until);
+        !(waits || (is_disputed && self.failed.contains(&caller)))
+    }
+
+    /// Whether enough probes have failed, but of fewer callers than it takes.
+    pub(super) fn is_disputed(&self, policy: &Policy, quorum: usize) -> bool {
+        quorum > 1 && self.failures >= policy.failures_to_reopen && self.failed.len() < quorum
+    }
+
+    pub(super) fn step_back(&mut self, caller: CallerId, now: Timestamp) {
+        self.stepped_back.retain(|(who, until)| *who != caller && now < *until);
+        if self.stepped_back.len() < CALLERS_MAX {
+            self.stepped_back.push((caller, now.after(STEP_BACK)));
+        }
+    }
+
+    pub(super) fn note_failure(&mut self, caller: CallerId) {
+        if !self.failed.contains(&caller) && self.failed.len() < CALLERS_MAX {
+            self.failed.push(caller);
+        }
+    }
 }
 
 impl State {
@@ -68,11 +119,27 @@ impl State {
 
     /// When the state ends by itself.
     #[must_use]
-    pub const fn until(&self) -> Timestamp {
+    pub fn until(&self) -> Timestamp {
         match self {
             Self::Closed => Timestamp::NEVER,
-            Self::Open { until } => *until,
-            Self::HalfOpen(round) => round.until,
+            Self::Open { until, .. } => *until,
+            Self::HalfOpen(round) => round.until.min(round.disputed_until),
+        }
+    }
+
+    /// The half-open round.
+    #[must_use]
+    pub fn round(&self) -> Option<&Round> {
+        if let Self::HalfOpen(round) = self { Some(round) } else { None }
+    }
+
+    /// Recoveries that have failed in a row since it was last closed.
+    #[must_use]
+    pub const fn failed_recoveries(&self) -> u32 {
+        match self {
+            Self::Closed => 0,
+            Self::Open { failed_recoveries, .. } => *failed_recoveries,
+            Self::HalfOpen(round) => round.failed_recoveries,
         }
     }
 }

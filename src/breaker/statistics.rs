@@ -1,13 +1,14 @@
-//! What a scope has seen, and whether a trip rule holds on it.
+//! What a scope has seen.
 
 use std::time::Duration;
 
 use super::{
     policy::Policy,
+    rule::Numbers,
     streak::Streak,
     time::Timestamp,
-    transition::{Trip, TripRule},
-    window::{Counts, Window},
+    transition::TripRule,
+    window::{CallerTag, Counts, Window},
 };
 
 /// The streak and the window of one scope.
@@ -32,6 +33,8 @@ pub(super) struct Sample {
     pub(super) trailing_failures: u64,
     pub(super) at: Timestamp,
     pub(super) asked_until: Timestamp,
+    /// Whose calls they are, where a window of the last calls has to tell them apart.
+    pub(super) tag: CallerTag,
 }
 
 impl Statistics {
@@ -43,6 +46,7 @@ impl Statistics {
         Self { streak, window: window.map(Box::new), ..Self::new() }
     }
 
+    /// As data, with what was pending.
     pub(super) fn snapshot_window(&self) -> Option<Window> {
         let mut copy = self.clone();
         // At an instant of the running slice: the one after it would let the oldest slice age out.
@@ -63,7 +67,7 @@ impl Statistics {
         if let Some(window) = self.window.as_mut().filter(|_| successes > 0) {
             let counts = Counts { successes, ..Counts::default() };
             let within = self.pending_until.before(Duration::from_nanos(1));
-            window.record(now, within, &counts, Timestamp::default());
+            window.record(now, within, &counts, Timestamp::default(), CallerTag::default());
         }
     }
 
@@ -76,39 +80,15 @@ impl Statistics {
         }
         self.flush(now);
         let window = self.window.get_or_insert_with(|| Box::new(Window::new(policy.window, now)));
-        window.record(now, sample.at, &sample.counts, sample.asked_until);
+        window.record(now, sample.at, &sample.counts, sample.asked_until, sample.tag);
         let inside = window.counts(now);
         let can_pend = inside.failures == 0 && inside.slow == 0;
         self.pending_until = if can_pend { window.slice_end() } else { Timestamp::default() };
     }
 
-    /// The first rule that holds, in the order they are documented.
-    pub(super) fn judge(&mut self, policy: &Policy, now: Timestamp) -> Option<Trip> {
-        if let Some(threshold) = policy.failure_threshold
-            && !self.streak.is_empty()
-            && self.streak.length(policy, now) >= u64::from(threshold.get())
-        {
-            return Some(Trip::by_count(TripRule::FailureThreshold, threshold.get()));
-        }
-        let counts = self.counts(now);
-        if let Some(threshold) = policy.failure_count_threshold
-            && counts.failures >= u64::from(threshold.get())
-        {
-            return Some(Trip::by_count(TripRule::FailureCountThreshold, threshold.get()));
-        }
-        if let Some(rate) = policy.failure_rate_threshold
-            && counts.calls() >= u64::from(policy.minimum_calls)
-            && rate.reached(counts.failures, counts.calls())
-        {
-            return Some(Trip::by_rate(TripRule::FailureRateThreshold, rate));
-        }
-        if let (Some(rate), Some(_)) = (policy.slow_call_rate_threshold, policy.slow_call_duration)
-            && counts.calls() >= u64::from(policy.slow_call_minimum_calls)
-            && rate.reached(counts.slow, counts.calls())
-        {
-            return Some(Trip::by_rate(TripRule::SlowCallRateThreshold, rate));
-        }
-        None
+    /// What the trip rules look at.
+    pub(super) fn numbers(&mut self, policy: &Policy, now: Timestamp) -> Numbers {
+        Numbers { streak: self.streak.length(policy, now), counts: self.counts(now) }
     }
 
     /// Until when the dependency asked to be left alone, by the failures that this rule counts.
@@ -125,6 +105,32 @@ impl Statistics {
     pub(super) fn counts(&mut self, now: Timestamp) -> Counts {
         self.flush(now);
         self.window.as_mut().map_or_else(Counts::default, |window| window.counts(now))
+    }
+
+    /// What a caller's calls in this window add up to; `own` is that caller's statistics.
+    pub(super) fn counts_of(&mut self, now: Timestamp, tag: CallerTag, own: &mut Self) -> Counts {
+        self.flush(now);
+        let tagged = self.window.as_ref().and_then(|window| window.counts_of(tag));
+        tagged.unwrap_or_else(|| own.counts(now))
+    }
+
+    /// Takes out what one caller has told: `failures` of the streak, and the calls of the window.
+    pub(super) fn forget(&mut self, now: Timestamp, tag: CallerTag, failures: u64, own: &mut Self) {
+        self.streak.forget(failures);
+        self.flush(now);
+        own.flush(now);
+        if let Some(window) = &mut self.window {
+            window.forget(now, tag, own.window.as_deref());
+        }
+    }
+
+    /// Gives the calls of one tag another.
+    pub(super) fn retag(&mut self, now: Timestamp, from: CallerTag, to: CallerTag) {
+        self.flush(now);
+        if let Some(window) = &mut self.window {
+            window.retag(from, to);
+            self.pending_until = Timestamp::default();
+        }
     }
 
     pub(super) fn refit(&mut self, policy: &Policy, now: Timestamp) {

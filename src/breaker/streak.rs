@@ -62,6 +62,13 @@ impl Streak {
         self.length
     }
 
+    /// Takes out failures that one caller has told. Those whose instants are kept go by age.
+    pub(super) const fn forget(&mut self, failures: u64) {
+        if self.recent.is_none() {
+            self.length = self.length.saturating_sub(failures);
+        }
+    }
+
     pub(super) const fn asked_until(&self) -> Timestamp {
         self.asked_until
     }
@@ -112,6 +119,9 @@ pub struct StreakSnapshot {
     pub recent: Option<Vec<(Timestamp, Timestamp)>>,
 }
 
+/// A fleet's row of failures may have to be longer than the threshold by as much as its calls can double.
+const GROWTH_MAX: usize = 64;
+
 /// How many instants are kept; `None` where no age matters.
 fn kept(policy: &Policy) -> Option<usize> {
     let (Some(_), Some(threshold)): (Option<Duration>, Option<NonZeroU32>) =
@@ -119,5 +129,5 @@ fn kept(policy: &Policy) -> Option<usize> {
     else {
         return None;
     };
-    Some(threshold.get() as usize)
+    Some(threshold.get() as usize + GROWTH_MAX)
 }

@@ -11,12 +11,15 @@
 //!
 //! Every one raises the generation, so that what was permitted before it is stale after it. A change of policy is told
 //! like a move but moves nothing: state, generation and permits stay.
+//!
+//! A caller's scope makes the same moves under names of its own (isolated, half-opened, restored). They raise the
+//! caller's generation and leave the breaker's state and generation alone.
 
 use std::time::Duration;
 
 use super::{
-    Status,
-    policy::Ratio,
+    CallerStatus, Status,
+    permit::CallerId,
     state::StateName::{self, Closed, HalfOpen, Open},
     time::Timestamp,
     window::Counts,
@@ -41,6 +44,12 @@ pub enum Kind {
     OverrideCleared,
     /// As `Opened`, in shadow: callers were not told.
     WouldHaveOpened,
+    /// One caller is refused, and nobody else: a rule held on its calls, or its recovery failed.
+    CallerIsolated,
+    /// The caller's own open period has passed.
+    CallerHalfOpened,
+    /// The caller's probes succeeded; or it is forgiven or forgotten.
+    CallerRestored,
 }
 
 /// Why it happened.
@@ -60,6 +69,8 @@ pub enum Reason {
     Requested,
     /// The override's own expiry.
     OverrideExpired,
+    /// The caller was not seen for an hour.
+    CallerForgotten,
 }
 
 /// The rule that held.
@@ -73,10 +84,12 @@ pub enum TripRule {
     FailureRateThreshold,
     /// Slow calls as a share of the window's calls.
     SlowCallRateThreshold,
+    /// Isolated callers as a share of the known ones.
+    CallersIsolated,
 }
 
 /// The numbers behind a move.
-#[derive(Clone, Copy, PartialEq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug)]
 pub struct Evidence {
     /// Failures in a row.
     pub consecutive_failures: u64,
@@ -94,7 +107,36 @@ pub struct Evidence {
     pub retry_after_applied: bool,
     /// Recoveries that have failed in a row.
     pub failed_recoveries: u32,
+    /// Who is behind it, where several callers are known.
+    pub callers: Option<Box<CallersEvidence>>,
 }
+
+/// Whose calls made a breaker open, and whose were left out.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct CallersEvidence {
+    /// How many callers it took.
+    pub quorum: u32,
+    /// How many were known.
+    pub known: u32,
+    /// Those whose calls the evidence stands on, the worst first, at most [`EVIDENCE_CALLERS_MAX`].
+    pub with: Vec<CallerEvidence>,
+    /// The worst ones, which it stands without, the same.
+    pub without: Vec<CallerEvidence>,
+}
+
+/// One caller's part in the evidence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallerEvidence {
+    /// Who.
+    pub caller: CallerId,
+    /// Its calls in the evidence, and those of them that failed (were slow, for that rule).
+    pub calls: u64,
+    /// See `calls`.
+    pub failures: u64,
+}
+
+/// Most callers that evidence names.
+pub const EVIDENCE_CALLERS_MAX: usize = 16;
 
 /// One move, as it is told to everybody.
 #[derive(Clone, PartialEq, Debug)]
@@ -113,6 +155,8 @@ pub struct Transition {
     pub at: Timestamp,
     /// The breaker after it.
     pub status: Status,
+    /// The caller whose scope moved, after it; `from` and `to` are then that scope's. `None`: the breaker moved.
+    pub caller: Option<CallerStatus>,
 }
 
 impl Kind {
@@ -128,6 +172,9 @@ impl Kind {
             Self::OverrideSet => "override_set",
             Self::OverrideCleared => "override_cleared",
             Self::WouldHaveOpened => "would_have_opened",
+            Self::CallerIsolated => "caller_isolated",
+            Self::CallerHalfOpened => "caller_half_opened",
+            Self::CallerRestored => "caller_restored",
         }
     }
 
@@ -135,8 +182,11 @@ impl Kind {
     #[must_use]
     pub const fn is_legal(self, from: StateName, to: StateName) -> bool {
         match self {
-            Self::Opened | Self::WouldHaveOpened => matches!((from, to), (Closed | HalfOpen, Open)),
-            Self::HalfOpened => matches!((from, to), (Open, HalfOpen)),
+            Self::Opened | Self::WouldHaveOpened | Self::CallerIsolated => {
+                matches!((from, to), (Closed | HalfOpen, Open))
+            }
+            Self::HalfOpened | Self::CallerHalfOpened => matches!((from, to), (Open, HalfOpen)),
+            Self::CallerRestored => matches!((from, to), (Open | HalfOpen, Closed)),
             Self::Closed => matches!((from, to), (HalfOpen, Closed)),
             Self::Reset => matches!(to, Closed),
             Self::PolicyChanged | Self::OverrideSet | Self::OverrideCleared => {
@@ -155,29 +205,14 @@ impl Reason {
             Self::TripRule(TripRule::FailureCountThreshold) => "failure_count_threshold",
             Self::TripRule(TripRule::FailureRateThreshold) => "failure_rate_threshold",
             Self::TripRule(TripRule::SlowCallRateThreshold) => "slow_call_rate_threshold",
+            Self::TripRule(TripRule::CallersIsolated) => "callers_isolated",
             Self::OpenPeriodPassed => "open_period_passed",
             Self::ProbesSucceeded => "probes_succeeded",
             Self::ProbesFailed => "probes_failed",
             Self::HalfOpenTimedOut => "half_open_timed_out",
             Self::Requested => "requested",
             Self::OverrideExpired => "override_expired",
+            Self::CallerForgotten => "caller_forgotten",
         }
-    }
-}
-
-/// A rule that holds, and what it asks for.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) struct Trip {
-    pub(super) rule: TripRule,
-    pub(super) threshold: f64,
-}
-
-impl Trip {
-    pub(super) fn by_count(rule: TripRule, threshold: u32) -> Self {
-        Self { rule, threshold: f64::from(threshold) }
-    }
-
-    pub(super) const fn by_rate(rule: TripRule, threshold: Ratio) -> Self {
-        Self { rule, threshold: threshold.get() }
     }
 }

@@ -30,18 +30,19 @@ impl Counts {
         self.successes + self.failures
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         self.successes += other.successes;
         self.failures += other.failures;
         self.timeouts += other.timeouts;
         self.slow += other.slow;
     }
 
-    fn subtract(&mut self, other: &Self) {
-        self.successes -= other.successes;
-        self.failures -= other.failures;
-        self.timeouts -= other.timeouts;
-        self.slow -= other.slow;
+    /// Without others, which are among them; never below nothing.
+    pub(super) fn subtract(&mut self, other: &Self) {
+        self.successes = self.successes.saturating_sub(other.successes);
+        self.failures = self.failures.saturating_sub(other.failures);
+        self.timeouts = self.timeouts.saturating_sub(other.timeouts);
+        self.slow = self.slow.saturating_sub(other.slow);
     }
 }
 
@@ -76,13 +77,20 @@ pub struct Slice {
     pub asked_until: Timestamp,
 }
 
-/// The last calls, one byte each.
+/// Whose calls a window of the last calls holds: a caller's number in its breaker, from 1; 0 where nobody has to know.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct CallerTag(pub u16);
+
+/// The last calls, four bytes each.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CountWindow {
     /// Most calls inside.
     pub length: usize,
-    /// The calls inside, oldest first: the sum of 1 for a failure, 2 for a timeout, 4 for a slow call.
-    pub calls: VecDeque<u8>,
+    /// The calls inside, oldest first, each with its caller: the sum of 1 for a failure, 2 for a timeout, 4 for a slow
+    /// call.
+    pub calls: VecDeque<(u8, CallerTag)>,
+    /// What the calls of each caller with a tag add up to, by tag. Empty where there is none.
+    pub by_caller: Vec<Counts>,
     /// What they add up to.
     pub sum: Counts,
     /// Calls ever recorded: the position of the next one.
@@ -113,6 +121,7 @@ impl Window {
             WindowSpec::Count(length) => Self::Count(CountWindow {
                 length: length as usize,
                 calls: VecDeque::new(),
+                by_caller: Vec::new(),
                 sum: Counts::default(),
                 position: 0,
                 asked_until: VecDeque::new(),
@@ -121,10 +130,35 @@ impl Window {
     }
 
     /// Counts calls that happened at `at`, with the latest instant until which the dependency asked to be left alone.
-    pub fn record(&mut self, now: Timestamp, at: Timestamp, counts: &Counts, asked_until: Timestamp) {
+    pub fn record(&mut self, now: Timestamp, at: Timestamp, counts: &Counts, asked_until: Timestamp, tag: CallerTag) {
         match self {
             Self::Time(window) => window.record(now, at, counts, asked_until),
-            Self::Count(window) => window.record(counts, asked_until),
+            Self::Count(window) => window.record(counts, asked_until, tag),
+        }
+    }
+
+    /// What a caller's calls inside add up to. A window by time does not know: the caller's own one does.
+    #[must_use]
+    pub fn counts_of(&self, tag: CallerTag) -> Option<Counts> {
+        match self {
+            Self::Time(_) => None,
+            Self::Count(window) => Some(window.by_caller.get(usize::from(tag.0)).copied().unwrap_or_default()),
+        }
+    }
+
+    /// Takes out what one caller has told: its calls by tag, or those of its own window, which has the same slices.
+    pub fn forget(&mut self, now: Timestamp, tag: CallerTag, own: Option<&Self>) {
+        match (self, own) {
+            (Self::Count(window), _) => window.forget(tag),
+            (Self::Time(window), Some(Self::Time(own))) => window.forget(now, own),
+            (Self::Time(_), _) => {}
+        }
+    }
+
+    /// Gives the calls of one tag another.
+    pub fn retag(&mut self, from: CallerTag, to: CallerTag) {
+        if let Self::Count(window) = self {
+            window.retag(from, to);
         }
     }
 
@@ -155,7 +189,9 @@ impl Window {
     pub fn slice_end(&self) -> Timestamp {
         match self {
             Self::Time(window) => Timestamp::from_nanos((window.newest + 1).saturating_mul(window.slice_nanos)),
-            Self::Count(_) => Timestamp::NEVER,
+            Self::Count(window) if window.by_caller.is_empty() => Timestamp::NEVER,
+            // Each call has to be told apart.
+            Self::Count(_) => Timestamp::default(),
         }
     }
 
@@ -208,20 +244,37 @@ impl TimeWindow {
         slot.asked_until = slot.asked_until.max(asked_until);
         self.sum.add(counts);
     }
+
+    fn forget(&mut self, now: Timestamp, own: &Self) {
+        self.advance(now);
+        let length = self.slices.len() as u64;
+        if (own.slice_nanos, own.slices.len()) != (self.slice_nanos, self.slices.len()) {
+            return;
+        }
+        let oldest = (self.newest + 1).saturating_sub(length);
+        for slice in oldest..=own.newest.min(self.newest) {
+            let index = (slice % length) as usize;
+            // What the caller's window has not dropped yet is older than its newest slice by less than a round.
+            if slice + length > own.newest {
+                self.slices[index].counts.subtract(&own.slices[index].counts);
+                self.sum.subtract(&own.slices[index].counts);
+            }
+        }
+    }
 }
 
 impl CountWindow {
     /// Successes first, then failures: the order a tally's trailing failures are in. Which of a tally's calls were slow
     /// is not known; the last ones are taken.
-    fn record(&mut self, counts: &Counts, asked_until: Timestamp) {
+    fn record(&mut self, counts: &Counts, asked_until: Timestamp, tag: CallerTag) {
         let calls = counts.calls();
         for call in calls.saturating_sub(self.length as u64)..calls {
             let failure = if call >= counts.successes { FAILURE } else { 0 };
             let timeout = if call >= calls - counts.timeouts { TIMEOUT } else { 0 };
             let slow = if call >= calls.saturating_sub(counts.slow) { SLOW } else { 0 };
             let flags = failure | timeout | slow;
-            self.calls.push_back(flags);
-            self.sum.add(&counts_of(flags));
+            self.calls.push_back((flags, tag));
+            self.add(flags, tag);
             self.position += 1;
         }
         if counts.failures > 0 && asked_until > Timestamp::default() {
@@ -235,12 +288,50 @@ impl CountWindow {
 
     fn trim(&mut self) {
         while self.calls.len() > self.length {
-            let Some(flags) = self.calls.pop_front() else { break };
-            self.sum.subtract(&counts_of(flags));
+            let Some((flags, tag)) = self.calls.pop_front() else { break };
+            self.subtract(flags, tag);
         }
         let oldest = self.position - self.calls.len() as u64;
         while self.asked_until.front().is_some_and(|(position, _)| *position < oldest) {
             self.asked_until.pop_front();
+        }
+    }
+
+    fn add(&mut self, flags: u8, tag: CallerTag) {
+        let counts = counts_of(flags);
+        self.sum.add(&counts);
+        if tag != CallerTag::default() {
+            let index = usize::from(tag.0);
+            if self.by_caller.len() <= index {
+                self.by_caller.resize(index + 1, Counts::default());
+            }
+            self.by_caller[index].add(&counts);
+        }
+    }
+
+    fn subtract(&mut self, flags: u8, tag: CallerTag) {
+        let counts = counts_of(flags);
+        self.sum.subtract(&counts);
+        if let Some(own) = self.by_caller.get_mut(usize::from(tag.0)) {
+            own.subtract(&counts);
+        }
+    }
+
+    fn forget(&mut self, tag: CallerTag) {
+        self.calls.retain(|(_, of)| *of != tag);
+        if let Some(own) = self.by_caller.get_mut(usize::from(tag.0)) {
+            self.sum.subtract(&std::mem::take(own));
+        }
+    }
+
+    fn retag(&mut self, from: CallerTag, to: CallerTag) {
+        for index in 0..self.calls.len() {
+            let (flags, tag) = self.calls[index];
+            if tag == from {
+                self.subtract(flags, from);
+                self.calls[index].1 = to;
+                self.add(flags, to);
+            }
         }
     }
 }

@@ -84,7 +84,7 @@ macro_rules! field {
 }
 
 /// Every field of a policy, in the order of the contract.
-const FIELDS: [Field; 19] = [
+const FIELDS: [Field; 21] = [
     field!(failure_threshold, count_or_off, write_count_or_off),
     field!(monitoring_period, period_or_off, write_period_or_off),
     field!(failure_count_threshold, count_or_off, write_count_or_off),
@@ -104,6 +104,8 @@ const FIELDS: [Field; 19] = [
     field!(lease, period, write_period),
     field!(expired_probe, expired, write_expired),
     field!(expired_permit, expired, write_expired),
+    field!(min_callers, count, write_count),
+    field!(share, share_or_off, write_share_or_off),
 ];
 
 /// Reads `[default_policy]`.

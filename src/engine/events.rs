@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::breaker::{Evidence, Kind, Reason, StateName, Status, Timestamp};
+use crate::breaker::{CallerId, CallerStatus, Evidence, Kind, Reason, StateName, Status, Timestamp};
 
 /// What happened to a breaker.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -71,8 +71,12 @@ pub struct Event {
     pub reason: EventReason,
     /// The numbers behind it.
     pub evidence: Option<Evidence>,
-    /// Whose call or report made the move, where that is known.
+    /// Whose call or report made the move, or whose scope moved, where that is known.
     pub caller: Option<Arc<str>>,
+    /// The caller's scope that moved, after it. `None`: the breaker moved.
+    pub scope: Option<CallerStatus>,
+    /// Names of the callers that it is about.
+    pub names: Box<[(CallerId, Arc<str>)]>,
     /// Error class of the report that made it.
     pub error_class: Box<str>,
     /// Who asked for it.
@@ -85,6 +89,14 @@ pub struct Event {
     pub policy_version: u64,
     /// The breaker after it.
     pub status: Status,
+}
+
+impl Event {
+    /// The name of a caller that it is about.
+    #[must_use]
+    pub fn name(&self, caller: CallerId) -> Option<&str> {
+        self.names.iter().find(|(id, _)| *id == caller).map(|(_, name)| &**name)
+    }
 }
 
 /// What a reader finds after a sequence.

@@ -46,9 +46,9 @@ pub use self::{
     watch::{Entry, Filter, Message, Position, ResyncReason, Watch, WatchOptions},
 };
 use crate::breaker::{
-    Acquire, Breaker, CallerId, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment, Override, OverrideMode, Permit,
-    Policy, PolicySpec, Report, Reported, RequestId, State, StateName, Status, Tally, Timestamp, Totals, Transition,
-    policy::WindowSpec,
+    Acquire, Breaker, CALLERS_MAX, CallerId, CallerView, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment, Override,
+    OverrideMode, Permit, Policy, PolicySpec, Report, Reported, RequestId, State, StateName, Status, Tally, Timestamp,
+    Totals, Transition, policy::WindowSpec,
 };
 
 /// Everything that can grow, and how far.
@@ -115,6 +115,8 @@ struct Shared {
     history: u64,
     started: Timestamp,
     ledger_bytes: AtomicUsize,
+    /// Callers that breakers know, added up.
+    callers_known: AtomicUsize,
     watchers: AtomicU64,
     /// Held while a manual clock is moved.
     advancing: Mutex<()>,
@@ -131,6 +133,8 @@ pub struct Acquired {
     pub state: StateName,
     /// The breaker's generation.
     pub generation: u64,
+    /// The generation of the caller's scope.
+    pub caller_generation: u64,
     /// What is forced over the state.
     pub forced: Option<OverrideMode>,
 }
@@ -146,11 +150,22 @@ pub struct ReportAnswer {
     pub generation: u64,
     /// What is forced over the state.
     pub forced: Option<OverrideMode>,
+    /// The state of the caller's scope.
+    pub caller_state: StateName,
+    /// The generation of the caller's scope.
+    pub caller_generation: u64,
 }
 
 impl ReportAnswer {
     /// For a breaker that is no more: it was closed, nobody had declared it, and its permits are stale.
-    pub const GONE: Self = Self { reported: Reported::Stale, state: StateName::Closed, generation: 0, forced: None };
+    pub const GONE: Self = Self {
+        reported: Reported::Stale,
+        state: StateName::Closed,
+        generation: 0,
+        forced: None,
+        caller_state: StateName::Closed,
+        caller_generation: 0,
+    };
 }
 
 /// A tally and whose it is.
@@ -173,7 +188,7 @@ pub struct BatchAnswer {
     pub counted: u32,
     /// Tallies that were stale.
     pub stale: u32,
-    /// Breakers that are not in the generation their tally was decided under.
+    /// Breakers that are not in the generation their tally was decided under, or whose caller is not.
     pub changed: Vec<Entry>,
 }
 
@@ -204,6 +219,10 @@ pub struct View {
     pub deadline: Timestamp,
     /// Its last event, while the log holds it.
     pub last_event: Option<Arc<Event>>,
+    /// The callers that it knows.
+    pub callers: Vec<CallerView>,
+    /// How many callers must have evidence before it opens for all.
+    pub quorum: u32,
 }
 
 /// Who changes something, and in which words.
@@ -267,6 +286,7 @@ impl Engine {
             history: rand::random::<u64>().max(1),
             started,
             ledger_bytes: AtomicUsize::new(0),
+            callers_known: AtomicUsize::new(0),
             watchers: AtomicU64::new(0),
             advancing: Mutex::new(()),
             clock,
@@ -303,6 +323,12 @@ impl Engine {
     #[must_use]
     pub fn caller(&self, name: &str) -> CallerId {
         self.shared.callers.id(name)
+    }
+
+    /// The name of a caller, as long as it is remembered.
+    #[must_use]
+    pub fn caller_name(&self, id: CallerId) -> Option<Arc<str>> {
+        self.shared.callers.name(id)
     }
 
     // ---- What services do ------------------------------------------------------------------------------------------
@@ -377,7 +403,7 @@ impl Engine {
         match known {
             Ok(Some(permit)) => {
                 let mut slot = name.lock(&self.shared.registry)?;
-                Some(acquired(slot.tenant(), moment.now, Decision::Permitted(permit)))
+                Some(acquired(slot.tenant(), moment.now, caller, Decision::Permitted(permit)))
             }
             Ok(None) => fresh,
             Err(()) => None,
@@ -395,9 +421,10 @@ impl Engine {
         let room = self.shared.limits.ledger_bytes.saturating_sub(self.shared.ledger_bytes.load(Ordering::Relaxed));
         let act = |tenant: &mut Tenant, moment: Moment| {
             let ledger_bytes_max = (tenant.breaker.ledger_bytes() + room).min(LEDGER_BYTES_MAX);
-            let acquire = Acquire { caller, request, lease, ledger_bytes_max };
+            let callers_max = self.callers_max(tenant);
+            let acquire = Acquire { caller, request, lease, ledger_bytes_max, callers_max };
             let step = tenant.breaker.acquire(moment, &acquire);
-            (acquired(tenant, moment.now, step.answer), step.transitions)
+            (acquired(tenant, moment.now, caller, step.answer), step.transitions)
         };
         self.step(name, moment, act, by_time)
     }
@@ -438,11 +465,14 @@ impl Engine {
     ) -> Option<ReportAnswer> {
         let act = |tenant: &mut Tenant, moment| {
             let step = tenant.breaker.report(moment, permit, report);
+            let (caller_state, caller_generation) = tenant.breaker.caller_scope(permit.caller);
             let answer = ReportAnswer {
                 reported: step.answer,
                 state: tenant.breaker.state().name(),
                 generation: tenant.breaker.generation(),
                 forced: tenant.breaker.forced(),
+                caller_state,
+                caller_generation,
             };
             (answer, step.transitions)
         };
@@ -473,7 +503,8 @@ impl Engine {
     /// True where it counted. Without room for its breaker there is nothing to count it on.
     fn count_tally(&self, moment: Moment, tally: &CallerTally<'_>) -> bool {
         let act = |tenant: &mut Tenant, moment| {
-            let step = tenant.breaker.tally(moment, &tally.tally);
+            let callers_max = self.callers_max(tenant);
+            let step = tenant.breaker.tally(moment, tally.caller, &tally.tally, callers_max);
             (step.answer, step.transitions)
         };
         let cause = |reported: &Reported| match reported {
@@ -483,14 +514,36 @@ impl Engine {
         self.always(tally.key, |handle| self.step(handle, moment, act, cause)) == Ok(Reported::Counted)
     }
 
-    /// Where the breakers stand, each once, that are not in the generation of their tallies.
+    /// Where the breakers and callers stand, each once, that are not in the generations of their tallies.
     fn changed<'a>(&self, tallies: &'a [CallerTally<'a>]) -> Vec<Entry> {
         let mut told = HashSet::new();
         let moved = |tally: &'a CallerTally<'a>| {
-            let entry = if told.contains(tally.key) { None } else { self.entry(tally.key) };
-            entry.filter(|entry| entry.status.generation != tally.tally.generation && told.insert(tally.key))
+            let scope = (tally.key, tally.caller);
+            let entry = if told.contains(&scope) { None } else { self.entry(tally.key, Some(tally.caller)) }?;
+            let now = (entry.status.generation, entry.caller.map_or(0, |caller| caller.generation));
+            let is_moved = now != (tally.tally.generation, tally.tally.caller_generation);
+            (is_moved && told.insert(scope)).then_some(entry)
         };
         tallies.iter().filter_map(moved).collect()
+    }
+
+    /// Notes that a caller is there, at a breaker that there is: it has a session or a watch open.
+    pub fn see(&self, key: &str, caller: CallerId) -> Option<Handle> {
+        let handle = self.find(key)?;
+        let act = |tenant: &mut Tenant, moment: Moment| {
+            let callers_max = self.callers_max(tenant);
+            tenant.breaker.see(moment.now, caller, callers_max);
+            ((), Vec::new())
+        };
+        self.step(handle, self.moment(), act, by_time)?;
+        Some(handle)
+    }
+
+    /// Callers that a breaker may know, with what others know.
+    fn callers_max(&self, tenant: &Tenant) -> usize {
+        let known = self.shared.callers_known.load(Ordering::Relaxed);
+        let room = self.shared.limits.callers.saturating_sub(known);
+        (tenant.breaker.callers_known() + room).min(CALLERS_MAX)
     }
 
     /// Takes a service's policy for its breaker, unless a stronger declaration stands.
@@ -643,7 +696,7 @@ impl Engine {
             let full = page.len() > max;
             let last: Option<Arc<str>> =
                 if full { page.last_key_value().map(|(key, _)| Arc::clone(key)) } else { None };
-            let entry = self.entry_at(index, |key| key > after && last.as_ref().is_none_or(|last| key < &**last));
+            let entry = self.entry_at(index, None, |key| key > after && last.as_ref().is_none_or(|last| key < &**last));
             if let Some(entry) = entry.filter(|entry| wanted(entry)) {
                 page.insert(Arc::clone(&entry.key), entry);
                 if page.len() > max + 1 {
@@ -844,6 +897,7 @@ impl Engine {
     fn vacate(&self, index: u32, tenant: &Tenant) {
         self.shared.timers.set(index, tenant.scheduled, Timestamp::NEVER);
         self.shared.ledger_bytes.fetch_sub(tenant.breaker.ledger_bytes(), Ordering::Relaxed);
+        self.shared.callers_known.fetch_sub(tenant.breaker.callers_known(), Ordering::Relaxed);
     }
 
     // ---- Details ---------------------------------------------------------------------------------------------------
@@ -938,7 +992,13 @@ impl Engine {
         cause: impl FnOnce(&T) -> Cause<'a>,
     ) -> T {
         let before = tenant.breaker.ledger_bytes();
+        let callers_before = tenant.breaker.callers_known();
         let (answer, moves) = act(tenant);
+        let callers = tenant.breaker.callers_known();
+        if callers != callers_before {
+            // Wraps on the way down, as it should.
+            self.shared.callers_known.fetch_add(callers.wrapping_sub(callers_before), Ordering::Relaxed);
+        }
         let after = tenant.breaker.ledger_bytes();
         if after > before {
             self.shared.ledger_bytes.fetch_add(after - before, Ordering::Relaxed);
@@ -964,13 +1024,16 @@ impl Engine {
         let events = moves.into_iter().enumerate().map(|(index, transition)| {
             let cause = if index == last { cause } else { Cause::default() };
             let reason = cause.policy.filter(|_| transition.kind == Kind::PolicyChanged);
+            let scope = transition.caller;
             Event {
                 from: transition.from,
                 to: transition.to,
                 kind: EventKind::Moved(transition.kind),
                 reason: reason.unwrap_or(EventReason::Breaker(transition.reason)),
+                names: self.names(&transition),
                 evidence: transition.evidence,
-                caller: self.shared.callers.name(cause.caller),
+                caller: self.shared.callers.name(scope.map_or(cause.caller, |scope| scope.caller)),
+                scope,
                 error_class: cause.error_class.into(),
                 ..event_of(tenant, transition.at, transition.status, cause.actor)
             }
@@ -978,6 +1041,14 @@ impl Engine {
         let appended = self.shared.events.append(events.collect::<Vec<_>>());
         tenant.sequence = appended.last().map_or(tenant.sequence, |event| event.sequence);
         log(&appended);
+    }
+
+    /// The names of the callers that a move is about.
+    fn names(&self, transition: &Transition) -> Box<[(CallerId, Arc<str>)]> {
+        let evidence = transition.evidence.as_ref().and_then(|evidence| evidence.callers.as_ref());
+        let parts = evidence.into_iter().flat_map(|callers| callers.with.iter().chain(&callers.without));
+        let ids = parts.map(|part| part.caller).chain(transition.caller.map(|scope| scope.caller));
+        ids.filter_map(|id| Some((id, self.shared.callers.name(id)?))).collect()
     }
 
     /// Gives a breaker the policy that is in force for it now, if that is another one.
@@ -1014,21 +1085,22 @@ impl Engine {
         changed
     }
 
-    /// Where a breaker stands.
+    /// Where a breaker stands, and a caller with it.
     #[must_use]
-    pub fn entry(&self, key: &str) -> Option<Entry> {
-        self.entry_of(self.find(key)?)
+    pub fn entry(&self, key: &str, caller: Option<CallerId>) -> Option<Entry> {
+        let mut slot = self.shared.registry.lock(self.find(key)?)?;
+        Some(entry(slot.tenant(), self.now(), caller))
     }
 
     fn entry_of(&self, handle: Handle) -> Option<Entry> {
         let mut slot = self.shared.registry.lock(handle)?;
-        Some(entry(slot.tenant(), self.now()))
+        Some(entry(slot.tenant(), self.now(), None))
     }
 
-    fn entry_at(&self, index: u32, wanted: impl Fn(&str) -> bool) -> Option<Entry> {
+    fn entry_at(&self, index: u32, caller: Option<CallerId>, wanted: impl Fn(&str) -> bool) -> Option<Entry> {
         let mut slot = self.shared.registry.lock_index(index)?;
         let tenant = slot.tenant();
-        wanted(tenant.key.as_str()).then(|| entry(tenant, self.now()))
+        wanted(tenant.key.as_str()).then(|| entry(tenant, self.now(), caller))
     }
 
     fn end(&self) -> u32 {
@@ -1053,28 +1125,34 @@ fn aged_out(tenant: &Tenant) -> Option<Timestamp> {
     }
 }
 
-fn acquired(tenant: &Tenant, now: Timestamp, decision: Decision) -> Acquired {
+fn acquired(tenant: &Tenant, now: Timestamp, caller: CallerId, decision: Decision) -> Acquired {
     Acquired {
         decision,
         at: now.max(tenant.used),
         state: tenant.breaker.state().name(),
         generation: tenant.breaker.generation(),
+        caller_generation: match decision {
+            Decision::Permitted(permit) => permit.caller_generation,
+            Decision::Rejected { .. } => tenant.breaker.caller_scope(caller).1,
+        },
         forced: tenant.breaker.forced(),
     }
 }
 
-fn entry(tenant: &mut Tenant, now: Timestamp) -> Entry {
+fn entry(tenant: &mut Tenant, now: Timestamp, caller: Option<CallerId>) -> Entry {
+    let now = now.max(tenant.used);
     Entry {
         key: tenant.key.to_arc(),
         sequence: tenant.sequence,
         policy_version: tenant.policy.version,
-        status: tenant.breaker.status(now.max(tenant.used)),
+        status: tenant.breaker.status(now),
+        caller: caller.and_then(|caller| tenant.breaker.caller_status(caller, now)),
     }
 }
 
 fn view(tenant: &mut Tenant, now: Timestamp) -> View {
     View {
-        entry: entry(tenant, now),
+        entry: entry(tenant, now, None),
         window: tenant.breaker.counts(now),
         totals: tenant.breaker.totals(),
         policy: Arc::clone(&tenant.policy),
@@ -1086,6 +1164,8 @@ fn view(tenant: &mut Tenant, now: Timestamp) -> View {
         created: Timestamp::default(),
         deadline: tenant.breaker.deadline(),
         last_event: None,
+        callers: tenant.breaker.callers(now),
+        quorum: u32::try_from(tenant.breaker.quorum()).unwrap_or(u32::MAX),
     }
 }
 
@@ -1100,6 +1180,8 @@ fn event_of(tenant: &Tenant, at: Timestamp, status: Status, actor: Actor<'_>) ->
         reason: EventReason::Breaker(crate::breaker::Reason::Requested),
         evidence: None,
         caller: None,
+        scope: None,
+        names: Box::default(),
         error_class: Box::default(),
         actor: actor.name.into(),
         comment: actor.comment.into(),

@@ -19,10 +19,10 @@ use super::{
     error::Error,
     events::{Event, EventKind, Read},
 };
-use crate::breaker::{Status, Timestamp};
+use crate::breaker::{CallerId, CallerStatus, KNOWN_FOR, Status, Timestamp};
 
-/// Most entries of a part of a snapshot: well below 1 MiB, as an entry is at most 400 bytes.
-const PART_ENTRIES: usize = 2_000;
+/// Most entries of a part of a snapshot: well below 1 MiB, as an entry is at most 700 bytes.
+const PART_ENTRIES: usize = 1_000;
 /// Most slots walked before another task may run.
 const WALK_SLOTS: u32 = 4_096;
 /// Most events taken from the log at once.
@@ -81,6 +81,8 @@ pub struct Entry {
     pub policy_version: u64,
     /// Where it stands.
     pub status: Status,
+    /// Where the caller who asks stands with it, if it is known there.
+    pub caller: Option<CallerStatus>,
 }
 
 /// Why a watch could not simply go on.
@@ -132,6 +134,8 @@ pub struct WatchOptions {
     pub latest_only: bool,
     /// No snapshot at the start.
     pub skip_snapshot: bool,
+    /// Who watches: snapshots tell where it stands, and the breakers that are watched by key know it.
+    pub caller: Option<CallerId>,
 }
 
 /// A watcher.
@@ -150,6 +154,9 @@ pub struct Watch {
     resync: Option<Message>,
     /// Nothing was sent yet.
     silent: bool,
+    caller: Option<CallerId>,
+    /// When the breakers are told next that the caller is there.
+    see_at: Timestamp,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -174,6 +181,8 @@ impl Watch {
             waiting: Vec::new(),
             resync: None,
             silent: true,
+            caller: options.caller,
+            see_at: Timestamp::default(),
         };
         if let Some(position) = options.position {
             watch.resume(position);
@@ -205,7 +214,9 @@ impl Watch {
         self.resync = Some(Message::Resync { reason, lost });
     }
 
-    pub(super) const fn engine(&self) -> &Engine {
+    /// The engine that is watched.
+    #[must_use]
+    pub const fn engine(&self) -> &Engine {
         &self.engine
     }
 
@@ -226,6 +237,7 @@ impl Watch {
     /// The next message that is there already; `None` where there is none, and [`Watch::changed`] tells when to look again.
     /// The first one is always there.
     pub async fn next(&mut self) -> Option<Message> {
+        self.be_seen();
         let message = match (self.resync.take(), self.phase) {
             (Some(resync), _) => Some(resync),
             (None, Phase::Walk(from)) => Some(self.walk(from).await),
@@ -234,6 +246,18 @@ impl Watch {
         };
         let silent = std::mem::take(&mut self.silent);
         message.or_else(|| silent.then_some(Message::Progress))
+    }
+
+    /// Lets the breakers that are watched by key know that the caller is there, often enough that they go on knowing.
+    fn be_seen(&mut self) {
+        let Some(caller) = self.caller else { return };
+        let now = self.now();
+        if now >= self.see_at {
+            self.see_at = now.after(KNOWN_FOR / 4);
+            for key in &self.filter.keys {
+                self.engine.see(key, caller);
+            }
+        }
     }
 
     /// Waits until something may have happened. Safe to drop at any time.
@@ -245,12 +269,12 @@ impl Watch {
     async fn walk(&mut self, from: u32) -> Message {
         let mut entries = Vec::new();
         if !self.filter.keys.is_empty() && self.filter.prefixes.is_empty() {
-            entries.extend(self.filter.keys.iter().filter_map(|key| self.engine.entry(key)));
+            entries.extend(self.filter.keys.iter().filter_map(|key| self.engine.entry(key, self.caller)));
             return self.end_walk(entries);
         }
         let end = self.engine.end();
         for index in from..end {
-            entries.extend(self.engine.entry_at(index, |key| self.filter.has_key(key)));
+            entries.extend(self.engine.entry_at(index, self.caller, |key| self.filter.has_key(key)));
             self.phase = Phase::Walk(index + 1);
             if entries.len() >= PART_ENTRIES {
                 return Message::Snapshot { entries, deleted: Vec::new(), complete: false };
@@ -298,12 +322,13 @@ impl Watch {
         }
         let (mut entries, mut deleted) = (Vec::new(), Vec::new());
         for event in latest.into_values() {
-            if complete && event.kind != EventKind::Deleted {
+            // An event does not tell where the caller stands who watches.
+            if complete && event.kind != EventKind::Deleted && self.caller.is_none() {
                 entries.push(Entry::from(&**event));
                 continue;
             }
             // After a deletion, too: a call may have made the breaker anew, which is no event.
-            match self.engine.entry(&event.key) {
+            match self.engine.entry(&event.key, self.caller) {
                 Some(entry) => entries.push(entry),
                 None => deleted.push(Arc::clone(&event.key)),
             }
@@ -340,10 +365,11 @@ impl Watch {
     }
 }
 
-/// Leaves the last event of each breaker, in order.
+/// Leaves the last event of each breaker, and of each caller's scope, in order.
 fn keep_latest(events: &mut Vec<Arc<Event>>) {
-    let last: HashMap<Arc<str>, u64> = events.iter().map(|event| (Arc::clone(&event.key), event.sequence)).collect();
-    events.retain(|event| last.get(&event.key) == Some(&event.sequence));
+    let scope = |event: &Event| (Arc::clone(&event.key), event.scope.map(|scope| scope.caller));
+    let last: HashMap<_, u64> = events.iter().map(|event| (scope(event), event.sequence)).collect();
+    events.retain(|event| last.get(&scope(event)) == Some(&event.sequence));
 }
 
 impl From<&Event> for Entry {
@@ -353,6 +379,7 @@ impl From<&Event> for Entry {
             sequence: event.sequence,
             policy_version: event.policy_version,
             status: event.status,
+            caller: None,
         }
     }
 }

@@ -57,9 +57,8 @@ impl admin_service_server::AdminService for AdminService {
         let more = page.len() > size;
         page.truncate(size);
         let next = page.last().filter(|_| more).map(|entry| Cursor::Name(entry.key.as_ref().to_owned()));
-        let now = self.engine().now();
         Ok(Response::new(pb::ListBreakersResponse {
-            breakers: page.iter().map(|entry| to_status(entry, now)).collect(),
+            breakers: page.iter().map(|entry| to_status(self.engine(), entry)).collect(),
             next_page_token: next.map_or_else(String::new, |cursor| encode_page(Listing::Breakers, filter, &cursor)),
         }))
     }
@@ -127,14 +126,14 @@ impl admin_service_server::AdminService for AdminService {
         };
         let expire_after = convert::expire_after("expire_after", request.expire_after.as_ref())?;
         let entry = self.engine().set_override(key, mode, expire_after, actor)?;
-        Ok(Response::new(pb::SetOverrideResponse { status: Some(to_status(&entry, self.engine().now())) }))
+        Ok(Response::new(pb::SetOverrideResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
     async fn clear_override(&self, request: Request<pb::ClearOverrideRequest>) -> Answer<pb::ClearOverrideResponse> {
         let request = request.get_ref();
         let key = convert::key("breaker", &request.breaker)?;
         let entry = self.engine().clear_override(key, actor(&request.actor, &request.reason)?)?;
-        Ok(Response::new(pb::ClearOverrideResponse { status: Some(to_status(&entry, self.engine().now())) }))
+        Ok(Response::new(pb::ClearOverrideResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
     async fn delete_breaker(&self, request: Request<pb::DeleteBreakerRequest>) -> Answer<pb::DeleteBreakerResponse> {

@@ -11,8 +11,9 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::pb;
 use crate::{
     breaker::{
-        CallerId, Counts, Evidence, Kind, Origin, Outcome, Override, OverrideMode, Policy, PolicySpec, Reason,
-        Rejection, Report, Reported, RequestId, Round, StateName, Status, Tally, Timestamp, Totals, TripRule,
+        CallerEvidence, CallerId, CallerStatus, CallerView, CallersEvidence, Counts, Evidence, Kind, Origin, Outcome,
+        Override, OverrideMode, Policy, PolicySpec, Reason, Rejection, Report, Reported, RequestId, Round, StateName,
+        Status, Tally, Timestamp, Totals, TripRule,
         policy::{BackoffSpec, ExpiredPermit, WindowSpec},
         time::readable,
     },
@@ -465,7 +466,11 @@ pub fn event_kinds(field: &str, values: &[i32]) -> Result<Vec<pb::EventKind>> {
     for (index, value) in values.iter().enumerate() {
         match pb::EventKind::try_from(*value) {
             Ok(pb::EventKind::Unspecified) | Err(_) => {
-                return unknown(&entry(field, index), *value, "EVENT_KIND_OPENED (1) to EVENT_KIND_DELETED (9)");
+                return unknown(
+                    &entry(field, index),
+                    *value,
+                    "EVENT_KIND_OPENED (1) to EVENT_KIND_CALLER_RESTORED (12)",
+                );
             }
             Ok(kind) if !kinds.contains(&kind) => kinds.push(kind),
             Ok(_) => {}
@@ -591,6 +596,7 @@ pub fn batch(request: &pb::ReportBatchRequest) -> Result<Vec<BatchItem<'_>>> {
 fn tally(item: &pb::Tally) -> Result<BatchItem<'_>> {
     let tally = Tally {
         generation: item.generation,
+        caller_generation: item.caller_generation,
         age: duration("age", item.age.as_ref(), HOUR)?.unwrap_or_default(),
         successes: tallied("successes", item.successes)?,
         failures: tallied("failures", item.failures)?,
@@ -660,6 +666,8 @@ pub fn policy(policy: &pb::Policy) -> Result<PolicySpec> {
         lease: period("lease", policy.lease.as_ref())?,
         expired_probe: expired_permit("expired_probe", policy.expired_probe)?,
         expired_permit: expired_permit("expired_permit", policy.expired_permit)?,
+        min_callers: policy.min_callers,
+        share: policy.share,
     };
     spec.check()?;
     Ok(spec)
@@ -759,6 +767,8 @@ pub fn to_policy_spec(spec: &PolicySpec) -> pb::Policy {
         lease: spec.lease.map(to_duration),
         expired_probe: to_expired_permit(spec.expired_probe) as i32,
         expired_permit: to_expired_permit(spec.expired_permit) as i32,
+        min_callers: spec.min_callers,
+        share: spec.share,
     }
 }
 
@@ -818,6 +828,7 @@ pub const fn to_rejection_reason(rejection: Rejection) -> pb::RejectionReason {
     match rejection {
         Rejection::Open => pb::RejectionReason::Open,
         Rejection::HalfOpenFull => pb::RejectionReason::HalfOpenFull,
+        Rejection::CallerIsolated => pb::RejectionReason::CallerIsolated,
         Rejection::ForcedOpen => pb::RejectionReason::ForcedOpen,
     }
 }
@@ -900,6 +911,35 @@ pub fn to_status(key: &str, status: &Status, sequence: u64, policy_version: u64,
         state_remaining: status.until.ever().map(|until| to_duration(until.since(now))),
         failures: status.failures,
         policy_version,
+        caller: None,
+    }
+}
+
+/// Where a caller of this name stands, as seen at `now`.
+#[must_use]
+pub fn to_caller_status(name: &str, status: &CallerStatus, now: Timestamp) -> pb::CallerStatus {
+    pb::CallerStatus {
+        caller: name.to_owned(),
+        state: to_state(status.state) as i32,
+        generation: status.generation,
+        state_since: Some(to_timestamp(status.since)),
+        state_until: to_timestamp_ever(status.until),
+        state_remaining: status.until.ever().map(|until| to_duration(until.since(now))),
+        failures: status.failures,
+    }
+}
+
+/// A caller of this name with its calls, as seen at `now`.
+#[must_use]
+pub fn to_caller_numbers(name: &str, view: &CallerView, now: Timestamp) -> pb::CallerNumbers {
+    pb::CallerNumbers {
+        status: Some(to_caller_status(name, &view.status, now)),
+        window: Some(to_window_counts(&view.window)),
+        successes: view.totals.successes,
+        failures: view.totals.failures,
+        local_failures: view.totals.local_failures,
+        rejected: view.totals.rejected,
+        seen_time: Some(to_timestamp(view.seen)),
     }
 }
 
@@ -915,6 +955,9 @@ pub const fn to_event_kind(kind: Kind) -> pb::EventKind {
         Kind::OverrideSet => pb::EventKind::OverrideSet,
         Kind::OverrideCleared => pb::EventKind::OverrideCleared,
         Kind::WouldHaveOpened => pb::EventKind::WouldHaveOpened,
+        Kind::CallerIsolated => pb::EventKind::CallerIsolated,
+        Kind::CallerHalfOpened => pb::EventKind::CallerHalfOpened,
+        Kind::CallerRestored => pb::EventKind::CallerRestored,
     }
 }
 
@@ -929,6 +972,7 @@ pub const fn to_event_reason(reason: Reason) -> pb::EventReason {
         Reason::HalfOpenTimedOut => pb::EventReason::HalfOpenTimedOut,
         Reason::Requested => pb::EventReason::Requested,
         Reason::OverrideExpired => pb::EventReason::OverrideExpired,
+        Reason::CallerForgotten => pb::EventReason::CallerForgotten,
     }
 }
 
@@ -940,13 +984,28 @@ pub const fn to_trip_rule(reason: Reason) -> pb::TripRule {
         Reason::TripRule(TripRule::FailureCountThreshold) => pb::TripRule::FailureCountThreshold,
         Reason::TripRule(TripRule::FailureRateThreshold) => pb::TripRule::FailureRateThreshold,
         Reason::TripRule(TripRule::SlowCallRateThreshold) => pb::TripRule::SlowCallRateThreshold,
+        Reason::TripRule(TripRule::CallersIsolated) => pb::TripRule::CallersIsolated,
         _ => pb::TripRule::Unspecified,
     }
 }
 
-/// The numbers behind a move, with the caller and the error class of the report that made it.
+/// The numbers behind a move, with the caller and the error class of the report that made it. `name` knows the callers
+/// that they are about.
 #[must_use]
-pub fn to_evidence(evidence: &Evidence, reason: Reason, caller: &str, error_class: &str) -> pb::Evidence {
+pub fn to_evidence<'a>(
+    evidence: &Evidence,
+    reason: Reason,
+    caller: &str,
+    error_class: &str,
+    name: impl Fn(CallerId) -> &'a str,
+) -> pb::Evidence {
+    let part = |part: &CallerEvidence| pb::CallerEvidence {
+        caller: name(part.caller).to_owned(),
+        calls: part.calls,
+        failures: part.failures,
+    };
+    let nobody = CallersEvidence::default();
+    let callers = evidence.callers.as_deref().unwrap_or(&nobody);
     pb::Evidence {
         rule: to_trip_rule(reason) as i32,
         consecutive_failures: evidence.consecutive_failures,
@@ -959,6 +1018,10 @@ pub fn to_evidence(evidence: &Evidence, reason: Reason, caller: &str, error_clas
         failed_recoveries: u64::from(evidence.failed_recoveries),
         caller: caller.to_owned(),
         error_class: error_class.to_owned(),
+        quorum: callers.quorum,
+        known_callers: callers.known,
+        callers: callers.with.iter().map(part).collect(),
+        stood_without: callers.without.iter().map(part).collect(),
     }
 }
 
@@ -1096,13 +1159,13 @@ mod tests {
         assert_eq!(field_of(states("states", &[1, 7])), "states[1]");
         assert_eq!(event_kinds("kinds", &[9, 9]), Ok(vec![pb::EventKind::Deleted]));
         assert_eq!(field_of(event_kinds("kinds", &[1, 0])), "kinds[1]");
-        assert_eq!(field_of(event_kinds("kinds", &[10])), "kinds[0]");
+        assert_eq!(field_of(event_kinds("kinds", &[13])), "kinds[0]");
     }
 
     #[test]
     fn every_event_kind_is_taken_by_a_filter() {
         let last = (1..1_000).take_while(|number| pb::EventKind::try_from(*number).is_ok()).last();
-        assert_eq!(last, Some(pb::EventKind::Deleted as i32), "the message of event_kinds names the last one");
+        assert_eq!(last, Some(pb::EventKind::CallerRestored as i32), "the message of event_kinds names the last one");
     }
 
     #[test]

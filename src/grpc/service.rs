@@ -12,7 +12,7 @@ use super::{
     watch::{EventStream, event_stream},
 };
 use crate::{
-    breaker::{Decision, Kind, Timestamp},
+    breaker::{CallerView, Decision, Kind},
     engine::{
         Acquired, Actor, BatchAnswer, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind, EventReason,
         Filter, Position, ReportAnswer, Resolved, View, WatchOptions, key_hash,
@@ -97,7 +97,7 @@ impl breaker_service_server::BreakerService for BreakerService {
             let declaration = Declaration { spec: wanted.spec, revision: wanted.revision };
             let view = engine.declare(wanted.key, &declaration, caller)?;
             declared.push(pb::Declared {
-                status: Some(to_status(&view.entry, engine.now())),
+                status: Some(to_status(engine, &view.entry)),
                 policy: Some(to_policy_in_force(&view.policy, view.declared_revision)),
             });
         }
@@ -112,13 +112,13 @@ impl breaker_service_server::BreakerService for BreakerService {
             comment: convert::reason("reason", &request.reason)?,
         };
         let entry = self.engine().reset(key, actor)?;
-        Ok(Response::new(pb::ResetResponse { status: Some(to_status(&entry, self.engine().now())) }))
+        Ok(Response::new(pb::ResetResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
     async fn get_state(&self, request: Request<pb::GetStateRequest>) -> Answer<pb::GetStateResponse> {
         let key = convert::key("breaker", &request.get_ref().breaker)?;
         let view = self.engine().view(key)?;
-        Ok(Response::new(to_view(&view, self.engine().now())))
+        Ok(Response::new(to_view(self.engine(), &view)))
     }
 
     type WatchEventsStream = EventStream;
@@ -139,6 +139,7 @@ impl breaker_service_server::BreakerService for BreakerService {
             position,
             latest_only: convert::delivery("delivery", request.delivery)? == pb::Delivery::Latest,
             skip_snapshot: request.skip_snapshot,
+            caller: (!request.caller.is_empty()).then(|| self.engine().caller(&request.caller)),
         };
         let progress_interval = convert::progress_interval("progress_interval", request.progress_interval.as_ref())?;
         let watch = self.engine().watch(options)?;
@@ -156,7 +157,7 @@ pub(super) fn report_batch(
         .map(|item| CallerTally { key: item.key, caller: engine.caller(item.caller), tally: item.tally })
         .collect();
     let answer = engine.report_batch(&request.client_id, request.batch_sequence, &tallies)?;
-    Ok(to_batch_reported(&answer, engine.now()))
+    Ok(to_batch_reported(engine, &answer))
 }
 
 fn watch_filter(filter: &pb::WatchFilter) -> Result<Filter, Error> {
@@ -187,6 +188,7 @@ fn to_acquired(key_hash: u64, acquired: &Acquired) -> pb::AcquireResponse {
     let mut response = pb::AcquireResponse {
         state: convert::to_state(acquired.state) as i32,
         generation: acquired.generation,
+        caller_generation: acquired.caller_generation,
         override_mode: convert::to_override_mode(acquired.forced) as i32,
         ..pb::AcquireResponse::default()
     };
@@ -211,20 +213,28 @@ fn to_reported(answer: &ReportAnswer) -> pb::ReportResponse {
         state: convert::to_state(answer.state) as i32,
         generation: answer.generation,
         override_mode: convert::to_override_mode(answer.forced) as i32,
+        caller_state: convert::to_state(answer.caller_state) as i32,
+        caller_generation: answer.caller_generation,
     }
 }
 
-fn to_batch_reported(answer: &BatchAnswer, now: Timestamp) -> pb::ReportBatchResponse {
+fn to_batch_reported(engine: &Engine, answer: &BatchAnswer) -> pb::ReportBatchResponse {
     pb::ReportBatchResponse {
         duplicate: answer.duplicate,
         counted: answer.counted,
         stale: answer.stale,
-        changed: answer.changed.iter().map(|entry| to_status(entry, now)).collect(),
+        changed: answer.changed.iter().map(|entry| to_status(engine, entry)).collect(),
     }
 }
 
-pub(super) fn to_status(entry: &Entry, now: Timestamp) -> pb::BreakerStatus {
-    convert::to_status(&entry.key, &entry.status, entry.sequence, entry.policy_version, now)
+pub(super) fn to_status(engine: &Engine, entry: &Entry) -> pb::BreakerStatus {
+    let now = engine.now();
+    let caller = entry.caller.map(|status| {
+        let name = engine.caller_name(status.caller);
+        convert::to_caller_status(name.as_deref().unwrap_or_default(), &status, now)
+    });
+    let status = convert::to_status(&entry.key, &entry.status, entry.sequence, entry.policy_version, now);
+    pb::BreakerStatus { caller, ..status }
 }
 
 fn to_policy_in_force(resolved: &Resolved, declared_revision: Option<u64>) -> pb::PolicyInForce {
@@ -237,10 +247,15 @@ fn to_policy_in_force(resolved: &Resolved, declared_revision: Option<u64>) -> pb
     }
 }
 
-fn to_view(view: &View, now: Timestamp) -> pb::GetStateResponse {
+fn to_view(engine: &Engine, view: &View) -> pb::GetStateResponse {
     use crate::breaker::State;
+    let now = engine.now();
+    let caller = |caller: &CallerView| {
+        let name = engine.caller_name(caller.status.caller);
+        convert::to_caller_numbers(name.as_deref().unwrap_or_default(), caller, now)
+    };
     pb::GetStateResponse {
-        status: Some(to_status(&view.entry, now)),
+        status: Some(to_status(engine, &view.entry)),
         window: Some(convert::to_window_counts(&view.window)),
         totals: Some(convert::to_totals(&view.totals)),
         policy: Some(to_policy_in_force(&view.policy, view.declared_revision)),
@@ -254,6 +269,8 @@ fn to_view(view: &View, now: Timestamp) -> pb::GetStateResponse {
         next_deadline: convert::to_timestamp_ever(view.deadline),
         now: Some(convert::to_timestamp(now)),
         last_event: view.last_event.as_deref().map(to_event),
+        callers: view.callers.iter().map(caller).collect(),
+        quorum: view.quorum,
     }
 }
 
@@ -262,12 +279,19 @@ pub(super) fn to_event(event: &Event) -> pb::Event {
         EventReason::Breaker(reason) => {
             let caller = event.caller.as_deref().unwrap_or_default();
             let evidence = event.evidence.as_ref();
-            let evidence = evidence.map(|evidence| convert::to_evidence(evidence, reason, caller, &event.error_class));
+            let name = |id| event.name(id).unwrap_or_default();
+            let evidence =
+                evidence.map(|evidence| convert::to_evidence(evidence, reason, caller, &event.error_class, name));
             (convert::to_event_reason(reason), evidence)
         }
         EventReason::Declared => (pb::EventReason::Declared, None),
         EventReason::PolicyFile => (pb::EventReason::PolicyFile, None),
     };
+    let caller = event
+        .scope
+        .as_ref()
+        .map(|status| convert::to_caller_status(event.name(status.caller).unwrap_or_default(), status, event.at));
+    let status = convert::to_status(&event.key, &event.status, event.sequence, event.policy_version, event.at);
     pb::Event {
         sequence: event.sequence,
         kind: to_event_kind(event.kind) as i32,
@@ -281,7 +305,7 @@ pub(super) fn to_event(event: &Event) -> pb::Event {
         comment: event.comment.clone().into(),
         event_time: Some(convert::to_timestamp(event.at)),
         policy_version: event.policy_version,
-        status: Some(to_status(&Entry::from(event), event.at)),
+        status: Some(pb::BreakerStatus { caller, ..status }),
     }
 }
 
@@ -303,6 +327,9 @@ pub(super) const fn from_event_kind(kind: pb::EventKind) -> Option<EventKind> {
         pb::EventKind::OverrideSet => Kind::OverrideSet,
         pb::EventKind::OverrideCleared => Kind::OverrideCleared,
         pb::EventKind::WouldHaveOpened => Kind::WouldHaveOpened,
+        pb::EventKind::CallerIsolated => Kind::CallerIsolated,
+        pb::EventKind::CallerHalfOpened => Kind::CallerHalfOpened,
+        pb::EventKind::CallerRestored => Kind::CallerRestored,
         pb::EventKind::Deleted => return Some(EventKind::Deleted),
         pb::EventKind::Unspecified => return None,
     }))

@@ -127,7 +127,8 @@ impl Session {
         // Whatever comes next, the handle no longer means the old key: its items would go to the wrong breaker.
         self.known[index] = None;
         let key = convert::key("breaker", &introduction.breaker)?;
-        self.known[index] = Some(Known { key: key.into(), key_hash: key_hash(key), handle: None });
+        let handle = self.context.engine.see(key, self.caller);
+        self.known[index] = Some(Known { key: key.into(), key_hash: key_hash(key), handle });
         Ok(())
     }
 
@@ -169,6 +170,7 @@ impl Session {
             number,
             state: convert::to_state(acquired.state) as i32,
             generation: acquired.generation,
+            caller_generation: acquired.caller_generation,
             override_mode: convert::to_override_mode(acquired.forced) as i32,
             ..pb::SessionAcquired::default()
         };
@@ -224,6 +226,8 @@ impl Session {
             state: convert::to_state(answer.state) as i32,
             generation: answer.generation,
             override_mode: convert::to_override_mode(answer.forced) as i32,
+            caller_state: convert::to_state(answer.caller_state) as i32,
+            caller_generation: answer.caller_generation,
         })
     }
 }

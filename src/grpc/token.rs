@@ -8,9 +8,10 @@
 //! A permit in bytes:
 //!
 //! ```text
-//!   1    version (high half), caller named (4), kind (1 call, 2 probe, 3 bypass)
+//!   1    version (high half), caller named (4), kind (0 caller's probe, 1 call, 2 probe, 3 bypass)
 //!   8    hash of the breaker's key
 //!   1-10 generation, varint
+//!   1-10 generation of the caller's scope, varint
 //!   1-10 slice, varint
 //!   1-5  serial, varint
 //!   1-10 end of the lease, varint: nanoseconds after the slice's number, which is a time too
@@ -50,6 +51,7 @@ pub type PermitBytes = Writer<BYTES_MAX>;
 #[must_use]
 pub fn encode_permit(key_hash: u64, permit: &Permit) -> PermitBytes {
     let kind = match permit.kind {
+        PermitKind::CallerProbe => 0,
         PermitKind::Call => 1,
         PermitKind::Probe => 2,
         PermitKind::Bypass => 3,
@@ -59,6 +61,7 @@ pub fn encode_permit(key_hash: u64, permit: &Permit) -> PermitBytes {
     bytes.byte(PERMIT_VERSION | kind | if named { CALLER_NAMED } else { 0 });
     bytes.fixed(key_hash);
     bytes.varint(permit.generation);
+    bytes.varint(permit.caller_generation);
     bytes.varint(permit.slice);
     bytes.varint(u64::from(permit.serial));
     // Wraps, so that every permit has a form, also one whose lease ends before its slice began.
@@ -112,16 +115,17 @@ fn read_permit(bytes: &[u8]) -> Option<(u64, Permit)> {
     let mut reader = Reader::unseal(bytes)?;
     let head = reader.byte()?;
     let kind = match head & KIND_MASK {
+        0 => PermitKind::CallerProbe,
         1 => PermitKind::Call,
         2 => PermitKind::Probe,
-        3 => PermitKind::Bypass,
-        _ => return None,
+        _ => PermitKind::Bypass,
     };
     if head & !(CALLER_NAMED | KIND_MASK) != PERMIT_VERSION {
         return None;
     }
     let key_hash = reader.fixed()?;
     let generation = reader.varint()?;
+    let caller_generation = reader.varint()?;
     let slice = reader.varint()?;
     let serial = u32::try_from(reader.varint()?).ok()?;
     let expire = Timestamp::from_nanos(slice.wrapping_add(reader.varint()?));
@@ -133,7 +137,7 @@ fn read_permit(bytes: &[u8]) -> Option<(u64, Permit)> {
         }
     }
     reader.end()?;
-    Some((key_hash, Permit { kind, generation, slice, serial, expire, caller }))
+    Some((key_hash, Permit { kind, generation, caller_generation, slice, serial, expire, caller }))
 }
 
 // ---- Resume tokens -------------------------------------------------------------------------------------------------
@@ -415,6 +419,7 @@ mod tests {
         Permit {
             kind: PermitKind::Call,
             generation: 7,
+            caller_generation: 0,
             slice: 1_760_000_000_000_000_000,
             serial: 41,
             expire: Timestamp::from_nanos(1_760_000_060_123_456_789),
@@ -423,12 +428,18 @@ mod tests {
     }
 
     fn any_permit() -> impl Strategy<Value = Permit> {
-        let kind = prop_oneof![Just(PermitKind::Call), Just(PermitKind::Probe), Just(PermitKind::Bypass)];
+        let kind = prop_oneof![
+            Just(PermitKind::Call),
+            Just(PermitKind::Probe),
+            Just(PermitKind::CallerProbe),
+            Just(PermitKind::Bypass)
+        ];
         let number = || prop_oneof![any::<u64>(), 0..200_u64, Just(u64::MAX)];
-        (kind, number(), number(), any::<u32>(), number(), number()).prop_map(
-            |(kind, generation, slice, serial, expire, caller)| Permit {
+        (kind, number(), number(), number(), any::<u32>(), number(), number()).prop_map(
+            |(kind, generation, caller_generation, slice, serial, expire, caller)| Permit {
                 kind,
                 generation,
+                caller_generation,
                 slice,
                 serial,
                 expire: Timestamp::from_nanos(expire),
@@ -446,8 +457,8 @@ mod tests {
 
     #[test]
     fn a_usual_permit_is_short() {
-        assert!(encode_permit(HASH, &permit()).as_slice().len() <= 38);
-        assert!(encode_permit_text(HASH, &permit()).len() <= 51);
+        assert!(encode_permit(HASH, &permit()).as_slice().len() <= 39);
+        assert!(encode_permit_text(HASH, &permit()).len() <= 52);
     }
 
     #[test]
@@ -455,13 +466,14 @@ mod tests {
         let largest = Permit {
             kind: PermitKind::Bypass,
             generation: u64::MAX,
+            caller_generation: u64::MAX,
             slice: u64::MAX,
             serial: u32::MAX,
             expire: Timestamp::from_nanos(u64::MAX - 1),
             caller: CallerId(u64::MAX),
         };
         let bytes = encode_permit(u64::MAX, &largest);
-        assert_eq!(bytes.as_slice().len(), 54);
+        assert_eq!(bytes.as_slice().len(), 64);
         assert_eq!(decode_permit(u64::MAX, bytes.as_slice()), Ok(largest));
     }
 
@@ -520,7 +532,7 @@ mod tests {
             let bytes = encode_permit(hash, &permit);
             prop_assert_eq!(decode_permit(hash, bytes.as_slice()), Ok(permit));
             let text = encode_permit_text(hash, &permit);
-            prop_assert!(text.len() <= 72 && text.is_ascii());
+            prop_assert!(text.len() <= 86 && text.is_ascii());
             prop_assert_eq!(decode_permit_text(hash, &text), Ok(permit));
         }
 

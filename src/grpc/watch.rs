@@ -92,7 +92,7 @@ impl State {
         match message {
             Message::Event(event) => Sent::Event(to_event(&event)),
             Message::Snapshot { entries, deleted, complete } => Sent::Snapshot(pb::Snapshot {
-                breakers: entries.iter().map(|entry| to_status(entry, now)).collect(),
+                breakers: entries.iter().map(|entry| to_status(self.watch.engine(), entry)).collect(),
                 deleted: deleted.iter().map(|key| key.as_ref().to_owned()).collect(),
                 complete,
             }),

@@ -130,6 +130,8 @@ pub const FIELDS: &[(&str, Rule)] = &[
     ("Policy.lease", || nonzero_period(HOUR, "must be 1 ms to 1 h")),
     ("Policy.expired_probe", || choice(3, "EXPIRED_PERMIT_FAILURE (1)")),
     ("Policy.expired_permit", || choice(3, "EXPIRED_PERMIT_FAILURE (1)")),
+    ("Policy.min_callers", || count(1, 256, "must be 1 to 256")),
+    ("Policy.share", share),
     ("Window.time", || vec![absent(FaultBeside("", "either")), empty(FaultInside("duration", "10 ms to 24 h, not 0"))]),
     ("Window.count", || vec![absent(Fine), empty(FaultInside("calls", "must be 1 to 100000, not 0"))]),
     ("TimeWindow.duration", || {
@@ -433,8 +435,8 @@ fn choices(last: u64, allowed: &'static str) -> Vec<Case> {
 }
 
 fn kinds() -> Vec<Case> {
-    let allowed = "EVENT_KIND_OPENED (1) to EVENT_KIND_DELETED (9)";
-    let mut cases = choices(9, allowed);
+    let allowed = "EVENT_KIND_OPENED (1) to EVENT_KIND_CALLER_RESTORED (12)";
+    let mut cases = choices(12, allowed);
     cases.push(case("none", vec![Wire::Varint(0)], FaultOfEntry(allowed)));
     cases
 }

@@ -1,8 +1,8 @@
 //! The event log: what was told, of whom, and how far back it can be read.
 
 use fuseboard::{
-    breaker::{Moment, Outcome, OverrideMode, PolicySpec, Report, Reported, RequestId},
-    engine::{Error, Limits},
+    breaker::{Moment, Outcome, OverrideMode, PolicySpec, Report, Reported, RequestId, Tally},
+    engine::{CallerTally, Error, Limits},
 };
 
 use super::{NOBODY, OPERATOR, World, failures, permitted, seconds};
@@ -97,7 +97,7 @@ fn a_breaker_that_was_never_seen_is_not_found_and_not_made_by_asking() {
     assert!(not_found(world.engine.view("a").unwrap_err()));
     assert!(not_found(world.engine.reset("a", OPERATOR).unwrap_err()));
     assert!(not_found(world.engine.delete("a", OPERATOR).unwrap_err()));
-    assert_eq!((world.engine.find("a"), world.engine.entry("a")), (None, None));
+    assert_eq!((world.engine.find("a"), world.engine.entry("a", None)), (None, None));
     assert_eq!(world.log(), []);
 }
 
@@ -122,8 +122,9 @@ fn a_deletion_tells_the_breaker_as_it_last_was_and_takes_declaration_and_overrid
 #[test]
 fn a_move_names_the_caller_and_the_error_class_of_the_report_that_made_it() {
     let world = World::new();
-    world.fail("a", 4);
     let caller = world.engine.caller("checkout/3");
+    let tally = Tally { generation: 1, failures: 4, trailing_failures: 4, ..Tally::default() };
+    world.engine.report_batch("sdk", 1, &[CallerTally { key: "a", caller, tally }]).unwrap();
     let permit = permitted(world.decide_as("a", caller, RequestId::default()));
     let handle = world.engine.find("a").unwrap();
     world.engine.report(world.moment(), handle, &permit, &Report::of(Outcome::Timeout), "deadline_exceeded").unwrap();

@@ -21,9 +21,9 @@ fn an_open_breaker_goes_half_open_at_its_instant_without_traffic() {
     let world = World::new();
     world.trip("a");
     world.advance(seconds(30) - Duration::from_nanos(1));
-    assert_eq!(world.engine.entry("a").unwrap().status.state, StateName::Open);
+    assert_eq!(world.engine.entry("a", None).unwrap().status.state, StateName::Open);
     world.advance(seconds(100));
-    assert_eq!(world.engine.entry("a").unwrap().status.state, StateName::HalfOpen);
+    assert_eq!(world.engine.entry("a", None).unwrap().status.state, StateName::HalfOpen);
     let moved = ("half_opened", "a".to_owned(), seconds(30));
     assert_eq!(world.told().last(), Some(&moved), "when it was due, not when somebody looked");
 }

@@ -10,8 +10,9 @@ mod timeline;
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use fuseboard::breaker::{
-    Acquire, Breaker, CallerId, Decision, Kind, LEDGER_BYTES_MAX, Moment, Outcome, Override, Permit, Policy, Report,
-    Reported, RequestId, Snapshot, StreakSnapshot, Tally, Timestamp, Totals, Transition, policy::BackoffSpec,
+    Acquire, Breaker, CALLERS_MAX, CallerId, Decision, Kind, LEDGER_BYTES_MAX, Moment, Outcome, Override, Permit,
+    Policy, Report, Reported, RequestId, Snapshot, State, StreakSnapshot, Tally, Timestamp, Totals, Transition,
+    policy::BackoffSpec,
 };
 use proptest::{prelude::*, sample::Index};
 
@@ -70,7 +71,8 @@ impl Pair {
             }
             Op::Acquire { caller, request, lease } => {
                 let (caller, request) = (CallerId(caller), RequestId(request));
-                let acquire = Acquire { caller, request, lease, ledger_bytes_max: LEDGER_BYTES_MAX };
+                let acquire =
+                    Acquire { caller, request, lease, ledger_bytes_max: LEDGER_BYTES_MAX, callers_max: CALLERS_MAX };
                 self.model.wake(self.now);
                 let step = self.breaker.acquire(self.moment(), &acquire);
                 moves = step.transitions;
@@ -97,7 +99,7 @@ impl Pair {
             Op::Tally(off, tally) => {
                 self.model.wake(self.now);
                 let tally = Tally { generation: self.model.generation.saturating_add_signed(off), ..tally };
-                let step = self.breaker.tally(self.moment(), &tally);
+                let step = self.breaker.tally(self.moment(), CallerId(0), &tally, CALLERS_MAX);
                 moves = step.transitions;
                 assert_eq!(step.answer, self.model.tally(self.now, &tally));
             }
@@ -214,12 +216,19 @@ impl Pair {
         );
         // Waking early is harmless.
         if breaker.deadline() > now {
-            let early = Moment { now: breaker.deadline().before(Duration::from_nanos(1)), random: 0 };
+            // But not so late that callers are forgotten, which is no deadline.
+            let soon = now.after(Duration::from_secs(60));
+            let early = Moment { now: breaker.deadline().before(Duration::from_nanos(1)).min(soon), random: 0 };
             let asleep = self.breaker.snapshot();
             assert_eq!(self.breaker.handle_timeout(early), []);
             assert_eq!(self.breaker.snapshot(), asleep);
         }
     }
+}
+
+fn anybody() -> Acquire {
+    let (caller, request) = (CallerId(0), RequestId(0));
+    Acquire { caller, request, lease: None, ledger_bytes_max: LEDGER_BYTES_MAX, callers_max: CALLERS_MAX }
 }
 
 /// What a store must have before it is told.
@@ -231,6 +240,9 @@ fn durable(breaker: &Breaker) -> Snapshot {
         version,
         window,
         probes,
+        // Who was seen is not. What moves in a caller's scope is told as a move.
+        callers: Vec::new(),
+        is_alone: true,
         streak: StreakSnapshot::default(),
         totals: Totals::default(),
         ..breaker.snapshot()
@@ -241,7 +253,7 @@ fn durable(breaker: &Breaker) -> Snapshot {
 fn a_ledger_that_gave_up_everything_is_no_ledger() {
     let now = Timestamp::from_nanos(1_000_000_000_000_000);
     let mut breaker = Breaker::new(Arc::default(), 1, now);
-    let acquire = Acquire { caller: CallerId(0), request: RequestId(0), lease: None, ledger_bytes_max: 0 };
+    let acquire = Acquire { ledger_bytes_max: 0, ..anybody() };
     for permits in 1..=300 {
         breaker.acquire(Moment { now, random: 0 }, &acquire);
         let mut later = breaker.clone();
@@ -259,6 +271,7 @@ fn the_end_of_time_comes_and_nothing_overflows() {
         for _ in 0..3 {
             let tally = Tally {
                 generation: breaker.generation(),
+                caller_generation: 0,
                 age: Duration::MAX,
                 successes: u32::MAX,
                 failures: u32::MAX,
@@ -270,7 +283,7 @@ fn the_end_of_time_comes_and_nothing_overflows() {
                 trailing_failures: u32::MAX,
                 retry_after: Some(Duration::MAX),
             };
-            breaker.tally(moment, &tally);
+            breaker.tally(moment, CallerId(0), &tally, CALLERS_MAX);
             breaker.reset(moment);
         }
         breaker.handle_timeout(Moment { now: Timestamp::NEVER, random: 0 });
@@ -301,8 +314,7 @@ proptest! {
             now = now.after(Duration::from_millis(wait));
             let moment = Moment { now, random: 0 };
             for _ in 0..permits {
-                let caller = CallerId(0);
-                let acquire = Acquire { caller, request: RequestId(0), lease, ledger_bytes_max: bytes_max };
+                let acquire = Acquire { lease, ledger_bytes_max: bytes_max, ..anybody() };
                 let Decision::Permitted(permit) = breaker.acquire(moment, &acquire).answer else { panic!("it is closed") };
                 issued.push((permit, 0));
                 prop_assert!(breaker.ledger_bytes() <= bytes_max);
@@ -329,11 +341,17 @@ proptest! {
         let open_backoff = Some(BackoffSpec { multiplier: 2.0, max_duration, jitter });
         let policy = Policy { failure_threshold: NonZeroU32::new(1), open_duration, open_backoff, ..Policy::default() };
         let start = Timestamp::from_nanos(1_000_000_000_000_000);
-        let snapshot = Snapshot { failed_recoveries: recoveries, ..Breaker::new(Arc::default(), 1, start).snapshot() };
+        // Half-open for the last so-many-th time.
+        let state = State::Open { until: start, failed_recoveries: recoveries.saturating_sub(1) };
+        let snapshot = Snapshot { state, ..Breaker::new(Arc::default(), 1, start).snapshot() };
         let mut breaker = Breaker::restore(Arc::new(policy), snapshot, start);
-        let tally = Tally { generation: 1, failures: 1, trailing_failures: 1, ..Tally::default() };
-        let step = breaker.tally(Moment { now: start, random }, &tally);
-        let period = step.transitions[0].evidence.unwrap().open_duration.unwrap();
+        let moment = Moment { now: start, random };
+        if recoveries == 0 {
+            breaker.reset(moment);
+        }
+        let Decision::Permitted(permit) = breaker.acquire(moment, &anybody()).answer else { panic!("it is free") };
+        let step = breaker.report(moment, &permit, &Report::of(Outcome::Failure));
+        let period = step.transitions[0].evidence.as_ref().unwrap().open_duration.unwrap();
         let whole = open_duration.saturating_mul(1 << recoveries.min(20)).min(max_duration);
         let shortest = whole.mul_f64(1.0 - jitter).max(Duration::from_millis(1));
         prop_assert!(period <= whole && period + Duration::from_nanos(1) >= shortest, "{period:?} of {whole:?}");

@@ -36,6 +36,9 @@ pub(crate) struct Slip {
     pub(crate) forgotten: bool,
 }
 
+/// By how much a fleet's row of failures can have to be longer than the threshold.
+const GROWTH_MAX: usize = 64;
+
 pub(crate) struct Model {
     pub(crate) policy: Arc<Policy>,
     pub(crate) generation: u64,
@@ -96,14 +99,15 @@ impl Model {
         }
     }
 
-    /// The failures in a row that are young enough. With an age limit no more are remembered than the threshold asks for.
+    /// The failures in a row that are young enough. With an age limit no more are remembered than a
+    /// fleet's row can have to be long.
     fn streak(&self, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
         let row = self.calls.iter().rev().take_while(|call| call.failed);
         let mut row: Vec<_> = row.filter_map(|call| call.in_row).collect();
         if let (Some(period), Some(threshold)) = (self.policy.monitoring_period, self.policy.failure_threshold) {
             row.retain(|(since, _)| now.since(*since) < period);
             row.sort_by_key(|(since, _)| Reverse(*since));
-            row.truncate(threshold.get() as usize);
+            row.truncate(threshold.get() as usize + GROWTH_MAX);
         }
         row
     }
@@ -298,6 +302,7 @@ impl Model {
             _ => (0, 0),
         };
         Evidence {
+            callers: None,
             consecutive_failures: self.streak(now).len() as u64,
             window: self.counts(now),
             threshold: 0.0,
@@ -312,7 +317,7 @@ impl Model {
     fn reopen(&mut self, now: Timestamp, reason: Reason) {
         let State::HalfOpen(round) = &self.state else { panic!("only a round reopens") };
         let asked_until = round.asked_until;
-        self.failed_recoveries += 1;
+        self.failed_recoveries += u32::from(round.granted > 0);
         let evidence = self.evidence(now, asked_until);
         self.open(now, reason, evidence);
     }
@@ -322,13 +327,14 @@ impl Model {
         self.totals.last_open = Some(now);
         let kind = if self.mode() == Some(OverrideMode::Shadow) { Kind::WouldHaveOpened } else { Kind::Opened };
         let until = now.after(evidence.open_duration.unwrap());
-        self.enter(now, State::Open { until }, kind, reason, Some(evidence));
+        let failed_recoveries = self.failed_recoveries;
+        self.enter(now, State::Open { until, failed_recoveries }, kind, reason, Some(evidence));
     }
 
     fn round(&self, now: Timestamp) -> State {
-        let asked_until = Timestamp::default();
         let until = self.round_end(now);
-        State::HalfOpen(Box::new(Round { began: now, until, successes: 0, failures: 0, asked_until }))
+        let (failed_recoveries, disputed_until) = (self.failed_recoveries, Timestamp::NEVER);
+        State::HalfOpen(Box::new(Round { began: now, until, failed_recoveries, disputed_until, ..Round::default() }))
     }
 
     fn round_end(&self, began: Timestamp) -> Timestamp {
@@ -354,7 +360,8 @@ impl Model {
 
     fn tell(&mut self, at: Timestamp, kind: Kind, from: StateName, reason: Reason, evidence: Option<Evidence>) {
         let status = self.status(at);
-        self.moves.push(Transition { kind, from, to: self.state.name(), reason, evidence, at, status });
+        let to = self.state.name();
+        self.moves.push(Transition { kind, from, to, reason, evidence, at, status, caller: None });
     }
 
     // What callers and operators do. Time is awake already.
@@ -374,11 +381,15 @@ impl Model {
                     return Expected::Same(slip.permit);
                 }
                 if self.probes_out().count() < self.policy.probes as usize {
-                    return Expected::New(PermitKind::Probe, expire.min(round.until));
+                    let until = round.until;
+                    if let State::HalfOpen(round) = &mut self.state {
+                        round.granted += 1;
+                    }
+                    return Expected::New(PermitKind::Probe, expire.min(until));
                 }
                 (Rejection::HalfOpenFull, self.probe_deadline().since(now).min(RETRY_AFTER_PROBE_MAX))
             }
-            (State::Open { until }, _) => (Rejection::Open, until.since(now)),
+            (State::Open { until, .. }, _) => (Rejection::Open, until.since(now)),
         };
         if self.forced.is_some() && reason != Rejection::ForcedOpen {
             return Expected::New(PermitKind::Bypass, expire);
@@ -500,7 +511,8 @@ impl Model {
         let mut in_row: Vec<&mut Call> = self.calls.iter_mut().rev().take_while(|call| call.failed).collect();
         in_row.retain(|call| call.in_row.is_some());
         in_row.sort_by_key(|call| Reverse(call.in_row.map(|(since, _)| since)));
-        let kept = if ages(&policy) { policy.failure_threshold.unwrap().get() as usize } else { usize::MAX };
+        let kept =
+            if ages(&policy) { policy.failure_threshold.unwrap().get() as usize + GROWTH_MAX } else { usize::MAX };
         for (place, call) in in_row.into_iter().enumerate() {
             if place >= row.len().min(kept) {
                 call.in_row = None;
@@ -518,7 +530,7 @@ impl Model {
         self.policy = policy;
         if let State::HalfOpen(round) = &self.state {
             let until = self.round_end(round.began);
-            self.state = State::HalfOpen(Box::new(Round { until, ..**round }));
+            self.state = State::HalfOpen(Box::new(Round { until, ..(**round).clone() }));
         }
         self.tell(now, Kind::PolicyChanged, self.state.name(), Reason::Requested, None);
     }

@@ -91,6 +91,8 @@ fn policy(lease: Duration) -> impl Strategy<Value = Policy> {
         lease,
         expired_probe: half_open.4,
         expired_permit: half_open.5,
+        min_callers: 1,
+        share: 0.0,
     })
 }
 
@@ -119,6 +121,7 @@ fn tally() -> impl Strategy<Value = Tally> {
         let all = failures + timeouts;
         Tally {
             generation: 0,
+            caller_generation: 0,
             age: age.unwrap_or_default(),
             successes,
             failures,
@@ -148,6 +151,7 @@ fn any_permit() -> impl Strategy<Value = Permit> {
         |(kind, generation, slice, serial, expire, caller)| Permit {
             kind,
             generation,
+            caller_generation: 0,
             slice,
             serial,
             expire: Timestamp::from_nanos(expire),

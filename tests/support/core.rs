@@ -1,19 +1,20 @@
 //! Scenarios on the pure breaker, driven as an engine does: every deadline at its own instant, in order.
 
 use std::{
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
 
 use fuseboard::breaker::{
-    self, Breaker, CallerId, Counts, Decision, LEDGER_BYTES_MAX, Moment, Override, Permit, Policy, PolicySpec, Reason,
-    Rejection, Reported, RequestId, State, StateName, Status, Timestamp, Totals, Transition, TripRule,
-    transition::Kind,
+    self, Breaker, CALLERS_MAX, CallerEvidence, CallerId, CallerStatus, CallersEvidence, Counts, Decision,
+    LEDGER_BYTES_MAX, Moment, Override, Permit, Policy, PolicySpec, Reason, Rejection, Reported, RequestId, State,
+    StateName, Status, Timestamp, Totals, Transition, TripRule, transition::Kind,
 };
 use serde_json::{Value, json};
 
-use super::{Acquire, Driver, Origin, Outcome, OverrideMode, Report, Tally, policy::PolicyText};
+use super::{Acquire, Driver, Origin, Outcome, OverrideMode, Report, Tally, policy::PolicyText, sorted};
 
 /// Days that have passed when a scenario starts.
 const START_DAYS: u64 = 20_000;
@@ -26,11 +27,18 @@ pub struct Core {
     now: Timestamp,
     random: u64,
     events: Vec<Transition>,
+    names: HashMap<CallerId, String>,
 }
 
 impl Default for Core {
     fn default() -> Self {
-        Self { breaker: new(None), now: start(), random: 0, events: Vec::new() }
+        Self {
+            breaker: new(None),
+            now: start(),
+            random: 0,
+            events: Vec::new(),
+            names: HashMap::from([Default::default()]),
+        }
     }
 }
 
@@ -65,6 +73,41 @@ impl Core {
     fn status(&mut self) -> Value {
         status(&self.breaker.status(self.now))
     }
+
+    fn caller(&mut self, name: &str) -> CallerId {
+        let id = CallerId(hash(name));
+        self.names.insert(id, name.to_owned());
+        id
+    }
+
+    fn caller_status(&self, status: &CallerStatus) -> Value {
+        json!({
+            "caller": self.names[&status.caller],
+            "state": state_name(status.state),
+            "generation": status.generation,
+            "state_since": instant(status.since),
+            "state_until": instant(status.until),
+            "failures": status.failures,
+        })
+    }
+
+    fn event(&self, transition: &Transition) -> Value {
+        let mut answer = event(transition);
+        answer["caller"] = json!(transition.caller.map(|scope| self.caller_status(&scope)));
+        if let Some(evidence) = &transition.evidence {
+            let parts = |parts: &[CallerEvidence]| {
+                let part = |part: &CallerEvidence| json!({ "caller": self.names[&part.caller], "calls": part.calls, "failures": part.failures });
+                sorted(parts.iter().map(part).collect())
+            };
+            let nobody = CallersEvidence::default();
+            let callers = evidence.callers.as_deref().unwrap_or(&nobody);
+            answer["evidence"]["quorum"] = json!(callers.quorum);
+            answer["evidence"]["known_callers"] = json!(callers.known);
+            answer["evidence"]["callers"] = parts(&callers.with);
+            answer["evidence"]["stood_without"] = parts(&callers.without);
+        }
+        answer
+    }
 }
 
 impl Driver for Core {
@@ -86,16 +129,13 @@ impl Driver for Core {
     }
 
     fn acquire(&mut self, acquire: &Acquire) -> (Value, Option<Permit>) {
-        let hash = |text: &str| {
-            let mut hasher = DefaultHasher::new();
-            text.hash(&mut hasher);
-            if text.is_empty() { 0 } else { hasher.finish() }
-        };
+        let caller = self.caller(&acquire.caller);
         let acquire = breaker::Acquire {
-            caller: CallerId(hash(&acquire.caller)),
+            caller,
             request: RequestId(hash(&acquire.request_id).into()),
             lease: acquire.lease,
             ledger_bytes_max: LEDGER_BYTES_MAX,
+            callers_max: CALLERS_MAX,
         };
         let moment = self.moment();
         let step = self.breaker.acquire(moment, &acquire);
@@ -111,10 +151,12 @@ impl Driver for Core {
             "reason": reason.map(|reason| match reason {
                 Rejection::Open => "open",
                 Rejection::HalfOpenFull => "half_open_full",
+                Rejection::CallerIsolated => "caller_isolated",
                 Rejection::ForcedOpen => "forced_open",
             }),
             "retry_after": retry_after.map(millis),
             "generation": generation(status.generation),
+            "caller_generation": self.breaker.caller_scope(caller).1,
             "override_mode": status.forced.map(mode_name),
         });
         (answer, permit)
@@ -140,18 +182,23 @@ impl Driver for Core {
         let step = self.breaker.report(moment, permit, &report);
         let result = self.heard(step);
         let status = self.breaker.status(self.now);
+        let (caller_state, caller_generation) = self.breaker.caller_scope(permit.caller);
         json!({
             "result": result_name(result),
             "state": state_name(status.state),
             "generation": generation(status.generation),
             "override_mode": status.forced.map(mode_name),
+            "caller_state": state_name(caller_state),
+            "caller_generation": caller_generation,
         })
     }
 
     fn tally(&mut self, tally: &Tally) -> Value {
         let now_in = self.breaker.generation();
+        let caller = self.caller(&tally.caller);
         let tally = breaker::Tally {
             generation: tally.generation.map_or(now_in, |generation| FIRST_GENERATION - 1 + generation),
+            caller_generation: tally.caller_generation.unwrap_or_else(|| self.breaker.caller_scope(caller).1),
             age: tally.age.map_or(Duration::ZERO, |age| age.0),
             successes: tally.successes,
             failures: tally.failures,
@@ -164,8 +211,16 @@ impl Driver for Core {
             retry_after: tally.retry_after.map(|asked| asked.0),
         };
         let moment = self.moment();
-        let step = self.breaker.tally(moment, &tally);
+        let step = self.breaker.tally(moment, caller, &tally, CALLERS_MAX);
         json!({ "result": result_name(self.heard(step)) })
+    }
+
+    fn watch(&mut self, caller: &str) -> Value {
+        let (id, now) = (self.caller(caller), self.now);
+        self.breaker.see(now, id, CALLERS_MAX);
+        let mut answer = self.status();
+        answer["caller"] = json!(self.breaker.caller_status(id, now).map(|status| self.caller_status(&status)));
+        answer
     }
 
     fn reset(&mut self) -> Value {
@@ -219,12 +274,33 @@ impl Driver for Core {
             _ => Value::Null,
         };
         answer["failed_recoveries"] = json!(self.breaker.failed_recoveries());
+        let views = self.breaker.callers(now);
+        let callers = views.iter().map(|view| {
+            let mut caller = self.caller_status(&view.status);
+            caller["window"] = counts(&view.window);
+            caller["totals"] = json!({
+                "successes": view.totals.successes,
+                "failures": view.totals.failures,
+                "local_failures": view.totals.local_failures,
+                "rejected": view.totals.rejected,
+            });
+            caller["seen_time"] = json!(instant(view.seen));
+            caller
+        });
+        answer["callers"] = sorted(callers.collect());
+        answer["quorum"] = json!(self.breaker.quorum());
         answer
     }
 
     fn events(&mut self) -> Value {
-        std::mem::take(&mut self.events).iter().map(event).collect()
+        std::mem::take(&mut self.events).iter().map(|event| self.event(event)).collect()
     }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    if text.is_empty() { 0 } else { hasher.finish() }
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -314,12 +390,14 @@ fn event(event: &Transition) -> Value {
         Reason::Requested if event.kind == Kind::PolicyChanged => ("declared", None),
         Reason::Requested => ("requested", None),
         Reason::OverrideExpired => ("override_expired", None),
+        Reason::CallerForgotten => ("caller_forgotten", None),
     };
     let rule = rule.map(|rule| match rule {
         TripRule::FailureThreshold => "failure_threshold",
         TripRule::FailureCountThreshold => "failure_count_threshold",
         TripRule::FailureRateThreshold => "failure_rate_threshold",
         TripRule::SlowCallRateThreshold => "slow_call_rate_threshold",
+        TripRule::CallersIsolated => "callers_isolated",
     });
     json!({
         "kind": match event.kind {
@@ -331,6 +409,9 @@ fn event(event: &Transition) -> Value {
             Kind::OverrideSet => "override_set",
             Kind::OverrideCleared => "override_cleared",
             Kind::WouldHaveOpened => "would_have_opened",
+            Kind::CallerIsolated => "caller_isolated",
+            Kind::CallerHalfOpened => "caller_half_opened",
+            Kind::CallerRestored => "caller_restored",
         },
         "from": state_name(event.from),
         "to": state_name(event.to),
@@ -338,7 +419,7 @@ fn event(event: &Transition) -> Value {
         "rule": rule,
         "generation": generation(event.status.generation),
         "at": instant(event.at),
-        "evidence": event.evidence.map(|evidence| json!({
+        "evidence": event.evidence.as_ref().map(|evidence| json!({
             "consecutive_failures": evidence.consecutive_failures,
             "window": counts(&evidence.window),
             "threshold": evidence.threshold,

@@ -31,6 +31,8 @@ pub trait Driver {
     fn acquire(&mut self, acquire: &Acquire) -> (Value, Option<Self::Permit>);
     fn report(&mut self, permit: &Self::Permit, report: &Report) -> Value;
     fn tally(&mut self, tally: &Tally) -> Value;
+    /// Lets a caller be there without a call.
+    fn watch(&mut self, caller: &str) -> Value;
     fn reset(&mut self) -> Value;
     fn set_override(&mut self, mode: OverrideMode, expire_after: Option<Duration>) -> Value;
     fn clear_override(&mut self) -> Value;
@@ -87,6 +89,9 @@ enum Action {
         origin: Origin,
     },
     Tally(Tally),
+    Watch {
+        caller: String,
+    },
     Reset,
     SetOverride {
         mode: OverrideMode,
@@ -148,8 +153,11 @@ pub enum OverrideMode {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tally {
+    pub caller: String,
     /// Counted from the scenario's start: its first is 1. Absent: the one the breaker is in.
     pub generation: Option<u64>,
+    /// Absent: the one the caller's scope is in.
+    pub caller_generation: Option<u64>,
     pub age: Option<Span>,
     pub successes: u32,
     pub failures: u32,
@@ -267,6 +275,7 @@ fn perform<D: Driver>(
             answer
         }
         Action::Tally(tally) => driver.tally(&tally),
+        Action::Watch { caller } => driver.watch(&caller),
         Action::Reset => driver.reset(),
         Action::SetOverride { mode, expire_after } => driver.set_override(mode, expire_after.map(|after| after.0)),
         Action::ClearOverride => driver.clear_override(),
@@ -274,6 +283,12 @@ fn perform<D: Driver>(
         Action::State => driver.state(),
         Action::Events => driver.events(),
     })
+}
+
+/// Callers have no order of their own; scenarios list them by name.
+fn sorted(mut callers: Vec<Value>) -> Value {
+    callers.sort_by_key(|caller| caller["caller"].as_str().map(ToOwned::to_owned));
+    callers.into()
 }
 
 fn report(

@@ -56,6 +56,8 @@ pub struct PolicyText {
     pub lease: Option<Span>,
     pub expired_probe: Option<Expired>,
     pub expired_permit: Option<Expired>,
+    pub min_callers: Option<u32>,
+    pub share: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -128,6 +130,8 @@ impl PolicyText {
             lease: span(self.lease),
             expired_probe: self.expired_probe.map(expired),
             expired_permit: self.expired_permit.map(expired),
+            min_callers: self.min_callers,
+            share: self.share,
         }
     }
 }

@@ -22,6 +22,7 @@ use tonic_types::StatusExt as _;
 use super::{
     Acquire, Driver, Origin, Outcome, OverrideMode, Report, Tally,
     policy::{Expired, PolicyText, WindowText},
+    sorted,
 };
 
 const DAY_NANOS: i128 = 24 * 3600 * 1_000_000_000;
@@ -180,6 +181,17 @@ impl Wire {
         })
     }
 
+    fn caller(&self, status: &pb::CallerStatus) -> Value {
+        json!({
+            "caller": status.caller,
+            "state": name(status.state().as_str_name(), "STATE_"),
+            "generation": status.generation,
+            "state_since": self.instant(status.state_since.as_ref()),
+            "state_until": self.instant(status.state_until.as_ref()),
+            "failures": status.failures,
+        })
+    }
+
     fn get_state(&mut self) -> pb::GetStateResponse {
         let request = pb::GetStateRequest { breaker: self.key.clone() };
         self.runtime.block_on(self.breakers.get_state(request)).expect("a state").into_inner()
@@ -196,7 +208,13 @@ impl Wire {
 
     fn event(&mut self, event: &pb::Event) -> Value {
         let evidence = event.evidence.as_ref();
+        let scope = event.status.as_ref().and_then(|status| status.caller.as_ref());
+        let parts = |parts: &[pb::CallerEvidence]| {
+            let part = |part: &pb::CallerEvidence| json!({ "caller": part.caller, "calls": part.calls, "failures": part.failures });
+            sorted(parts.iter().map(part).collect())
+        };
         json!({
+            "caller": scope.map(|scope| self.caller(scope)),
             "kind": name(event.kind().as_str_name(), "EVENT_KIND_"),
             "from": name(event.from().as_str_name(), "STATE_"),
             "to": name(event.to().as_str_name(), "STATE_"),
@@ -215,6 +233,10 @@ impl Wire {
                 "failed_recoveries": evidence.failed_recoveries,
                 "caller": evidence.caller,
                 "error_class": evidence.error_class,
+                "quorum": evidence.quorum,
+                "known_callers": evidence.known_callers,
+                "callers": parts(&evidence.callers),
+                "stood_without": parts(&evidence.stood_without),
             })),
         })
     }
@@ -273,6 +295,7 @@ impl Driver for Wire {
                 retry_after: answer.retry_after,
                 generation: answer.generation,
                 override_mode: answer.override_mode,
+                caller_generation: answer.caller_generation,
             };
             (answer, permit)
         } else {
@@ -288,6 +311,7 @@ impl Driver for Wire {
             "reason": name(answer.reason().as_str_name(), "REJECTION_REASON_"),
             "retry_after": span(answer.retry_after.as_ref()),
             "generation": self.generation(answer.generation),
+            "caller_generation": answer.caller_generation,
             "override_mode": name(answer.override_mode().as_str_name(), "OVERRIDE_MODE_"),
         });
         (value, (answer.decision() == pb::Decision::Permitted).then_some(permit))
@@ -336,6 +360,8 @@ impl Driver for Wire {
                     state: answer.state,
                     generation: answer.generation,
                     override_mode: answer.override_mode,
+                    caller_state: answer.caller_state,
+                    caller_generation: answer.caller_generation,
                 }
             }
             (WirePermit::Bytes(_), None) => unreachable!("a permit of a session without one"),
@@ -345,6 +371,8 @@ impl Driver for Wire {
             "state": name(answer.state().as_str_name(), "STATE_"),
             "generation": self.generation(answer.generation),
             "override_mode": name(answer.override_mode().as_str_name(), "OVERRIDE_MODE_"),
+            "caller_state": name(answer.caller_state().as_str_name(), "STATE_"),
+            "caller_generation": answer.caller_generation,
         })
     }
 
@@ -353,12 +381,16 @@ impl Driver for Wire {
             Some(generation) => self.first_generation - 1 + generation,
             None => self.get_state().status.expect("a status").generation,
         };
+        let caller_generation = tally.caller_generation.unwrap_or_else(|| {
+            let callers = self.get_state().callers.into_iter().filter_map(|caller| caller.status);
+            callers.filter(|status| status.caller == tally.caller).map(|status| status.generation).sum()
+        });
         let span = |span: Option<super::policy::Span>| span.and_then(|span| proto_span(span.0));
         let tallies = vec![pb::Tally {
             breaker: self.key.clone(),
-            caller: String::new(),
+            caller: tally.caller.clone(),
             generation,
-            caller_generation: 0,
+            caller_generation,
             age: span(tally.age),
             successes: tally.successes,
             failures: tally.failures,
@@ -391,6 +423,24 @@ impl Driver for Wire {
             (false, 0, 1) => "stale",
             _ => panic!("one tally has one result: {answer:?}"),
         } })
+    }
+
+    fn watch(&mut self, caller: &str) -> Value {
+        let filter = pb::WatchFilter { breakers: vec![self.key.clone()], ..Default::default() };
+        let (filter, caller) = (Some(filter), caller.to_owned());
+        let request = pb::WatchEventsRequest { filter, caller, ..Default::default() };
+        let message = self.runtime.block_on(async {
+            let mut stream = self.breakers.watch_events(request).await.expect("a watch").into_inner();
+            stream.message().await.expect("a message").expect("a first message")
+        });
+        let Some(pb::watch_events_response::Message::Snapshot(mut snapshot)) = message.message else {
+            panic!("a watch begins with a snapshot");
+        };
+        let status = snapshot.breakers.pop().expect("the breaker");
+        let caller = status.caller.clone();
+        let mut answer = self.status(Some(status));
+        answer["caller"] = json!(caller.map(|caller| self.caller(&caller)));
+        answer
     }
 
     fn reset(&mut self) -> Value {
@@ -454,6 +504,20 @@ impl Driver for Wire {
             "failures": round.failures,
         })));
         answer["failed_recoveries"] = json!(state.failed_recoveries);
+        let callers = state.callers.iter().map(|numbers| {
+            let mut caller = self.caller(numbers.status.as_ref().expect("a status"));
+            caller["window"] = counts(numbers.window.as_ref());
+            caller["totals"] = json!({
+                "successes": numbers.successes,
+                "failures": numbers.failures,
+                "local_failures": numbers.local_failures,
+                "rejected": numbers.rejected,
+            });
+            caller["seen_time"] = json!(self.instant(numbers.seen_time.as_ref()));
+            caller
+        });
+        answer["callers"] = sorted(callers.collect());
+        answer["quorum"] = json!(state.quorum);
         answer
     }
 
@@ -550,5 +614,7 @@ fn proto_policy(policy: &PolicyText) -> pb::Policy {
         lease: span(policy.lease),
         expired_probe: expired(policy.expired_probe),
         expired_permit: expired(policy.expired_permit),
+        min_callers: policy.min_callers,
+        share: policy.share,
     }
 }

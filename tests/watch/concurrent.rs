@@ -26,7 +26,7 @@ fn follow(engine: &Engine, mut dice: Dice, last: &AtomicU64) -> Follower {
     let skip_snapshot = dice.below(4) == 0;
     let latest_only = dice.below(3) == 0;
     let whole = Filter { ..filter.clone() };
-    let options = WatchOptions { filter, latest_only, skip_snapshot, position: None };
+    let options = WatchOptions { filter, latest_only, skip_snapshot, ..WatchOptions::default() };
     let mut follower = Follower::new(engine, options);
     let mut seen: Vec<Position> = Vec::new();
     let mut breaks = BREAKS;

@@ -207,7 +207,7 @@ async fn a_large_snapshot_arrives_in_messages_within_their_bound() {
             break;
         }
     }
-    assert_eq!((parts, watcher.board.len()), (3, 4_500));
+    assert_eq!((parts, watcher.board.len()), (5, 4_500));
 }
 
 #[tokio::test]

@@ -1,0 +1,529 @@
+//! Who calls: each caller's own scope, and whether evidence stands without the worst of them.
+//!
+//! A fleet's breaker must not open because of one sick caller. So besides the fleet's scope, in which all calls count,
+//! each caller has one of its own with the same rules, and the fleet's scope opens only on evidence that stands without
+//! its worst `quorum - 1` callers:
+//!
+//! - *Quorum* is `min_callers`, or `share` of the known callers where that is more, but never more than are known. Known
+//!   is who was seen within [`KNOWN_FOR`]; counting only the busy ones would make a sick caller "the only one" in a
+//!   quiet minute.
+//! - *Worst* is who has most failures in the evidence; for a rate, whose failures exceed most what the rate allows on so
+//!   many calls. These calls are taken out and the rule, its minimum of calls included, is asked again.
+//! - For the streak the evidence is the run of failures since anybody's last success. A caller that is taken out takes
+//!   its failures along; its successes go on ending runs.
+//! - A caller whose own scope holds a rule while the fleet's does not is *isolated*: refused alone, until probes of its
+//!   own succeed. What it failed before stays evidence, or two callers could never reach a threshold together.
+//! - Isolation stops the failures that the rules would need, so there is one rule more: without `quorum - 1` isolated
+//!   callers, more than half of the other known ones are isolated too.
+//!
+//! As long as there is a single caller, its numbers are the fleet's and nothing is kept twice.
+//!
+//! # Invariants
+//!
+//! - What callers have in the fleet's evidence never adds up to more than the fleet has. The rest is of callers that
+//!   were evicted; it counts as one more caller, so it can be taken out too.
+//! - A caller that is restored starts afresh: what it told before is taken out of the fleet's evidence as well.
+//! - At most [`CALLERS_MAX`] callers; past that the one with the fewest recent calls goes that is not isolated.
+
+use std::{cmp::Ordering, time::Duration};
+
+use super::{
+    CallerStatus,
+    permit::CallerId,
+    policy::Policy,
+    rule::{self, Numbers, Trip, growth},
+    scope::Scope,
+    snapshot::CallerSnapshot,
+    state::State,
+    statistics::{Sample, Statistics},
+    streak::Streak,
+    time::Timestamp,
+    transition::{CallerEvidence, CallersEvidence, EVIDENCE_CALLERS_MAX, TripRule},
+    window::{CallerTag, Counts},
+};
+
+/// Most callers of a breaker.
+pub const CALLERS_MAX: usize = 256;
+/// How long a caller is known after it was seen.
+pub const KNOWN_FOR: Duration = Duration::from_secs(3600);
+
+/// A caller's calls over the time that it is known.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct CallerTotals {
+    /// Calls counted as successes.
+    pub successes: u64,
+    /// Calls counted as failures, timeouts included.
+    pub failures: u64,
+    /// Failures of its own, which count for nobody.
+    pub local_failures: u64,
+    /// Calls rejected.
+    pub rejected: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) scope: Scope,
+    pub(super) seen: Timestamp,
+    pub(super) totals: CallerTotals,
+    tag: CallerTag,
+    /// The fleet's run of failures that `run_failures` is about.
+    run: u64,
+    run_failures: u64,
+}
+
+impl Caller {
+    fn new(tag: CallerTag, now: Timestamp) -> Self {
+        let (scope, totals) = (Scope::new(0, now), CallerTotals::default());
+        Self { scope, seen: now, totals, tag, run: 0, run_failures: 0 }
+    }
+
+    pub(super) fn is_isolated(&self) -> bool {
+        self.scope.state != State::Closed
+    }
+}
+
+/// The callers of one breaker.
+#[derive(Clone, Debug)]
+pub(super) struct Callers {
+    /// In order, each beside its caller: a search stays in a few cache lines.
+    ids: Vec<CallerId>,
+    #[expect(clippy::vec_box, reason = "inserting one moves pointers, not callers")]
+    callers: Vec<Box<Caller>>,
+    /// There has been one caller only: the fleet's statistics are its own, and its scope has none.
+    is_alone: bool,
+    isolated: usize,
+    /// Counts the fleet's runs of failures.
+    run: u64,
+    /// Given to a scope that moves.
+    generation: u64,
+    /// When the next isolated caller's state may end.
+    deadline: Timestamp,
+    /// When the first caller may be forgotten.
+    sweep_at: Timestamp,
+}
+
+/// What is left of the fleet's evidence without its worst callers.
+pub(super) struct Remainder {
+    pub(super) numbers: Numbers,
+    pub(super) asked_until: Timestamp,
+    pub(super) callers: Box<CallersEvidence>,
+}
+
+impl Callers {
+    pub(super) const fn new() -> Self {
+        Self {
+            ids: Vec::new(),
+            callers: Vec::new(),
+            is_alone: true,
+            isolated: 0,
+            run: 1,
+            generation: 0,
+            deadline: Timestamp::NEVER,
+            sweep_at: Timestamp::NEVER,
+        }
+    }
+
+    // ---- Who is known ----------------------------------------------------------------------------------------------
+
+    pub(super) const fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(super) const fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
+    pub(super) const fn isolated(&self) -> usize {
+        self.isolated
+    }
+
+    pub(super) fn get(&self, caller: CallerId) -> Option<&Caller> {
+        self.ids.binary_search(&caller).ok().map(|index| &*self.callers[index])
+    }
+
+    pub(super) fn get_mut(&mut self, caller: CallerId) -> Option<&mut Caller> {
+        self.ids.binary_search(&caller).ok().map(|index| &mut *self.callers[index])
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (CallerId, &Caller)> {
+        self.ids.iter().copied().zip(self.callers.iter().map(|caller| &**caller))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (CallerId, &mut Caller)> {
+        self.ids.iter().copied().zip(self.callers.iter_mut().map(|caller| &mut **caller))
+    }
+
+    /// Notes that a caller is there; makes it known, of at most `max`.
+    pub(super) fn see(
+        &mut self,
+        policy: &Policy,
+        now: Timestamp,
+        caller: CallerId,
+        max: usize,
+        fleet: &mut Statistics,
+    ) {
+        match self.ids.binary_search(&caller) {
+            Ok(index) => self.callers[index].seen = now,
+            Err(_) => self.add(policy, now, caller, max, fleet),
+        }
+    }
+
+    #[cold]
+    fn add(&mut self, policy: &Policy, now: Timestamp, caller: CallerId, max: usize, fleet: &mut Statistics) {
+        if self.len() >= max.min(CALLERS_MAX) && !(self.len() > 1 && self.evict_quietest(now, fleet)) {
+            return;
+        }
+        if self.is_alone && !self.ids.is_empty() {
+            // From here on there is a difference between the fleet's numbers and the first caller's.
+            self.is_alone = false;
+            let (run, first) = (self.run, &mut self.callers[0]);
+            first.scope.statistics = fleet.clone();
+            (first.run, first.run_failures) = (run, fleet.streak.length(policy, now));
+            fleet.retag(now, CallerTag::default(), first.tag);
+        }
+        let Err(place) = self.ids.binary_search(&caller) else { return };
+        let tag = self.free_tag();
+        self.ids.insert(place, caller);
+        self.callers.insert(place, Box::new(Caller::new(tag, now)));
+        self.sweep_at = self.sweep_at.min(now.after(KNOWN_FOR));
+    }
+
+    fn free_tag(&self) -> CallerTag {
+        let mut taken = [false; CALLERS_MAX + 2];
+        taken[0] = true;
+        for caller in &self.callers {
+            taken[usize::from(caller.tag.0)] = true;
+        }
+        let free = taken.iter().position(|taken| !taken).and_then(|tag| u16::try_from(tag).ok());
+        CallerTag(free.unwrap_or_default())
+    }
+
+    /// The fewest calls first, then the longest unseen. False where there is nobody who may go.
+    fn evict_quietest(&mut self, now: Timestamp, fleet: &mut Statistics) -> bool {
+        let may_go = self.callers.iter_mut().enumerate().filter(|(_, caller)| !caller.is_isolated());
+        let calls = may_go.map(|(index, caller)| (caller.scope.statistics.counts(now).calls(), caller.seen, index));
+        let Some((.., index)) = calls.min() else { return false };
+        self.remove(index, now, fleet);
+        true
+    }
+
+    /// What it told stays in the fleet's evidence as nobody's.
+    fn remove(&mut self, index: usize, now: Timestamp, fleet: &mut Statistics) -> (CallerId, Box<Caller>) {
+        let caller = self.callers.remove(index);
+        fleet.retag(now, caller.tag, CallerTag::default());
+        (self.ids.remove(index), caller)
+    }
+
+    /// Forgets callers that were not seen for long. Those that were isolated come back, to be told of.
+    pub(super) fn sweep(&mut self, now: Timestamp, fleet: &mut Statistics) -> Vec<(CallerId, Box<Caller>)> {
+        let mut told = Vec::new();
+        if now < self.sweep_at {
+            return told;
+        }
+        for index in (0..self.len()).rev() {
+            if now.since(self.callers[index].seen) >= KNOWN_FOR {
+                let (id, caller) = self.remove(index, now, fleet);
+                if caller.is_isolated() {
+                    told.push((id, caller));
+                }
+            }
+        }
+        let first = self.callers.iter().map(|caller| caller.seen).min();
+        self.sweep_at = first.map_or(Timestamp::NEVER, |seen| seen.after(KNOWN_FOR));
+        self.update();
+        told
+    }
+
+    /// How many callers it takes.
+    pub(super) fn quorum(&self, policy: &Policy) -> usize {
+        #[expect(clippy::cast_precision_loss, reason = "at most 256")]
+        let share = policy.share * self.len() as f64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 256")]
+        let quorum = (policy.min_callers as usize).max(share.ceil() as usize);
+        quorum.min(self.len()).max(1)
+    }
+
+    // ---- What they tell --------------------------------------------------------------------------------------------
+
+    /// Counts a success that cannot make a rule hold. The fleet's scope has counted it already.
+    pub(super) fn pend_success(&mut self, policy: &Policy, now: Timestamp, caller: CallerId) {
+        let is_alone = self.is_alone;
+        let Some(caller) = self.get_mut(caller) else { return };
+        caller.totals.successes += 1;
+        if !is_alone && !caller.scope.statistics.pend_success(now) {
+            let counts = Counts { successes: 1, ..Counts::default() };
+            let sample = Sample { counts, at: now, ..Sample::default() };
+            caller.scope.statistics.record(policy, now, &sample);
+        }
+    }
+
+    /// Counts calls of a caller. The fleet's scope counts them itself, under the tag that comes back.
+    pub(super) fn record(&mut self, policy: &Policy, now: Timestamp, caller: CallerId, sample: &Sample) -> CallerTag {
+        if sample.counts.successes > 0 {
+            self.run += 1;
+        }
+        let (is_alone, run) = (self.is_alone, self.run);
+        let Some(caller) = self.get_mut(caller) else { return CallerTag::default() };
+        caller.totals.successes += sample.counts.successes;
+        caller.totals.failures += sample.counts.failures;
+        if is_alone {
+            return CallerTag::default();
+        }
+        if caller.run != run {
+            (caller.run, caller.run_failures) = (run, 0);
+        }
+        caller.run_failures += sample.trailing_failures;
+        caller.scope.statistics.record(policy, now, &Sample { tag: CallerTag::default(), ..*sample });
+        caller.tag
+    }
+
+    /// Begins all statistics anew, with the fleet's.
+    pub(super) fn clear(&mut self) {
+        self.run += 1;
+        for caller in &mut self.callers {
+            caller.scope.statistics = Statistics::default();
+        }
+    }
+
+    pub(super) fn refit(&mut self, was: &Policy, policy: &Policy, now: Timestamp) {
+        for caller in &mut self.callers {
+            caller.scope.statistics.streak.length(was, now);
+            caller.scope.statistics.refit(policy, now);
+        }
+    }
+
+    /// Gives memory back where everything has aged out.
+    pub(super) fn tidy(&mut self, policy: &Policy, now: Timestamp) {
+        for caller in &mut self.callers {
+            caller.scope.statistics.tidy(policy, now);
+        }
+    }
+
+    // ---- What it comes to ------------------------------------------------------------------------------------------
+
+    /// The first rule that holds on all calls, and on what is left without the worst callers.
+    pub(super) fn judge(
+        &mut self,
+        policy: &Policy,
+        now: Timestamp,
+        fleet: &mut Statistics,
+    ) -> Option<(Trip, Remainder)> {
+        let all = fleet.numbers(policy, now);
+        let growth = growth(policy, all.counts.calls());
+        let quorum = self.quorum(policy);
+        rule::RULES.into_iter().find_map(|rule| {
+            rule.judge(policy, &all, growth)?;
+            let remainder = self.remainder(policy, now, rule, quorum, &all, fleet);
+            let trip = rule.judge(policy, &remainder.numbers, growth)?;
+            Some((trip, remainder))
+        })
+    }
+
+    /// The fleet's evidence for a rule without the `quorum - 1` callers that speak for it most.
+    fn remainder(
+        &mut self,
+        policy: &Policy,
+        now: Timestamp,
+        rule: TripRule,
+        quorum: usize,
+        all: &Numbers,
+        fleet: &mut Statistics,
+    ) -> Remainder {
+        let mut parts = Vec::with_capacity(self.len() + 1);
+        let mut rest = *all;
+        for (id, caller) in self.ids.iter().zip(&mut self.callers) {
+            let counts = fleet.counts_of(now, caller.tag, &mut caller.scope.statistics);
+            let run = if caller.run == self.run { caller.run_failures } else { 0 };
+            let own = caller.scope.statistics.streak.length(policy, now);
+            // Both are the newest of the caller's failures: those of the fleet's run, and those that are young enough.
+            let streak = if ages(policy) { run.min(own) } else { run };
+            let numbers = Numbers { streak, counts };
+            rest.streak = rest.streak.saturating_sub(streak);
+            rest.counts.subtract(&counts);
+            let asked_until = caller.scope.statistics.asked_until(rule, now);
+            parts.push(Part { id: *id, weight: rule.weight(policy, &numbers), numbers, asked_until });
+        }
+        if ages(policy) {
+            // The fleet's streak does not tell whose failures have aged out; the callers' do.
+            rest.streak = 0;
+        }
+        let asked_until = Timestamp::default();
+        parts.push(Part { id: CallerId::default(), weight: rule.weight(policy, &rest), numbers: rest, asked_until });
+        let rest = parts.len() - 1;
+        let mut order: Vec<usize> = (0..parts.len()).collect();
+        let taken_out = (quorum - 1).min(parts.len());
+        order.sort_unstable_by(|a, b| worse(&parts[*a], &parts[*b]).then(a.cmp(b)));
+        let (without, with) = order.split_at(taken_out);
+        let mut numbers = Numbers::default();
+        let mut asked_until = Timestamp::default();
+        for part in with.iter().map(|index| &parts[*index]) {
+            numbers.streak += part.numbers.streak;
+            numbers.counts.add(&part.numbers.counts);
+            asked_until = asked_until.max(part.asked_until);
+        }
+        let named = |indices: &[usize]| {
+            let told = indices.iter().filter(|index| **index != rest).map(|index| parts[*index].evidence(rule));
+            told.filter(|part| part.failures > 0).take(EVIDENCE_CALLERS_MAX).collect()
+        };
+        let callers = CallersEvidence {
+            quorum: narrow(quorum),
+            known: narrow(self.len()),
+            with: named(with),
+            without: named(without),
+        };
+        Remainder { numbers, asked_until, callers: Box::new(callers) }
+    }
+
+    /// Whether too many are isolated for the rules to see the failures they would need.
+    pub(super) fn judge_isolated(&self, policy: &Policy) -> Option<(Trip, Box<CallersEvidence>)> {
+        let quorum = self.quorum(policy);
+        let left_out = quorum - 1;
+        let holds = quorum > 1 && 2 * self.isolated.saturating_sub(left_out) > self.len() - left_out;
+        holds.then(|| {
+            let isolated = self.iter().filter(|(_, caller)| caller.is_isolated());
+            let failed = |(id, caller): (CallerId, &Caller)| CallerEvidence {
+                caller: id,
+                calls: caller.totals.successes + caller.totals.failures,
+                failures: caller.totals.failures,
+            };
+            let with = isolated.map(failed).take(EVIDENCE_CALLERS_MAX).collect();
+            let (quorum, known) = (narrow(quorum), narrow(self.len()));
+            let trip = Trip { rule: TripRule::CallersIsolated, threshold: 0.5 };
+            (trip, Box::new(CallersEvidence { quorum, known, with, without: Vec::new() }))
+        })
+    }
+
+    // ---- What moves ------------------------------------------------------------------------------------------------
+
+    /// The generation for a scope that moves now. None ever had it, so that a caller that was evicted comes back clean.
+    pub(super) const fn next_generation(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation
+    }
+
+    /// Brings the sums up to date after a scope has moved.
+    pub(super) fn update(&mut self) {
+        let isolated = self.callers.iter().filter(|caller| caller.is_isolated());
+        let (mut deadline, mut count) = (Timestamp::NEVER, 0);
+        for caller in isolated {
+            deadline = deadline.min(caller.scope.state.until()).min(caller.seen.after(KNOWN_FOR));
+            count += 1;
+        }
+        (self.deadline, self.isolated) = (deadline, count);
+    }
+
+    /// When an isolated caller's state ends, or it may be forgotten.
+    pub(super) const fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    /// The isolated caller whose state ends by then, the earliest first.
+    pub(super) fn due(&self, now: Timestamp) -> Option<CallerId> {
+        let due = self.iter().filter(|(_, caller)| caller.scope.state.until() <= now);
+        due.min_by_key(|(_, caller)| caller.scope.state.until()).map(|(id, _)| id)
+    }
+
+    pub(super) fn isolated_ids(&self) -> Vec<CallerId> {
+        self.iter().filter(|(_, caller)| caller.is_isolated()).map(|(id, _)| id).collect()
+    }
+
+    /// A caller's evidence is forgotten with its isolation, in both scopes.
+    pub(super) fn forget_evidence(&mut self, now: Timestamp, caller: CallerId, fleet: &mut Statistics) {
+        let run = self.run;
+        let Some(caller) = self.get_mut(caller) else { return };
+        let failures = if caller.run == run { caller.run_failures } else { 0 };
+        fleet.forget(now, caller.tag, failures, &mut caller.scope.statistics);
+        caller.scope.statistics = Statistics::default();
+        caller.run_failures = 0;
+    }
+
+    // ---- As data ---------------------------------------------------------------------------------------------------
+
+    pub(super) fn snapshot(&self) -> Vec<CallerSnapshot> {
+        let snapshot = |(id, caller): (CallerId, &Caller)| CallerSnapshot {
+            caller: id,
+            generation: caller.scope.generation,
+            state: caller.scope.state.clone(),
+            since: caller.scope.since,
+            seen: caller.seen,
+            totals: caller.totals,
+            tag: caller.tag,
+            run_failures: if caller.run == self.run { caller.run_failures } else { 0 },
+            streak: caller.scope.statistics.streak.snapshot(),
+            window: caller.scope.statistics.snapshot_window(),
+        };
+        self.iter().map(snapshot).collect()
+    }
+
+    pub(super) fn restore(policy: &Policy, snapshots: Vec<CallerSnapshot>, is_alone: bool, now: Timestamp) -> Self {
+        let mut callers = Self { is_alone, ..Self::new() };
+        for snapshot in snapshots {
+            let mut statistics = Statistics::restore(Streak::restore(snapshot.streak), snapshot.window);
+            statistics.refit(policy, now);
+            let scope =
+                Scope { generation: snapshot.generation, state: snapshot.state, since: snapshot.since, statistics };
+            let Err(place) = callers.ids.binary_search(&snapshot.caller) else { continue };
+            let caller = Caller {
+                scope,
+                seen: snapshot.seen,
+                totals: snapshot.totals,
+                tag: snapshot.tag,
+                run: callers.run,
+                run_failures: snapshot.run_failures,
+            };
+            callers.generation = callers.generation.max(caller.scope.generation);
+            callers.sweep_at = callers.sweep_at.min(caller.seen.after(KNOWN_FOR));
+            callers.ids.insert(place, snapshot.caller);
+            callers.callers.insert(place, Box::new(caller));
+        }
+        callers.update();
+        callers
+    }
+}
+
+/// One caller's part in the fleet's evidence.
+struct Part {
+    id: CallerId,
+    weight: f64,
+    numbers: Numbers,
+    asked_until: Timestamp,
+}
+
+impl Part {
+    fn evidence(&self, rule: TripRule) -> CallerEvidence {
+        let Numbers { streak, counts } = self.numbers;
+        let (calls, failures) = match rule {
+            TripRule::FailureThreshold => (streak, streak),
+            TripRule::SlowCallRateThreshold => (counts.calls(), counts.slow),
+            _ => (counts.calls(), counts.failures),
+        };
+        CallerEvidence { caller: self.id, calls, failures }
+    }
+}
+
+/// The worst first.
+fn worse(a: &Part, b: &Part) -> Ordering {
+    b.weight.total_cmp(&a.weight)
+}
+
+/// Whether failures in a row count only while they are young.
+const fn ages(policy: &Policy) -> bool {
+    policy.monitoring_period.is_some() && policy.failure_threshold.is_some()
+}
+
+fn narrow(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+impl Caller {
+    pub(super) fn status(&mut self, id: CallerId, policy: &Policy, now: Timestamp) -> CallerStatus {
+        CallerStatus {
+            caller: id,
+            state: self.scope.state.name(),
+            generation: self.scope.generation,
+            since: self.scope.since,
+            until: self.scope.state.until(),
+            failures: self.scope.statistics.streak.length(policy, now),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The trip rules, each once: whether it holds on some numbers, and how much a caller's numbers speak for it.
+//!
+//! The numbers may be those of all callers, of one, or of all without some; the rules do not know the difference.
+
+use super::{
+    policy::{Policy, Ratio},
+    transition::TripRule,
+    window::Counts,
+};
+
+/// What the rules look at.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Numbers {
+    /// Failures in a row.
+    pub(super) streak: u64,
+    /// The calls of the window.
+    pub(super) counts: Counts,
+}
+
+/// A rule that holds, and what it asks for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Trip {
+    pub(super) rule: TripRule,
+    pub(super) threshold: f64,
+}
+
+/// The rules on a scope's numbers, in the order they are documented.
+pub(super) const RULES: [TripRule; 4] = [
+    TripRule::FailureThreshold,
+    TripRule::FailureCountThreshold,
+    TripRule::FailureRateThreshold,
+    TripRule::SlowCallRateThreshold,
+];
+
+/// The first rule that holds.
+pub(super) fn judge(policy: &Policy, numbers: &Numbers) -> Option<Trip> {
+    RULES.into_iter().find_map(|rule| rule.judge(policy, numbers, 0))
+}
+
+/// How many failures more a row of them takes in a fleet of several callers: one for each time its calls double beyond
+/// `minimum_calls`. In so many calls a few failures happen to come in a row by chance.
+pub(super) fn growth(policy: &Policy, calls: u64) -> u64 {
+    u64::from((calls / u64::from(policy.minimum_calls.max(1))).checked_ilog2().unwrap_or(0))
+}
+
+impl TripRule {
+    /// Whether the rule holds, a row of failures being asked to be longer by `growth`.
+    pub(super) fn judge(self, policy: &Policy, numbers: &Numbers, growth: u64) -> Option<Trip> {
+        let counts = &numbers.counts;
+        let by_count = |threshold: u64, count: u64| (count >= threshold).then_some(approximate(threshold));
+        let by_rate = |rate: Ratio, minimum: u32, part: u64| {
+            (counts.calls() >= u64::from(minimum) && rate.reached(part, counts.calls())).then_some(rate.get())
+        };
+        let threshold = match self {
+            Self::FailureThreshold => by_count(u64::from(policy.failure_threshold?.get()) + growth, numbers.streak),
+            Self::FailureCountThreshold => by_count(policy.failure_count_threshold?.get().into(), counts.failures),
+            Self::FailureRateThreshold => {
+                by_rate(policy.failure_rate_threshold?, policy.minimum_calls, counts.failures)
+            }
+            Self::SlowCallRateThreshold => {
+                policy.slow_call_duration?;
+                by_rate(policy.slow_call_rate_threshold?, policy.slow_call_minimum_calls, counts.slow)
+            }
+            Self::CallersIsolated => None,
+        };
+        threshold.map(|threshold| Trip { rule: self, threshold })
+    }
+
+    /// How much a caller's numbers speak for the rule: failures, or by how many they exceed what the rate allows on so
+    /// many calls.
+    pub(super) fn weight(self, policy: &Policy, numbers: &Numbers) -> f64 {
+        let counts = &numbers.counts;
+        let excess = |rate: Option<Ratio>, part: u64| {
+            rate.map_or(0.0, |rate| (-rate.get()).mul_add(approximate(counts.calls()), approximate(part)))
+        };
+        match self {
+            Self::FailureThreshold => approximate(numbers.streak),
+            Self::FailureCountThreshold => approximate(counts.failures),
+            Self::FailureRateThreshold => excess(policy.failure_rate_threshold, counts.failures),
+            Self::SlowCallRateThreshold => excess(policy.slow_call_rate_threshold, counts.slow),
+            Self::CallersIsolated => 0.0,
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+const fn approximate(count: u64) -> f64 {
+    count as f64
+}
