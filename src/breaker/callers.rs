@@ -133,6 +133,11 @@ impl Callers {
         self.is_alone
     }
 
+    /// Whether any scope ever has.
+    pub(super) const fn have_moved(&self) -> bool {
+        self.generation > 0
+    }
+
     pub(super) const fn isolated(&self) -> usize {
         self.isolated
     }

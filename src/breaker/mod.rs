@@ -1120,7 +1120,9 @@ impl Breaker {
     /// The state and the generation of a caller's scope. Closed and 0 where it has never moved.
     #[must_use]
     pub fn caller_scope(&self, caller: CallerId) -> (StateName, u64) {
-        let scope = self.caller(caller).map(|caller| &caller.scope);
+        // Most breakers have never isolated anybody.
+        let callers = self.callers.as_ref().filter(|callers| callers.have_moved());
+        let scope = callers.and_then(|callers| callers.get(caller)).map(|caller| &caller.scope);
         scope.map_or((StateName::Closed, 0), |scope| (scope.state.name(), scope.generation))
     }
 

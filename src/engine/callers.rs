@@ -2,8 +2,9 @@
 //!
 //! Bounded: past the bound a caller's calls count as ever, and events leave its name out.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use hashbrown::HashMap;
 use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
