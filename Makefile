@@ -126,6 +126,10 @@ campaign: release ## 30 minutes of mixed load on the release binary.
 bench: ## The figures of docs/performance.md.
 	benches/run.sh
 
+.PHONY: simulate
+simulate: ## The figures of docs/quorum.md: whole fleets in virtual time. SEEDS=… makes it shorter or more thorough.
+	cargo test --locked --release --test quorum -- --ignored --nocapture --quiet simulate
+
 .PHONY: fuzz
 fuzz: ## Permits, tokens and decoding, for a bounded time.
 	fuzz/run.sh

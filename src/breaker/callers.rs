@@ -8,7 +8,8 @@
 //!   is who was seen within [`KNOWN_FOR`]; counting only the busy ones would make a sick caller "the only one" in a
 //!   quiet minute.
 //! - *Worst* is who has most failures in the evidence; for a rate, whose failures exceed most what the rate allows on so
-//!   many calls. These calls are taken out and the rule, its minimum of calls included, is asked again.
+//!   many calls. These calls are taken out and the rule is asked again. A rate's minimum of calls is asked of what is left
+//!   without those who made most of them, so that it stands without any `quorum - 1` callers, whoever they are.
 //! - For the streak the evidence is the run of failures since anybody's last success. A caller that is taken out takes
 //!   its failures along; its successes go on ending runs.
 //! - A caller whose own scope holds a rule while the fleet's does not is *isolated*: refused alone, until probes of its
@@ -107,6 +108,8 @@ pub(super) struct Remainder {
     pub(super) numbers: Numbers,
     pub(super) asked_until: Timestamp,
     pub(super) callers: Box<CallersEvidence>,
+    /// Calls that are left without the callers who made most, worst or not.
+    calls_min: u64,
 }
 
 impl Callers {
@@ -320,7 +323,7 @@ impl Callers {
             rule.judge(policy, &all, growth)?;
             let remainder = self.remainder(policy, now, rule, quorum, &all, fleet);
             let trip = rule.judge(policy, &remainder.numbers, growth)?;
-            Some((trip, remainder))
+            (remainder.calls_min >= u64::from(rule.minimum_calls(policy))).then_some((trip, remainder))
         })
     }
 
@@ -366,6 +369,9 @@ impl Callers {
             numbers.counts.add(&part.numbers.counts);
             asked_until = asked_until.max(part.asked_until);
         }
+        let mut calls: Vec<u64> = parts.iter().map(|part| part.numbers.counts.calls()).collect();
+        calls.sort_unstable();
+        let calls_min = calls[..calls.len() - taken_out].iter().sum();
         let named = |indices: &[usize]| {
             let told = indices.iter().filter(|index| **index != rest).map(|index| parts[*index].evidence(rule));
             told.filter(|part| part.failures > 0).take(EVIDENCE_CALLERS_MAX).collect()
@@ -376,7 +382,7 @@ impl Callers {
             with: named(with),
             without: named(without),
         };
-        Remainder { numbers, asked_until, callers: Box::new(callers) }
+        Remainder { numbers, asked_until, callers: Box::new(callers), calls_min }
     }
 
     /// Whether too many are isolated for the rules to see the failures they would need.

@@ -48,22 +48,30 @@ impl TripRule {
     pub(super) fn judge(self, policy: &Policy, numbers: &Numbers, growth: u64) -> Option<Trip> {
         let counts = &numbers.counts;
         let by_count = |threshold: u64, count: u64| (count >= threshold).then_some(approximate(threshold));
-        let by_rate = |rate: Ratio, minimum: u32, part: u64| {
-            (counts.calls() >= u64::from(minimum) && rate.reached(part, counts.calls())).then_some(rate.get())
+        let by_rate = |rate: Ratio, part: u64| {
+            let is_believed = counts.calls() >= u64::from(self.minimum_calls(policy));
+            (is_believed && rate.reached(part, counts.calls())).then_some(rate.get())
         };
         let threshold = match self {
             Self::FailureThreshold => by_count(u64::from(policy.failure_threshold?.get()) + growth, numbers.streak),
             Self::FailureCountThreshold => by_count(policy.failure_count_threshold?.get().into(), counts.failures),
-            Self::FailureRateThreshold => {
-                by_rate(policy.failure_rate_threshold?, policy.minimum_calls, counts.failures)
-            }
+            Self::FailureRateThreshold => by_rate(policy.failure_rate_threshold?, counts.failures),
             Self::SlowCallRateThreshold => {
                 policy.slow_call_duration?;
-                by_rate(policy.slow_call_rate_threshold?, policy.slow_call_minimum_calls, counts.slow)
+                by_rate(policy.slow_call_rate_threshold?, counts.slow)
             }
             Self::CallersIsolated => None,
         };
         threshold.map(|threshold| Trip { rule: self, threshold })
+    }
+
+    /// How many calls the rule asks for before it is believed.
+    pub(super) const fn minimum_calls(self, policy: &Policy) -> u32 {
+        match self {
+            Self::FailureRateThreshold => policy.minimum_calls,
+            Self::SlowCallRateThreshold => policy.slow_call_minimum_calls,
+            Self::FailureThreshold | Self::FailureCountThreshold | Self::CallersIsolated => 0,
+        }
     }
 
     /// How much a caller's numbers speak for the rule: failures, or by how many they exceed what the rate allows on so
