@@ -428,6 +428,11 @@ impl Callers {
         self.deadline
     }
 
+    /// When a caller may have to be forgotten.
+    pub(super) const fn sweep_at(&self) -> Timestamp {
+        self.sweep_at
+    }
+
     /// The isolated caller whose state ends by then, the earliest first.
     pub(super) fn due(&self, now: Timestamp) -> Option<CallerId> {
         let due = self.iter().filter(|(_, caller)| caller.scope.state.until() <= now);

@@ -278,10 +278,14 @@ impl Breaker {
 
     /// Notes that a caller is there, without a call: it has a session or a watch open. A caller is known for
     /// [`KNOWN_FOR`]; at most `callers_max` are, of at most [`CALLERS_MAX`].
+    #[inline]
     pub fn see(&mut self, now: Timestamp, caller: CallerId, callers_max: usize) {
-        if self.callers.is_none() && caller == CallerId::default() {
-            return;
+        if self.callers.is_some() || caller != CallerId::default() {
+            self.see_named(now, caller, callers_max);
         }
+    }
+
+    fn see_named(&mut self, now: Timestamp, caller: CallerId, callers_max: usize) {
         let statistics = &mut self.fleet.statistics;
         let callers = self.callers.get_or_insert_with(|| {
             let mut callers = Callers::new();
@@ -294,8 +298,17 @@ impl Breaker {
         callers.see(&self.policy, now, caller, callers_max, statistics);
     }
 
+    #[inline]
     fn decide(&mut self, now: Timestamp, acquire: &Acquire) -> Decision {
         let forced = self.forced();
+        // Nearly every call.
+        if self.fleet.state == State::Closed && forced.is_none() && self.callers_isolated() == 0 {
+            return self.permit(now, PermitKind::Call, acquire);
+        }
+        self.decide_by_state(now, forced, acquire)
+    }
+
+    fn decide_by_state(&mut self, now: Timestamp, forced: Option<OverrideMode>, acquire: &Acquire) -> Decision {
         if forced == Some(OverrideMode::ForcedOpen) {
             let left = self.override_expire().since(now).min(RETRY_AFTER_FORCED_MAX);
             return self.reject(Rejection::ForcedOpen, left, acquire);
@@ -359,6 +372,7 @@ impl Breaker {
         Decision::Rejected { reason, retry_after }
     }
 
+    #[inline]
     fn permit(&mut self, now: Timestamp, kind: PermitKind, acquire: &Acquire) -> Decision {
         let lease = acquire.lease.map_or(self.policy.lease, |lease| lease.min(self.policy.lease));
         let caller_generation = self.caller_generation(acquire.caller);
@@ -442,6 +456,7 @@ impl Breaker {
         Some(rare.probes.swap_remove(index))
     }
 
+    #[inline]
     fn count(&mut self, moment: Moment, caller: CallerId, report: &Report, moves: &mut Moves) {
         let Some(sample) = self.sample(moment.now, caller, report) else {
             return self.let_others_go_first(moment.now, caller);
@@ -469,6 +484,7 @@ impl Breaker {
     }
 
     /// What a report counts as; `None` where it says nothing about the dependency.
+    #[inline]
     fn sample(&mut self, now: Timestamp, caller: CallerId, report: &Report) -> Option<Sample> {
         let failed = match report.outcome {
             Outcome::Ignored | Outcome::Cancelled => {
@@ -699,6 +715,7 @@ impl Breaker {
 
     /// When the breaker next wants [`Breaker::handle_timeout`]; [`Timestamp::NEVER`] where time changes nothing.
     #[must_use]
+    #[inline]
     pub fn deadline(&self) -> Timestamp {
         let ledger = self.ledger.as_ref().map_or(Timestamp::NEVER, |ledger| ledger.deadline());
         let callers = self.callers.as_ref().map_or(Timestamp::NEVER, |callers| callers.deadline());
@@ -711,7 +728,14 @@ impl Breaker {
 
     /// Makes the moves that time brings, in the order they fall due, each at the moment given: a breaker that was asleep
     /// over several deadlines goes on from now, so that no probe round passes unseen.
+    #[inline]
     pub fn handle_timeout(&mut self, moment: Moment) -> Vec<Transition> {
+        let sweep_at = self.callers.as_ref().map_or(Timestamp::NEVER, |callers| callers.sweep_at());
+        if self.deadline().min(sweep_at) > moment.now { Moves::new() } else { self.fall_due_until(moment) }
+    }
+
+    #[cold]
+    fn fall_due_until(&mut self, moment: Moment) -> Moves {
         let mut moves = Moves::new();
         self.forget_callers(moment, &mut moves);
         while let Some(due) = self.deadline().ever().filter(|due| *due <= moment.now) {
