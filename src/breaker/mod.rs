@@ -379,7 +379,11 @@ impl Breaker {
         if matches!(kind, PermitKind::Probe | PermitKind::CallerProbe) {
             self.rare_mut().probes.push(Probe { permit, request: acquire.request });
             self.version += 1;
-            if let (PermitKind::Probe, State::HalfOpen(round)) = (kind, &mut self.fleet.state) {
+            let state = match kind {
+                PermitKind::Probe => Some(&mut self.fleet.state),
+                _ => self.caller_mut(acquire.caller).map(|caller| &mut caller.scope.state),
+            };
+            if let Some(State::HalfOpen(round)) = state {
                 round.granted = round.granted.saturating_add(1);
             }
             self.review_dispute(now);
