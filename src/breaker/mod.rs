@@ -283,15 +283,23 @@ impl Breaker {
             return;
         }
         let statistics = &mut self.fleet.statistics;
+        let has_permits = self.ledger.is_some();
         let callers = self.callers.get_or_insert_with(|| {
             let mut callers = Callers::new();
-            // Calls that are remembered were of the caller without a name.
-            if !statistics.tidy(&self.policy, now) {
+            // Calls that are remembered, and those under way, were of the caller without a name.
+            if !statistics.tidy(&self.policy, now) || has_permits {
                 callers.see(&self.policy, now, CallerId::default(), callers_max, statistics);
             }
             Box::new(callers)
         });
+        let only = callers.only();
         callers.see(&self.policy, now, caller, callers_max, statistics);
+        if let (Some(only), Some(ledger)) = (only, &mut self.ledger)
+            && !callers.is_alone()
+            && self.policy.expired_permit != policy::ExpiredPermit::Ignored
+        {
+            ledger.assign(only);
+        }
     }
 
     fn decide(&mut self, now: Timestamp, acquire: &Acquire) -> Decision {
