@@ -141,6 +141,11 @@ impl Callers {
         self.generation > 0
     }
 
+    /// The only caller there has been.
+    pub(super) fn only(&self) -> Option<CallerId> {
+        self.ids.first().copied().filter(|_| self.is_alone)
+    }
+
     pub(super) const fn isolated(&self) -> usize {
         self.isolated
     }

@@ -287,15 +287,23 @@ impl Breaker {
 
     fn see_named(&mut self, now: Timestamp, caller: CallerId, callers_max: usize) {
         let statistics = &mut self.fleet.statistics;
+        let has_permits = self.ledger.is_some();
         let callers = self.callers.get_or_insert_with(|| {
             let mut callers = Callers::new();
-            // Calls that are remembered were of the caller without a name.
-            if !statistics.tidy(&self.policy, now) {
+            // Calls that are remembered, and those under way, were of the caller without a name.
+            if !statistics.tidy(&self.policy, now) || has_permits {
                 callers.see(&self.policy, now, CallerId::default(), callers_max, statistics);
             }
             Box::new(callers)
         });
+        let only = callers.only();
         callers.see(&self.policy, now, caller, callers_max, statistics);
+        if let (Some(only), Some(ledger)) = (only, &mut self.ledger)
+            && !callers.is_alone()
+            && self.policy.expired_permit != policy::ExpiredPermit::Ignored
+        {
+            ledger.assign(only);
+        }
     }
 
     #[inline]
@@ -393,7 +401,11 @@ impl Breaker {
         if matches!(kind, PermitKind::Probe | PermitKind::CallerProbe) {
             self.rare_mut().probes.push(Probe { permit, request: acquire.request });
             self.version += 1;
-            if let (PermitKind::Probe, State::HalfOpen(round)) = (kind, &mut self.fleet.state) {
+            let state = match kind {
+                PermitKind::Probe => Some(&mut self.fleet.state),
+                _ => self.caller_mut(acquire.caller).map(|caller| &mut caller.scope.state),
+            };
+            if let Some(State::HalfOpen(round)) = state {
                 round.granted = round.granted.saturating_add(1);
             }
             self.review_dispute(now);
