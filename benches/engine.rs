@@ -19,7 +19,7 @@ use std::{
 
 use fuseboard::{
     breaker::{CallerId, Decision, Moment, Outcome, Permit, PolicySpec, Report, Reported, RequestId, Timestamp},
-    engine::{Clock, Engine, Handle, Limits},
+    engine::{Acquired, Clock, Engine, Handle, Limits, ReportAnswer},
 };
 use serde::Serialize;
 
@@ -34,6 +34,10 @@ const BREAKERS_WEIGHED: u32 = 1_000_000;
 /// Coprime to [`BREAKERS`]: the step from one breaker to the next.
 const STRIDE: u32 = 61_803;
 const BATCH: usize = 64;
+/// As many as a breaker knows.
+const CALLERS: u64 = 256;
+/// Breakers whose callers are weighed.
+const BREAKERS_CALLED: u32 = 1_000;
 const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_millis(500);
 /// Where the JSON goes.
@@ -47,13 +51,22 @@ struct Figures {
     hot_breaker_two_threads_pairs_per_second: f64,
     /// The median of the rounds' ratios, two threads to one.
     hot_breaker_ratio: f64,
+    one_caller_pair_ns: f64,
+    many_callers_pair_ns: f64,
+    /// The median of the rounds' ratios, many callers to one.
+    callers_ratio: f64,
     bytes_per_new_breaker: f64,
     bytes_per_used_breaker: f64,
+    bytes_per_silent_caller: f64,
+    bytes_per_active_caller: f64,
 }
 
 fn main() -> Result<()> {
     if env::args().any(|argument| argument == "weigh") {
         return weigh();
+    }
+    if env::args().any(|argument| argument == "weigh-callers") {
+        return weigh_callers();
     }
     let engine = engine(BREAKERS)?;
     let handles =
@@ -61,6 +74,8 @@ fn main() -> Result<()> {
     let mut walk = Walk(0);
 
     let (mut by_key, mut by_handle, mut one, mut two) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut one_caller, mut many_callers) = (Vec::new(), Vec::new());
+    let mut callers = (1..=CALLERS).map(CallerId).cycle();
     for _ in 0..ROUNDS {
         by_key.push(nanoseconds_a_pair(|| batch_by_key(&engine, &mut walk)));
         by_handle.push(nanoseconds_a_pair(|| batch_by_handle(&engine, &handles, &mut walk)));
@@ -69,17 +84,27 @@ fn main() -> Result<()> {
             let threads = [(); 2].map(|()| scope.spawn(|| pairs_per_second(|| batch_on_one(&engine, handles[0]))));
             threads.into_iter().map(|thread| thread.join().expect("it does not panic")).sum()
         }));
+        one_caller.push(nanoseconds_a_pair(|| batch_of_callers(&engine, handles[1], || CallerId(1))));
+        let mut next = || callers.next().unwrap_or_default();
+        many_callers.push(nanoseconds_a_pair(|| batch_of_callers(&engine, handles[2], &mut next)));
     }
+    let callers_ratios = one_caller.iter().zip(&many_callers).map(|(one, many)| many / one).collect();
     let ratios = one.iter().zip(&two).map(|(one, two): (&f64, &f64)| two / one).collect();
-    let [new, used] = weigh_apart()?;
+    let [new, used] = weigh_apart("weigh")?;
+    let [silent, active] = weigh_apart("weigh-callers")?;
     let figures = Figures {
         pair_by_key_ns: median(by_key),
         pair_by_handle_ns: median(by_handle),
         hot_breaker_one_thread_pairs_per_second: median(one),
         hot_breaker_two_threads_pairs_per_second: median(two),
         hot_breaker_ratio: median(ratios),
+        one_caller_pair_ns: median(one_caller),
+        many_callers_pair_ns: median(many_callers),
+        callers_ratio: median(callers_ratios),
         bytes_per_new_breaker: new,
         bytes_per_used_breaker: used,
+        bytes_per_silent_caller: silent,
+        bytes_per_active_caller: active,
     };
     print_table(&figures);
     fs::create_dir_all(FOLDER)?;
@@ -94,7 +119,12 @@ fn print_table(figures: &Figures) {
     println!("| two threads on one hot breaker | {:.0} pairs/s |", figures.hot_breaker_two_threads_pairs_per_second);
     println!("| two threads to one | {:.2} |", figures.hot_breaker_ratio);
     println!("| memory of a new breaker | {:.0} bytes |", figures.bytes_per_new_breaker);
+    println!("| a pair on one breaker, one caller | {:.0} ns |", figures.one_caller_pair_ns);
+    println!("| a pair on one breaker, {CALLERS} callers | {:.0} ns |", figures.many_callers_pair_ns);
+    println!("| {CALLERS} callers to one | {:.2} |", figures.callers_ratio);
     println!("| memory of a breaker that was used and is idle again | {:.0} bytes |", figures.bytes_per_used_breaker);
+    println!("| memory of a caller that is known and silent | {:.0} bytes |", figures.bytes_per_silent_caller);
+    println!("| memory of a caller with calls in the window | {:.0} bytes |", figures.bytes_per_active_caller);
 }
 
 fn engine(breakers: u32) -> Result<Engine> {
@@ -138,11 +168,14 @@ impl Iterator for Walk {
 
 /// The keys are written here, because a call brings its key along: none waits in memory far away.
 fn batch_by_key(engine: &Engine, walk: &mut Walk) {
-    let find = |key: &str| engine.handle(key).expect("there is room");
     let asked: [_; BATCH] = std::array::from_fn(|_| key(walk.next().unwrap_or_default() as u32));
-    let permits = asked.each_ref().map(|key| acquire(engine, engine.moment(), find(key)));
+    let permits = asked.each_ref().map(|key| {
+        let acquired = engine.acquire_by_key(engine.moment(), key, CallerId::default(), RequestId::default(), None);
+        permit(&acquired.expect("there is room"))
+    });
     for (key, permit) in asked.iter().zip(permits) {
-        report(engine, engine.moment(), find(key), &permit);
+        let success = Report::of(Outcome::Success);
+        check(black_box(&engine.report_by_key(engine.moment(), key, &permit, &success, "")));
     }
 }
 
@@ -162,9 +195,25 @@ fn batch(engine: &Engine, handles: &[Handle; BATCH]) {
     }
 }
 
+/// Calls of one breaker, each of the next caller.
+fn batch_of_callers(engine: &Engine, handle: Handle, mut next: impl FnMut() -> CallerId) {
+    let moment = engine.moment();
+    let permits = [(); BATCH].map(|()| {
+        let acquired = engine.acquire(moment, handle, next(), RequestId::default(), None);
+        permit(&acquired.expect("breakers stay"))
+    });
+    for permit in permits {
+        report(engine, moment, handle, &permit);
+    }
+}
+
 fn acquire(engine: &Engine, moment: Moment, handle: Handle) -> Permit {
     let acquired = engine.acquire(moment, handle, CallerId::default(), RequestId::default(), None);
-    match acquired.expect("breakers stay").decision {
+    permit(&acquired.expect("breakers stay"))
+}
+
+fn permit(acquired: &Acquired) -> Permit {
+    match acquired.decision {
         Decision::Permitted(permit) => permit,
         Decision::Rejected { reason, .. } => panic!("rejected: {reason:?}"),
     }
@@ -172,7 +221,10 @@ fn acquire(engine: &Engine, moment: Moment, handle: Handle) -> Permit {
 
 fn report(engine: &Engine, moment: Moment, handle: Handle, permit: &Permit) {
     let answer = engine.report(moment, handle, permit, &Report::of(Outcome::Success), "");
-    let answer = black_box(answer).expect("breakers stay");
+    check(&black_box(answer).expect("breakers stay"));
+}
+
+fn check(answer: &ReportAnswer) {
     assert_eq!(answer.reported, Reported::Counted, "each permit is reported once");
 }
 
@@ -205,8 +257,8 @@ fn cpu_nanoseconds() -> f64 {
 }
 
 /// Weighs breakers in a process of their own, where nothing else has left memory behind.
-fn weigh_apart() -> Result<[f64; 2]> {
-    let output = Command::new(env::current_exe()?).arg("weigh").output()?;
+fn weigh_apart(what: &str) -> Result<[f64; 2]> {
+    let output = Command::new(env::current_exe()?).arg(what).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
@@ -230,8 +282,38 @@ fn weigh() -> Result<()> {
     }
     // Past the window and the lease, before breakers are evicted.
     let _ = engine.advance(Duration::from_secs(1_800));
+    // An allocator gives back what is free when it is asked some time later, as in a server that lives on.
+    for _ in 0..20 {
+        thread::sleep(Duration::from_millis(100));
+        drop(black_box(vec![0_u8; 1 << 20]));
+    }
     println!("{}", serde_json::to_string(&[new, each(resident_bytes()?)])?);
     Ok(())
+}
+
+/// Prints the bytes that a caller takes which was seen, and one whose calls are in the window.
+fn weigh_callers() -> Result<()> {
+    let engine = engine(BREAKERS_CALLED)?;
+    let handles =
+        (0..BREAKERS_CALLED).map(|number| engine.handle(&key(number))).collect::<std::result::Result<Vec<_>, _>>()?;
+    let before = resident_bytes()?;
+    let each = |bytes: u64| (bytes - before) as f64 / (f64::from(BREAKERS_CALLED) * CALLERS as f64);
+    let all = |act: fn(&Engine, Handle, CallerId)| {
+        handles.iter().for_each(|handle| (1..=CALLERS).for_each(|caller| act(&engine, *handle, CallerId(caller))));
+    };
+    all(|engine, handle, caller| {
+        let _ = engine.acquire(engine.moment(), handle, caller, RequestId::default(), None);
+    });
+    let silent = each(resident_bytes()?);
+    all(|engine, handle, caller| batch_of_one(engine, handle, caller));
+    println!("{}", serde_json::to_string(&[silent, each(resident_bytes()?)])?);
+    Ok(())
+}
+
+fn batch_of_one(engine: &Engine, handle: Handle, caller: CallerId) {
+    let moment = engine.moment();
+    let acquired = engine.acquire(moment, handle, caller, RequestId::default(), None);
+    report(engine, moment, handle, &permit(&acquired.expect("breakers stay")));
 }
 
 /// Memory of this process that is in RAM.

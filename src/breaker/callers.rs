@@ -136,6 +136,16 @@ impl Callers {
         self.is_alone
     }
 
+    /// Whether any scope ever has.
+    pub(super) const fn have_moved(&self) -> bool {
+        self.generation > 0
+    }
+
+    /// The only caller there has been.
+    pub(super) fn only(&self) -> Option<CallerId> {
+        self.ids.first().copied().filter(|_| self.is_alone)
+    }
+
     pub(super) const fn isolated(&self) -> usize {
         self.isolated
     }
@@ -421,6 +431,11 @@ impl Callers {
     /// When an isolated caller's state ends, or it may be forgotten.
     pub(super) const fn deadline(&self) -> Timestamp {
         self.deadline
+    }
+
+    /// When a caller may have to be forgotten.
+    pub(super) const fn sweep_at(&self) -> Timestamp {
+        self.sweep_at
     }
 
     /// The isolated caller whose state ends by then, the earliest first.

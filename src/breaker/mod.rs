@@ -278,24 +278,45 @@ impl Breaker {
 
     /// Notes that a caller is there, without a call: it has a session or a watch open. A caller is known for
     /// [`KNOWN_FOR`]; at most `callers_max` are, of at most [`CALLERS_MAX`].
+    #[inline]
     pub fn see(&mut self, now: Timestamp, caller: CallerId, callers_max: usize) {
-        if self.callers.is_none() && caller == CallerId::default() {
-            return;
+        if self.callers.is_some() || caller != CallerId::default() {
+            self.see_named(now, caller, callers_max);
         }
+    }
+
+    fn see_named(&mut self, now: Timestamp, caller: CallerId, callers_max: usize) {
         let statistics = &mut self.fleet.statistics;
+        let has_permits = self.ledger.is_some();
         let callers = self.callers.get_or_insert_with(|| {
             let mut callers = Callers::new();
-            // Calls that are remembered were of the caller without a name.
-            if !statistics.tidy(&self.policy, now) {
+            // Calls that are remembered, and those under way, were of the caller without a name.
+            if !statistics.tidy(&self.policy, now) || has_permits {
                 callers.see(&self.policy, now, CallerId::default(), callers_max, statistics);
             }
             Box::new(callers)
         });
+        let only = callers.only();
         callers.see(&self.policy, now, caller, callers_max, statistics);
+        if let (Some(only), Some(ledger)) = (only, &mut self.ledger)
+            && !callers.is_alone()
+            && self.policy.expired_permit != policy::ExpiredPermit::Ignored
+        {
+            ledger.assign(only);
+        }
     }
 
+    #[inline]
     fn decide(&mut self, now: Timestamp, acquire: &Acquire) -> Decision {
         let forced = self.forced();
+        // Nearly every call.
+        if self.fleet.state == State::Closed && forced.is_none() && self.callers_isolated() == 0 {
+            return self.permit(now, PermitKind::Call, acquire);
+        }
+        self.decide_by_state(now, forced, acquire)
+    }
+
+    fn decide_by_state(&mut self, now: Timestamp, forced: Option<OverrideMode>, acquire: &Acquire) -> Decision {
         if forced == Some(OverrideMode::ForcedOpen) {
             let left = self.override_expire().since(now).min(RETRY_AFTER_FORCED_MAX);
             return self.reject(Rejection::ForcedOpen, left, acquire);
@@ -359,6 +380,7 @@ impl Breaker {
         Decision::Rejected { reason, retry_after }
     }
 
+    #[inline]
     fn permit(&mut self, now: Timestamp, kind: PermitKind, acquire: &Acquire) -> Decision {
         let lease = acquire.lease.map_or(self.policy.lease, |lease| lease.min(self.policy.lease));
         let caller_generation = self.caller_generation(acquire.caller);
@@ -379,7 +401,11 @@ impl Breaker {
         if matches!(kind, PermitKind::Probe | PermitKind::CallerProbe) {
             self.rare_mut().probes.push(Probe { permit, request: acquire.request });
             self.version += 1;
-            if let (PermitKind::Probe, State::HalfOpen(round)) = (kind, &mut self.fleet.state) {
+            let state = match kind {
+                PermitKind::Probe => Some(&mut self.fleet.state),
+                _ => self.caller_mut(acquire.caller).map(|caller| &mut caller.scope.state),
+            };
+            if let Some(State::HalfOpen(round)) = state {
                 round.granted = round.granted.saturating_add(1);
             }
             self.review_dispute(now);
@@ -442,6 +468,7 @@ impl Breaker {
         Some(rare.probes.swap_remove(index))
     }
 
+    #[inline]
     fn count(&mut self, moment: Moment, caller: CallerId, report: &Report, moves: &mut Moves) {
         let Some(sample) = self.sample(moment.now, caller, report) else {
             return self.let_others_go_first(moment.now, caller);
@@ -469,6 +496,7 @@ impl Breaker {
     }
 
     /// What a report counts as; `None` where it says nothing about the dependency.
+    #[inline]
     fn sample(&mut self, now: Timestamp, caller: CallerId, report: &Report) -> Option<Sample> {
         let failed = match report.outcome {
             Outcome::Ignored | Outcome::Cancelled => {
@@ -699,6 +727,7 @@ impl Breaker {
 
     /// When the breaker next wants [`Breaker::handle_timeout`]; [`Timestamp::NEVER`] where time changes nothing.
     #[must_use]
+    #[inline]
     pub fn deadline(&self) -> Timestamp {
         let ledger = self.ledger.as_ref().map_or(Timestamp::NEVER, |ledger| ledger.deadline());
         let callers = self.callers.as_ref().map_or(Timestamp::NEVER, |callers| callers.deadline());
@@ -711,7 +740,14 @@ impl Breaker {
 
     /// Makes the moves that time brings, in the order they fall due, each at the moment given: a breaker that was asleep
     /// over several deadlines goes on from now, so that no probe round passes unseen.
+    #[inline]
     pub fn handle_timeout(&mut self, moment: Moment) -> Vec<Transition> {
+        let sweep_at = self.callers.as_ref().map_or(Timestamp::NEVER, |callers| callers.sweep_at());
+        if self.deadline().min(sweep_at) > moment.now { Moves::new() } else { self.fall_due_until(moment) }
+    }
+
+    #[cold]
+    fn fall_due_until(&mut self, moment: Moment) -> Moves {
         let mut moves = Moves::new();
         self.forget_callers(moment, &mut moves);
         while let Some(due) = self.deadline().ever().filter(|due| *due <= moment.now) {
@@ -1120,7 +1156,9 @@ impl Breaker {
     /// The state and the generation of a caller's scope. Closed and 0 where it has never moved.
     #[must_use]
     pub fn caller_scope(&self, caller: CallerId) -> (StateName, u64) {
-        let scope = self.caller(caller).map(|caller| &caller.scope);
+        // Most breakers have never isolated anybody.
+        let callers = self.callers.as_ref().filter(|callers| callers.have_moved());
+        let scope = callers.and_then(|callers| callers.get(caller)).map(|caller| &caller.scope);
         scope.map_or((StateName::Closed, 0), |scope| (scope.state.name(), scope.generation))
     }
 

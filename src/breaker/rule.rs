@@ -38,9 +38,12 @@ pub(super) fn judge(policy: &Policy, numbers: &Numbers) -> Option<Trip> {
 }
 
 /// How many failures more a row of them takes in a fleet of several callers: one for each time its calls double beyond
-/// `minimum_calls`. In so many calls a few failures happen to come in a row by chance.
+/// `minimum_calls`, up to three times the threshold in all. In so many calls a few failures happen to come in a row by
+/// chance; beyond that a longer row says nothing new, and the calls that it takes go into a dead dependency.
 pub(super) fn growth(policy: &Policy, calls: u64) -> u64 {
-    u64::from((calls / u64::from(policy.minimum_calls.max(1))).checked_ilog2().unwrap_or(0))
+    let doubled = (calls / u64::from(policy.minimum_calls.max(1))).checked_ilog2().unwrap_or(0);
+    let most = policy.failure_threshold.map_or(0, |threshold| threshold.get().saturating_mul(2));
+    u64::from(doubled.min(most))
 }
 
 impl TripRule {

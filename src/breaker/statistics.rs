@@ -116,7 +116,7 @@ impl Statistics {
 
     /// Takes out what one caller has told: `failures` of the streak, and the calls of the window.
     pub(super) fn forget(&mut self, now: Timestamp, tag: CallerTag, failures: u64, own: &mut Self) {
-        self.streak.forget(failures);
+        self.streak.forget(failures, &own.streak);
         self.flush(now);
         own.flush(now);
         if let Some(window) = &mut self.window {

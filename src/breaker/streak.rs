@@ -62,11 +62,23 @@ impl Streak {
         self.length
     }
 
-    /// Takes out failures that one caller has told. Those whose instants are kept go by age.
-    pub(super) const fn forget(&mut self, failures: u64) {
-        if self.recent.is_none() {
+    /// Takes out failures that one caller has told: the newest of its own run.
+    pub(super) fn forget(&mut self, failures: u64, own: &Self) {
+        let Some(recent) = &mut self.recent else {
             self.length = self.length.saturating_sub(failures);
+            return;
+        };
+        let mut left = failures;
+        for told in own.recent.iter().flat_map(|own| own.iter().rev()) {
+            if left == 0 {
+                break;
+            }
+            if let Some(place) = recent.iter().rposition(|failure| failure == told) {
+                recent.remove(place);
+                left -= 1;
+            }
         }
+        self.length = recent.len() as u64;
     }
 
     pub(super) const fn asked_until(&self) -> Timestamp {

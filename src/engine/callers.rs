@@ -1,9 +1,15 @@
 //! Names of callers, by the hash that permits carry: so that an event can say whose report made the move.
 //!
-//! Bounded: past the bound a caller's calls count as ever, and events leave its name out.
+//! Bounded: at the bound names go that nobody has used since the last time, so that a fleet which restarts under new names
+//! for months still has its names told. Where all are in use, a caller's calls count as ever, and events leave its name
+//! out.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
+use hashbrown::HashMap;
 use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -11,7 +17,14 @@ use crate::breaker::CallerId;
 
 const SHARDS: usize = 16;
 
-type Names = HashMap<u64, Arc<str>>;
+type Names = HashMap<u64, Name>;
+
+#[derive(Debug)]
+struct Name {
+    text: Arc<str>,
+    /// Since names last had to go.
+    is_used: AtomicBool,
+}
 
 #[derive(Debug)]
 pub(super) struct Callers {
@@ -31,17 +44,24 @@ impl Callers {
         // 0 is the caller that gives no name.
         let id = xxh3_64(name.as_bytes()).max(1);
         let shard = self.shard(id);
-        if !shard.read().contains_key(&id) {
-            let mut names = shard.write();
-            if names.len() < self.max_per_shard {
-                names.entry(id).or_insert_with(|| name.into());
-            }
+        if !shard.read().get(&id).is_some_and(Name::note_use) {
+            self.add(&mut shard.write(), id, name);
         }
         CallerId(id)
     }
 
+    #[cold]
+    fn add(&self, names: &mut Names, id: u64, name: &str) {
+        if names.len() >= self.max_per_shard {
+            names.retain(|_, name| std::mem::take(name.is_used.get_mut()));
+        }
+        if names.len() < self.max_per_shard {
+            names.entry(id).or_insert_with(|| Name { text: name.into(), is_used: AtomicBool::new(true) });
+        }
+    }
+
     pub(super) fn name(&self, id: CallerId) -> Option<Arc<str>> {
-        self.shard(id.0).read().get(&id.0).map(Arc::clone)
+        self.shard(id.0).read().get(&id.0).map(|name| Arc::clone(&name.text))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -50,5 +70,16 @@ impl Callers {
 
     fn shard(&self, id: u64) -> &RwLock<Names> {
         &self.shards[id as usize % SHARDS]
+    }
+}
+
+impl Name {
+    /// True, as it is there.
+    fn note_use(&self) -> bool {
+        // Written only where it changes: callers on several threads share the line.
+        if !self.is_used.load(Ordering::Relaxed) {
+            self.is_used.store(true, Ordering::Relaxed);
+        }
+        true
     }
 }

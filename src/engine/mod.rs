@@ -9,6 +9,7 @@ mod callers;
 mod clock;
 mod error;
 mod events;
+mod keys;
 mod policies;
 mod registry;
 mod requests;
@@ -16,6 +17,7 @@ mod timers;
 mod watch;
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashSet},
     sync::{
         Arc,
@@ -27,8 +29,13 @@ use std::{
 use parking_lot::Mutex;
 
 use self::{
-    batches::Batches, callers::Callers, events::EventLog, policies::Policies, registry::Registry, registry::Tenant,
-    registry::spread, requests::Requests, timers::Timers,
+    batches::Batches,
+    callers::Callers,
+    events::EventLog,
+    policies::Policies,
+    registry::{Name, Registry, Tenant, spread},
+    requests::Requests,
+    timers::Timers,
 };
 pub use self::{
     clock::Clock,
@@ -41,13 +48,13 @@ pub use self::{
 use crate::breaker::{
     Acquire, Breaker, CALLERS_MAX, CallerId, CallerView, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment, Override,
     OverrideMode, Permit, Policy, PolicySpec, Report, Reported, RequestId, State, StateName, Status, Tally, Timestamp,
-    Totals, Transition,
+    Totals, Transition, policy::WindowSpec,
 };
 
 /// Everything that can grow, and how far.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Breakers, at least 1. Default 100,000.
+    /// Breakers, at least 1. For each there are 12 to 24 bytes of a table that is made at the start. Default 100,000.
     pub breakers: u32,
     /// Acquires remembered by request id, in 16 parts of equal size. Default 1,000,000.
     pub request_ids: usize,
@@ -297,7 +304,7 @@ impl Engine {
     /// The time, and a random number. One is good for a whole batch.
     #[must_use]
     pub fn moment(&self) -> Moment {
-        Moment { now: self.now(), random: rand::random() }
+        Moment { now: self.now(), random: random() }
     }
 
     /// Names this server's event log.
@@ -352,12 +359,41 @@ impl Engine {
         request: RequestId,
         lease: Option<Duration>,
     ) -> Option<Acquired> {
+        self.acquire_named(moment, handle, caller, request, lease)
+    }
+
+    /// As [`Engine::acquire`], of the breaker of a key, which is made where there is none yet.
+    ///
+    /// # Errors
+    /// No room for another breaker.
+    pub fn acquire_by_key(
+        &self,
+        moment: Moment,
+        key: &str,
+        caller: CallerId,
+        request: RequestId,
+        lease: Option<Duration>,
+    ) -> Result<Acquired, Error> {
+        match self.acquire_named(moment, key, caller, request, lease) {
+            Some(acquired) => Ok(acquired),
+            None => self.always(key, |handle| self.acquire(moment, handle, caller, request, lease)),
+        }
+    }
+
+    fn acquire_named(
+        &self,
+        moment: Moment,
+        name: impl Name,
+        caller: CallerId,
+        request: RequestId,
+        lease: Option<Duration>,
+    ) -> Option<Acquired> {
         if request == RequestId::default() {
-            return self.acquire_now(moment, handle, caller, request, lease);
+            return self.acquire_now(moment, name, caller, request, lease);
         }
         let mut fresh = None;
         let known = self.shared.requests.once(request, moment.now, || {
-            let acquired = self.acquire_now(moment, handle, caller, request, lease).ok_or(())?;
+            let acquired = self.acquire_now(moment, name, caller, request, lease).ok_or(())?;
             fresh = Some(acquired);
             Ok::<_, ()>(match acquired.decision {
                 Decision::Permitted(permit) => Some(permit),
@@ -366,7 +402,7 @@ impl Engine {
         });
         match known {
             Ok(Some(permit)) => {
-                let mut slot = self.shared.registry.lock(handle)?;
+                let mut slot = name.lock(&self.shared.registry)?;
                 Some(acquired(slot.tenant(), moment.now, caller, Decision::Permitted(permit)))
             }
             Ok(None) => fresh,
@@ -377,7 +413,7 @@ impl Engine {
     fn acquire_now(
         &self,
         moment: Moment,
-        handle: Handle,
+        name: impl Name,
         caller: CallerId,
         request: RequestId,
         lease: Option<Duration>,
@@ -390,7 +426,7 @@ impl Engine {
             let step = tenant.breaker.acquire(moment, &acquire);
             (acquired(tenant, moment.now, caller, step.answer), step.transitions)
         };
-        self.step(handle, moment, act, by_time)
+        self.step(name, moment, act, by_time)
     }
 
     /// Says how a call went. The permit must be of this breaker: its token names the key, and whoever reads it checks
@@ -399,6 +435,30 @@ impl Engine {
         &self,
         moment: Moment,
         handle: Handle,
+        permit: &Permit,
+        report: &Report,
+        error_class: &str,
+    ) -> Option<ReportAnswer> {
+        self.report_named(moment, handle, permit, report, error_class)
+    }
+
+    /// As [`Engine::report`], of the breaker of a key. One that there is not is gone.
+    #[must_use]
+    pub fn report_by_key(
+        &self,
+        moment: Moment,
+        key: &str,
+        permit: &Permit,
+        report: &Report,
+        error_class: &str,
+    ) -> ReportAnswer {
+        self.report_named(moment, key, permit, report, error_class).unwrap_or(ReportAnswer::GONE)
+    }
+
+    fn report_named(
+        &self,
+        moment: Moment,
+        name: impl Name,
         permit: &Permit,
         report: &Report,
         error_class: &str,
@@ -416,7 +476,7 @@ impl Engine {
             };
             (answer, step.transitions)
         };
-        self.step(handle, moment, act, |answer| match answer.reported {
+        self.step(name, moment, act, |answer| match answer.reported {
             Reported::Counted => Cause { caller: permit.caller, error_class, ..Cause::default() },
             Reported::Stale | Reported::Duplicate => Cause::default(),
         })
@@ -769,28 +829,28 @@ impl Engine {
     }
 
     fn fire_due(&self, now: Timestamp) {
+        self.shared.requests.tidy(now);
         while let Some((at, index)) = self.shared.timers.due(now) {
             // Where the entry is no more, another thread has just moved it, or emptied the slot, which takes it along.
-            let Some((_, mut slot)) = self.shared.registry.lock_index(index) else { continue };
+            let Some(mut slot) = self.shared.registry.lock_index(index) else { continue };
             let tenant = slot.tenant();
             if tenant.scheduled != at {
                 continue;
             }
-            let moment = Moment { now: now.max(tenant.used), random: rand::random() };
+            let moment = Moment { now: now.max(tenant.used), random: random() };
             if tenant.breaker.deadline() <= moment.now {
                 tenant.used = moment.now;
             }
             self.settle(tenant, index, |tenant| ((), tenant.breaker.handle_timeout(moment)), by_time);
-            tenant.breaker.tidy(now);
             if !self.is_idle(tenant, now) {
                 self.schedule(tenant, index, now);
                 continue;
             }
             // It goes by its key, whose lock comes before the slot's.
-            let key = Arc::clone(&tenant.key);
+            let key = tenant.key.to_arc();
             drop(slot);
             if !self.evict(&key, now)
-                && let Some((_, mut slot)) = self.shared.registry.lock_index(index)
+                && let Some(mut slot) = self.shared.registry.lock_index(index)
             {
                 self.schedule(slot.tenant(), index, now);
             }
@@ -807,15 +867,30 @@ impl Engine {
         idle && tenant.policy.declaration.is_none() && tenant.breaker.is_at_rest()
     }
 
-    /// Sets a tenant's timer anew: its breaker's deadline, or when it should be looked after.
+    /// Gives back what a tenant no longer needs, and sets its timer anew: its breaker's deadline, or when it should be
+    /// looked after.
     fn schedule(&self, tenant: &mut Tenant, index: u32, now: Timestamp) {
         let idle = self.shared.limits.breaker_idle.max(Duration::from_millis(1));
-        // One that may not go is looked after ever more seldom, twice as late each time.
+        let is_empty = tenant.breaker.tidy(now);
         let unused = now.since(tenant.used);
-        let look_after = if unused < idle { tenant.used.after(idle) } else { now.after(unused) };
+        let look_after = match aged_out(tenant) {
+            Some(aged_out) if !is_empty && now < aged_out => aged_out.min(tenant.used.after(idle)),
+            _ if unused < idle => tenant.used.after(idle),
+            // One that may not go is looked after ever more seldom, twice as late each time.
+            _ => now.after(unused),
+        };
         let next = tenant.breaker.deadline().min(look_after);
         self.shared.timers.set(index, tenant.scheduled, next);
         tenant.scheduled = next;
+    }
+
+    /// Looks after a tenant as soon as what was counted has aged out.
+    #[cold]
+    fn schedule_aging(&self, tenant: &mut Tenant, index: u32) {
+        if let Some(aged_out) = aged_out(tenant).filter(|aged_out| *aged_out < tenant.scheduled) {
+            self.shared.timers.set(index, tenant.scheduled, aged_out);
+            tenant.scheduled = aged_out;
+        }
     }
 
     /// Gives back what a tenant holds outside its slot.
@@ -828,6 +903,9 @@ impl Engine {
     // ---- Details ---------------------------------------------------------------------------------------------------
 
     fn handle_with(&self, key: &str, declared: Option<&Declaration>) -> Result<Handle, Error> {
+        if let Some(handle) = self.find(key) {
+            return Ok(handle);
+        }
         let shared = &self.shared;
         let now = self.now();
         let handle = shared.registry.find_or_create(
@@ -835,7 +913,7 @@ impl Engine {
             |tenant| tenant.policy.declaration.is_none() && tenant.breaker.tidy(now),
             // The slot is locked: who writes a policy now finds the breaker in it after that, and lets it follow.
             |key, generation| {
-                let policy = shared.policies.resolve(&key, declared);
+                let policy = shared.policies.resolve(key.as_str(), declared);
                 Tenant {
                     breaker: Breaker::new(Arc::clone(&policy.policy), generation, now),
                     policy,
@@ -883,21 +961,27 @@ impl Engine {
         Err(self.breaker_limit())
     }
 
-    /// Lets a breaker act under its lock and carries out what comes back. `None` where the handle's breaker is gone.
+    /// Lets a breaker act under its lock and carries out what comes back. `None` where there is none of that name.
     fn step<'a, T>(
         &self,
-        handle: Handle,
+        name: impl Name,
         moment: Moment,
         act: impl FnOnce(&mut Tenant, Moment) -> (T, Vec<Transition>),
         cause: impl FnOnce(&T) -> Cause<'a>,
     ) -> Option<T> {
-        let mut slot = self.shared.registry.lock(handle)?;
+        let mut slot = name.lock(&self.shared.registry)?;
+        let index = slot.index();
         let tenant = slot.tenant();
         // One random number may serve a batch; its breakers still differ. Two threads may read the clock in one order
         // and come here in the other: a breaker's time never goes back.
-        let moment = Moment { random: moment.random ^ spread(handle.index), now: moment.now.max(tenant.used) };
+        let moment = Moment { random: moment.random ^ spread(index), now: moment.now.max(tenant.used) };
         tenant.used = moment.now;
-        Some(self.settle(tenant, handle.index, |tenant| act(tenant, moment), cause))
+        let answer = self.settle(tenant, index, |tenant| act(tenant, moment), cause);
+        // The end of a permit's lease is a deadline, at which statistics are looked after too; a tally has none.
+        if tenant.breaker.deadline() == Timestamp::NEVER {
+            self.schedule_aging(tenant, index);
+        }
+        Some(answer)
     }
 
     fn settle<'a, T>(
@@ -969,7 +1053,7 @@ impl Engine {
 
     /// Gives a breaker the policy that is in force for it now, if that is another one.
     fn follow_policies(&self, tenant: &mut Tenant, moment: Moment, declared: Option<&Declaration>) -> Vec<Transition> {
-        let resolved = self.shared.policies.resolve(&tenant.key, declared);
+        let resolved = self.shared.policies.resolve(tenant.key.as_str(), declared);
         if resolved.is_same(&tenant.policy) {
             return Vec::new();
         }
@@ -987,9 +1071,9 @@ impl Engine {
         let moment = self.moment();
         let mut changed = 0;
         for index in 0..self.end() {
-            let Some((_, mut slot)) = self.shared.registry.lock_index(index) else { continue };
+            let Some(mut slot) = self.shared.registry.lock_index(index) else { continue };
             let tenant = slot.tenant();
-            if pattern.is_none_or(|pattern| matches(pattern, &tenant.key)) {
+            if pattern.is_none_or(|pattern| matches(pattern, tenant.key.as_str())) {
                 let moment = Moment { now: moment.now.max(tenant.used), ..moment };
                 let before = Arc::clone(tenant.breaker.policy());
                 let declared = tenant.policy.declaration.clone();
@@ -1014,9 +1098,9 @@ impl Engine {
     }
 
     fn entry_at(&self, index: u32, caller: Option<CallerId>, wanted: impl Fn(&str) -> bool) -> Option<Entry> {
-        let (_, mut slot) = self.shared.registry.lock_index(index)?;
+        let mut slot = self.shared.registry.lock_index(index)?;
         let tenant = slot.tenant();
-        wanted(&tenant.key).then(|| entry(tenant, self.now(), caller))
+        wanted(tenant.key.as_str()).then(|| entry(tenant, self.now(), caller))
     }
 
     fn end(&self) -> u32 {
@@ -1027,6 +1111,17 @@ impl Engine {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.engine().shared.watchers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// When all that a tenant's breaker has counted so far will have aged out, if by time it does.
+fn aged_out(tenant: &Tenant) -> Option<Timestamp> {
+    let policy = tenant.breaker.policy();
+    match policy.window {
+        WindowSpec::Time { duration, .. } => {
+            Some(tenant.used.after(duration.max(policy.monitoring_period.unwrap_or_default())))
+        }
+        WindowSpec::Count(_) => None,
     }
 }
 
@@ -1047,7 +1142,7 @@ fn acquired(tenant: &Tenant, now: Timestamp, caller: CallerId, decision: Decisio
 fn entry(tenant: &mut Tenant, now: Timestamp, caller: Option<CallerId>) -> Entry {
     let now = now.max(tenant.used);
     Entry {
-        key: Arc::clone(&tenant.key),
+        key: tenant.key.to_arc(),
         sequence: tenant.sequence,
         policy_version: tenant.policy.version,
         status: tenant.breaker.status(now),
@@ -1079,7 +1174,7 @@ fn event_of(tenant: &Tenant, at: Timestamp, status: Status, actor: Actor<'_>) ->
     Event {
         sequence: 0,
         kind: EventKind::Deleted,
-        key: Arc::clone(&tenant.key),
+        key: tenant.key.to_arc(),
         from: status.state,
         to: status.state,
         reason: EventReason::Breaker(crate::breaker::Reason::Requested),
@@ -1110,6 +1205,19 @@ fn breaker_not_found(key: &str) -> Error {
     }
 }
 
+/// A random number for jitter: unlike those before it, and hard enough to guess for that. Secrets need more.
+fn random() -> u64 {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(rand::random());
+    }
+    // splitmix64 (Steele, Lea and Flood, 2014).
+    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    STATE.set(state);
+    let x = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
 /// A line for every event.
 fn log(events: &[Arc<Event>]) {
     for event in events {
@@ -1132,4 +1240,60 @@ fn log(events: &[Arc<Event>]) {
 
 fn non_empty(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::Outcome;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn engine() -> Engine {
+        let clock = Clock::manual(Timestamp::from_nanos(1_577_836_800_000_000_000));
+        Engine::new(clock, Limits::default(), PolicySpec::default()).unwrap()
+    }
+
+    /// Whether a breaker has memory for statistics, or for permits.
+    fn holds(engine: &Engine, key: &str) -> (bool, bool) {
+        let mut slot = engine.shared.registry.lock_key(key).unwrap();
+        let breaker = &slot.tenant().breaker;
+        (breaker.snapshot().window.is_some(), breaker.deadline() != Timestamp::NEVER)
+    }
+
+    fn call(engine: &Engine, key: &str, lease: Duration) {
+        let caller = CallerId::default();
+        let acquired = engine.acquire_by_key(engine.moment(), key, caller, RequestId::default(), Some(lease)).unwrap();
+        let Decision::Permitted(permit) = acquired.decision else { panic!("rejected") };
+        let report = Report::of(Outcome::Success);
+        assert_eq!(engine.report_by_key(engine.moment(), key, &permit, &report, "").reported, Reported::Counted);
+    }
+
+    #[test]
+    fn a_breaker_gives_its_memory_back_when_what_it_counted_has_aged_out() {
+        let engine = engine();
+        call(&engine, "short-lease", SECOND);
+        call(&engine, "long-lease", 60 * SECOND);
+        let tally = Tally { generation: 1, successes: 1, ..Tally::default() };
+        let tallies = [CallerTally { key: "tallied", caller: CallerId::default(), tally }];
+        engine.report_batch("sdk", 1, &tallies).unwrap();
+        assert_eq!(holds(&engine, "short-lease"), (true, true));
+        assert_eq!(holds(&engine, "tallied"), (true, false));
+
+        engine.advance(2 * SECOND).unwrap();
+        assert_eq!(holds(&engine, "short-lease"), (true, false));
+        engine.advance(29 * SECOND).unwrap();
+        assert_eq!(holds(&engine, "short-lease"), (false, false));
+        assert_eq!(holds(&engine, "tallied"), (false, false));
+        engine.advance(30 * SECOND).unwrap();
+        assert_eq!(holds(&engine, "long-lease"), (false, false));
+        assert_eq!(engine.usage().breakers, 3);
+    }
+
+    #[test]
+    fn a_breaker_that_was_never_asked_is_not_looked_after_until_it_is_idle() {
+        let engine = engine();
+        engine.handle("a").unwrap();
+        assert_eq!(engine.shared.timers.next(), Some(engine.now().after(engine.limits().breaker_idle)));
+    }
 }

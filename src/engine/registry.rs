@@ -2,10 +2,10 @@
 //!
 //! A slot is found by its key, or by a [`Handle`] that remembers where it was: its index and how often the slot had been
 //! let before. Slots never move, so a handle costs one lock and no lookup, and a handle to a slot with another tenant is
-//! recognised.
+//! recognised. By key it is one lock too: the table is read without any, and the key compared in the slot.
 //!
-//! Locks are taken in this order, never the other way: request or batch table, shard of keys, slot, then one of policies,
-//! callers, event log and timers.
+//! Locks are taken in this order, never the other way: request or batch table, writer of the table of keys, slot, then
+//! one of policies, callers, event log and timers.
 
 use std::{
     hash::BuildHasher as _,
@@ -17,16 +17,18 @@ use std::{
     time::Duration,
 };
 
-use hashbrown::{DefaultHashBuilder, HashTable};
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use hashbrown::DefaultHashBuilder;
+use parking_lot::{Mutex, MutexGuard};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::policies::Resolved;
+use super::{
+    keys::{Key, Keys},
+    policies::Resolved,
+};
 use crate::breaker::{Breaker, Timestamp};
 
-const SHARDS: usize = 64;
-/// Slots that come at once: 24 KiB, which allocators keep without waste.
-const CHUNK: u32 = 128;
+/// Slots that come at once: as many as fit into 24 KiB, which allocators keep without waste.
+const CHUNK: u32 = (24 * 1024 / size_of::<Mutex<Slot>>()) as u32;
 /// Most slots looked at for one to evict when all are taken: some 15 ms.
 const EVICTION_SCAN_MAX: u32 = 1 << 17;
 /// The same while a whole turn has found none, so that a refusal costs little.
@@ -37,6 +39,24 @@ const EVICTION_SCAN_BARREN: u32 = 256;
 pub struct Handle {
     pub(super) index: u32,
     incarnation: u32,
+}
+
+/// What a breaker is found by: its handle or its key.
+pub(super) trait Name: Copy {
+    /// Locks it; `None` where it is gone, or not there yet.
+    fn lock(self, registry: &Registry) -> Option<SlotGuard<'_>>;
+}
+
+impl Name for Handle {
+    fn lock(self, registry: &Registry) -> Option<SlotGuard<'_>> {
+        registry.lock(self)
+    }
+}
+
+impl Name for &str {
+    fn lock(self, registry: &Registry) -> Option<SlotGuard<'_>> {
+        registry.lock_key(self)
+    }
 }
 
 /// A place for a breaker.
@@ -52,7 +72,7 @@ pub(super) struct Slot {
 /// A breaker with its name and what the engine keeps beside it.
 #[derive(Debug)]
 pub(super) struct Tenant {
-    pub(super) key: Arc<str>,
+    pub(super) key: Key,
     pub(super) breaker: Breaker,
     pub(super) policy: Arc<Resolved>,
     /// Sequence of its last event.
@@ -63,21 +83,14 @@ pub(super) struct Tenant {
     pub(super) scheduled: Timestamp,
 }
 
-/// Where each key's breaker is. The key itself is in the slot; a part of its hash keeps us from looking into others.
-type Keys = HashTable<Place>;
 type Chunk = Box<[Mutex<Slot>]>;
-
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    tag: u32,
-    index: u32,
-}
 
 #[derive(Debug)]
 pub(super) struct Registry {
     began: Timestamp,
     hasher: DefaultHashBuilder,
-    shards: Box<[RwLock<Keys>]>,
+    /// Where each key's breaker is. The key itself is in the slot.
+    keys: Keys,
     slots: Box<[OnceLock<Chunk>]>,
     max: u32,
     /// Slots that were let and are free again.
@@ -104,7 +117,7 @@ impl Registry {
         Self {
             began,
             hasher: DefaultHashBuilder::default(),
-            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            keys: Keys::new(max),
             slots: (0..max.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
             max,
             free: Mutex::default(),
@@ -122,40 +135,36 @@ impl Registry {
     }
 
     pub(super) fn find(&self, key: &str) -> Option<Handle> {
-        let hash = Hash::of(self.hasher.hash_one(key));
-        let shard = self.shard(&hash).read();
-        self.find_in(&shard, &hash, key)
+        self.lock_key(key).map(|slot| slot.handle())
     }
 
-    /// The breaker of a key; `create` makes one where there is none. `None` where there is no room.
+    /// The breaker of a key that was not found; `create` makes one where there is still none. `None` where there is no
+    /// room.
     pub(super) fn find_or_create(
         &self,
         key: &str,
         evictable: impl Fn(&mut Tenant) -> bool,
-        create: impl FnOnce(Arc<str>, u64) -> Tenant,
+        create: impl FnOnce(Key, u64) -> Tenant,
         placed: impl FnOnce(&mut Tenant, Handle),
         evicted: impl Fn(u32, &mut Tenant),
     ) -> Option<Handle> {
-        if let Some(handle) = self.find(key) {
-            return Some(handle);
-        }
-        let hash = Hash::of(self.hasher.hash_one(key));
+        let hash = self.hash(key);
         let index = self.vacancy().or_else(|| self.evict_one(&evictable, &evicted))?;
-        let mut shard = self.shard(&hash).write();
-        if let Some(known) = self.find_in(&shard, &hash, key) {
+        let mut keys = self.keys.write();
+        if let Some(known) = self.lock_in_table(hash, key) {
             self.free.lock().push(index);
-            return Some(known);
+            return Some(known.handle());
         }
         let mut slot = self.cell(index)?.lock();
         slot.incarnation = slot.incarnation.wrapping_add(1);
         let handle = Handle { index, incarnation: slot.incarnation };
         let generation = self.generation_floor.load(Ordering::Acquire);
-        let tenant = create(key.into(), generation);
+        let tenant = create(Key::new(key), generation);
         slot.let_at = u32::try_from(tenant.used.since(self.began).as_secs()).unwrap_or(u32::MAX);
         let tenant = slot.tenant.insert(tenant);
         self.used.fetch_add(1, Ordering::Relaxed);
         placed(tenant, handle);
-        shard.insert_unique(hash.spread(), Place { tag: hash.tag, index }, |place| spread(place.tag));
+        keys.insert(hash, index);
         Some(handle)
     }
 
@@ -169,7 +178,7 @@ impl Registry {
             let index = self.hand.fetch_add(1, Ordering::Relaxed) % slots;
             let key = {
                 let mut slot = self.cell(index)?.lock();
-                slot.tenant.as_mut().and_then(|tenant| evictable(tenant).then(|| Arc::clone(&tenant.key)))
+                slot.tenant.as_mut().and_then(|tenant| evictable(tenant).then(|| tenant.key.to_arc()))
             }?;
             self.take_out(&key, &evictable, &evicted)
         });
@@ -196,12 +205,10 @@ impl Registry {
         may_go: impl FnOnce(&mut Tenant) -> bool,
         going: impl FnOnce(u32, &mut Tenant),
     ) -> Option<u32> {
-        let hash = Hash::of(self.hasher.hash_one(key));
-        let mut shard = self.shard(&hash).write();
-        let is_it = |place: &Place| place.tag == hash.tag && self.incarnation_at(place.index, key).is_some();
-        let entry = shard.find_entry(hash.spread(), is_it).ok()?;
-        let index = entry.get().index;
-        let mut slot = self.cell(index)?.lock();
+        let hash = self.hash(key);
+        let mut keys = self.keys.write();
+        let mut guard = self.lock_in_table(hash, key)?;
+        let (index, slot) = (guard.index, &mut guard.slot);
         let tenant = slot.tenant.as_mut()?;
         if !may_go(tenant) {
             return None;
@@ -209,7 +216,7 @@ impl Registry {
         going(index, tenant);
         self.generation_floor.fetch_max(tenant.breaker.generation() + 1, Ordering::AcqRel);
         slot.tenant = None;
-        entry.remove();
+        keys.remove(hash, index);
         self.used.fetch_sub(1, Ordering::Relaxed);
         Some(index)
     }
@@ -217,14 +224,24 @@ impl Registry {
     /// Locks the breaker of a handle; `None` where it is gone.
     pub(super) fn lock(&self, handle: Handle) -> Option<SlotGuard<'_>> {
         let slot = lock(self.cell(handle.index)?);
-        (slot.incarnation == handle.incarnation && slot.tenant.is_some()).then_some(SlotGuard(slot))
+        let is_it = slot.incarnation == handle.incarnation && slot.tenant.is_some();
+        is_it.then_some(SlotGuard { index: handle.index, slot })
     }
 
-    /// Locks whatever is in a slot, with its handle.
-    pub(super) fn lock_index(&self, index: u32) -> Option<(Handle, SlotGuard<'_>)> {
+    /// Locks the breaker of a key; `None` where there is none.
+    pub(super) fn lock_key(&self, key: &str) -> Option<SlotGuard<'_>> {
+        let hash = self.hash(key);
+        self.lock_in_table(hash, key).or_else(|| {
+            // Its entry may just have been moved. It is not while nobody writes.
+            let _writer = self.keys.write();
+            self.lock_in_table(hash, key)
+        })
+    }
+
+    /// Locks whatever is in a slot.
+    pub(super) fn lock_index(&self, index: u32) -> Option<SlotGuard<'_>> {
         let slot = self.cell(index)?.lock();
-        let handle = Handle { index, incarnation: slot.incarnation };
-        slot.tenant.is_some().then_some((handle, SlotGuard(slot)))
+        slot.tenant.is_some().then_some(SlotGuard { index, slot })
     }
 
     /// One above the highest index that was ever let.
@@ -247,40 +264,16 @@ impl Registry {
         self.slots.get((index / CHUNK) as usize)?.get()?.get((index % CHUNK) as usize)
     }
 
-    fn find_in(&self, shard: &Keys, hash: &Hash, key: &str) -> Option<Handle> {
-        let mut incarnation = None;
-        let place = shard.find(hash.spread(), |place| {
-            incarnation = (place.tag == hash.tag).then(|| self.incarnation_at(place.index, key)).flatten();
-            incarnation.is_some()
-        })?;
-        Some(Handle { index: place.index, incarnation: incarnation? })
+    fn lock_in_table(&self, hash: u64, key: &str) -> Option<SlotGuard<'_>> {
+        self.keys.candidates(hash).find_map(|index| {
+            let slot = lock(self.cell(index)?);
+            let is_it = slot.tenant.as_ref().is_some_and(|tenant| tenant.key.is(key));
+            is_it.then_some(SlotGuard { index, slot })
+        })
     }
 
-    /// How often the slot had been let when it was let to the breaker of this key; `None` where it has another.
-    fn incarnation_at(&self, index: u32, key: &str) -> Option<u32> {
-        let slot = lock(self.cell(index)?);
-        slot.tenant.as_ref().filter(|tenant| *tenant.key == *key).map(|_| slot.incarnation)
-    }
-
-    fn shard(&self, hash: &Hash) -> &RwLock<Keys> {
-        &self.shards[hash.shard]
-    }
-}
-
-/// A key's hash: one half chooses the shard, the other the place in it.
-struct Hash {
-    shard: usize,
-    tag: u32,
-}
-
-impl Hash {
-    #[expect(clippy::cast_possible_truncation, reason = "each half is meant to be cut off")]
-    const fn of(hash: u64) -> Self {
-        Self { shard: hash as usize % SHARDS, tag: (hash >> 32) as u32 }
-    }
-
-    const fn spread(&self) -> u64 {
-        spread(self.tag)
+    fn hash(&self, key: &str) -> u64 {
+        self.hasher.hash_one(key)
     }
 }
 
@@ -290,17 +283,28 @@ pub(super) const fn spread(tag: u32) -> u64 {
 }
 
 /// A locked slot that has a tenant.
-pub(super) struct SlotGuard<'a>(MutexGuard<'a, Slot>);
+pub(super) struct SlotGuard<'a> {
+    index: u32,
+    slot: MutexGuard<'a, Slot>,
+}
 
 impl SlotGuard<'_> {
+    pub(super) const fn index(&self) -> u32 {
+        self.index
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        Handle { index: self.index, incarnation: self.slot.incarnation }
+    }
+
     /// When the slot was let, to the second.
     pub(super) fn let_at(&self, registry: &Registry) -> Timestamp {
-        registry.began.after(Duration::from_secs(u64::from(self.0.let_at)))
+        registry.began.after(Duration::from_secs(u64::from(self.slot.let_at)))
     }
 
     #[expect(clippy::expect_used, reason = "a guard is made only of a slot that is let, and lives under its lock")]
     pub(super) fn tenant(&mut self) -> &mut Tenant {
-        self.0.tenant.as_mut().expect("a guarded slot has a tenant")
+        self.slot.tenant.as_mut().expect("a guarded slot has a tenant")
     }
 }
 

@@ -63,7 +63,7 @@ impl breaker_service_server::BreakerService for BreakerService {
         let id = convert::request_id("request_id", &request.request_id, key, caller)?;
         let lease = convert::lease("lease", request.lease.as_ref())?;
         let moment = engine.moment();
-        let acquired = engine.always(key, |handle| engine.acquire(moment, handle, caller, id, lease))?;
+        let acquired = engine.acquire_by_key(moment, key, caller, id, lease)?;
         Ok(Response::new(to_acquired(key_hash(key), &acquired)))
     }
 
@@ -74,9 +74,8 @@ impl breaker_service_server::BreakerService for BreakerService {
         let report = convert::report(request)?;
         let engine = self.engine();
         let moment = engine.moment();
-        let answer =
-            engine.find(key).and_then(|handle| engine.report(moment, handle, &permit, &report, &request.error_class));
-        Ok(Response::new(to_reported(&answer.unwrap_or(ReportAnswer::GONE))))
+        let answer = engine.report_by_key(moment, key, &permit, &report, &request.error_class);
+        Ok(Response::new(to_reported(&answer)))
     }
 
     async fn report_batch(&self, request: Request<pb::ReportBatchRequest>) -> Answer<pb::ReportBatchResponse> {

@@ -146,7 +146,7 @@ impl Session {
         let (hash, acquired) = if item.handle == 0 {
             let key = convert::key("breaker", &item.breaker)?;
             let id = convert::request_id("request_id", &item.request_id, key, caller)?;
-            (key_hash(key), engine.always(key, |handle| engine.acquire(moment, handle, caller, id, lease))?)
+            (key_hash(key), engine.acquire_by_key(moment, key, caller, id, lease)?)
         } else {
             let known = known(&mut self.known, item.handle)?;
             let id = convert::request_id("request_id", &item.request_id, &known.key, caller)?;
@@ -209,17 +209,17 @@ impl Session {
         let answer = if item.handle == 0 {
             let key = convert::key("breaker", &item.breaker)?;
             let permit = decode_permit(key_hash(key), &item.permit)?;
-            engine.find(key).and_then(|handle| engine.report(moment, handle, &permit, &report, error_class))
+            engine.report_by_key(moment, key, &permit, &report, error_class)
         } else {
             let known = known(&mut self.known, item.handle)?;
             let permit = decode_permit(known.key_hash, &item.permit)?;
             let reported = known.handle.and_then(|handle| engine.report(moment, handle, &permit, &report, error_class));
-            reported.or_else(|| {
+            let found_anew = || {
                 known.handle = engine.find(&known.key);
                 engine.report(moment, known.handle?, &permit, &report, error_class)
-            })
+            };
+            reported.or_else(found_anew).unwrap_or(ReportAnswer::GONE)
         };
-        let answer = answer.unwrap_or(ReportAnswer::GONE);
         Ok(pb::SessionReported {
             number: item.number,
             result: convert::to_report_result(answer.reported) as i32,

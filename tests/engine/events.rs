@@ -192,3 +192,19 @@ fn names_of_callers_are_bounded_and_past_the_bound_events_leave_them_out() {
         assert!(name.is_none_or(|name| *name == *format!("caller/{number}")), "never another's");
     }
 }
+
+#[test]
+fn names_that_nobody_uses_any_more_make_room_for_new_ones() {
+    let world = World::with(Limits { callers: 16 * 4, ..Limits::default() });
+    let names = |restart: u32| (0..40).map(move |instance| format!("web/{restart}/{instance}"));
+    for restart in 0..20 {
+        let known = names(restart).filter(|name| {
+            // Each is used again by its next call.
+            let id = world.engine.caller(name);
+            world.engine.caller(name);
+            world.engine.caller_name(id).as_deref() == Some(name)
+        });
+        assert!(known.count() >= 30, "most names of restart {restart} are known");
+        assert!(world.engine.usage().callers <= 64);
+    }
+}

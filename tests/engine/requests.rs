@@ -1,6 +1,6 @@
 //! An Acquire that is sent again gets the permit that it was granted.
 
-use std::{collections::HashSet, sync::Barrier, thread};
+use std::{collections::HashSet, sync::Barrier, thread, time::Duration};
 
 use fuseboard::{
     breaker::{CallerId, Decision, Outcome, PolicySpec, Rejection, Reported, RequestId},
@@ -13,6 +13,11 @@ use super::{NOBODY, OPERATOR, World, failures, permitted, seconds};
 impl World {
     fn ask(&self, key: &str, request: u128) -> Decision {
         self.decide_as(key, NOBODY, RequestId(request))
+    }
+
+    fn ask_for(&self, key: &str, request: u128, lease: Duration) -> Decision {
+        let acquire = |handle| self.engine.acquire(self.moment(), handle, NOBODY, RequestId(request), Some(lease));
+        self.engine.always(key, acquire).unwrap().decision
     }
 }
 
@@ -69,6 +74,36 @@ fn past_the_bound_a_closed_breaker_issues_another_permit_until_leases_end() {
     world.advance(seconds(60));
     let permit = permitted(world.ask("a", 2_000));
     assert_eq!(permitted(world.ask("a", 2_000)), permit, "there is room again");
+}
+
+#[test]
+fn a_long_lease_keeps_no_place_of_shorter_ones_that_have_ended() {
+    let world = World::with(Limits { request_ids: 64, ..Limits::default() });
+    let long: Vec<_> = (0..16).map(|request| permitted(world.ask("a", 64 + request))).collect();
+    for request in 128..1_000 {
+        world.ask_for("a", request, seconds(1));
+    }
+    assert_eq!(world.engine.usage().request_ids, 64);
+    world.advance(seconds(2));
+    // Without a timer of this breaker's in between, as the long leases hold its slices.
+    for request in 1_000..1_048 {
+        let permit = permitted(world.ask("a", request));
+        assert_eq!(permitted(world.ask("a", request)), permit, "there is room again");
+    }
+    for (request, permit) in (64..).zip(long) {
+        assert_eq!(permitted(world.ask("a", request)), permit, "the long ones are still known");
+    }
+}
+
+#[test]
+fn requests_whose_leases_have_ended_are_forgotten_without_traffic() {
+    let world = World::new();
+    for request in 1..=10_000 {
+        world.ask_for("a", request, seconds(1 + request as u64 % 30));
+    }
+    assert_eq!(world.engine.usage().request_ids, 10_000);
+    world.advance(seconds(31));
+    assert_eq!(world.engine.usage().request_ids, 0);
 }
 
 #[test]

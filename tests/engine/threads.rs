@@ -175,6 +175,39 @@ fn what_is_declared_or_overridden_while_others_crowd_it_out_is_never_lost() {
 }
 
 #[test]
+fn a_breaker_is_found_and_itself_while_its_neighbours_come_and_go() {
+    const TURNS: usize = 20_000;
+    // Little room, so that the table of keys is crowded and its entries are often moved.
+    let world = World::with(Limits { breakers: 20, ..Limits::default() });
+    let keys: Vec<String> = (0..8).map(|number| format!("stays-{number}")).collect();
+    let handles: Vec<_> = keys.iter().map(|key| world.engine.handle(key).unwrap()).collect();
+    let churned = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut dice = Dice(7);
+            for _ in 0..TURNS {
+                let key = format!("goes-{}", dice.below(12));
+                if world.engine.delete(&key, OPERATOR).is_err() {
+                    world.engine.handle(&key).unwrap();
+                }
+            }
+            churned.store(true, Ordering::Relaxed);
+        });
+        scope.spawn(|| {
+            while !churned.load(Ordering::Relaxed) {
+                for (key, handle) in keys.iter().zip(&handles) {
+                    assert_eq!(world.engine.find(key), Some(*handle), "{key}");
+                }
+                assert_eq!(world.engine.find("never-there"), None);
+            }
+        });
+    });
+    for (key, handle) in keys.iter().zip(&handles) {
+        assert_eq!(world.engine.find(key), Some(*handle), "{key}");
+    }
+}
+
+#[test]
 fn pages_of_the_history_go_on_while_the_log_moves_past_them() {
     let world = World::with(Limits { events: 50, ..Limits::default() });
     world.engine.handle("a").unwrap();

@@ -288,6 +288,7 @@ impl Driver for Core {
             caller
         });
         answer["callers"] = sorted(callers.collect());
+        answer["known"] = json!(views.len());
         answer["quorum"] = json!(self.breaker.quorum());
         answer
     }

@@ -91,6 +91,8 @@ enum Action {
     Tally(Tally),
     Watch {
         caller: String,
+        /// So many callers: the name with 1, 2 and so on behind it.
+        times: Option<u32>,
     },
     Reset,
     SetOverride {
@@ -275,7 +277,10 @@ fn perform<D: Driver>(
             answer
         }
         Action::Tally(tally) => driver.tally(&tally),
-        Action::Watch { caller } => driver.watch(&caller),
+        Action::Watch { caller, times: None } => driver.watch(&caller),
+        Action::Watch { caller, times: Some(times) } => {
+            (1..=times).map(|number| driver.watch(&format!("{caller}{number}"))).last().unwrap_or(Value::Null)
+        }
         Action::Reset => driver.reset(),
         Action::SetOverride { mode, expire_after } => driver.set_override(mode, expire_after.map(|after| after.0)),
         Action::ClearOverride => driver.clear_override(),

@@ -517,6 +517,7 @@ impl Driver for Wire {
             caller
         });
         answer["callers"] = sorted(callers.collect());
+        answer["known"] = json!(state.callers.len());
         answer["quorum"] = json!(state.quorum);
         answer
     }

@@ -70,6 +70,10 @@ class Api:
         """One whole call: asked for, made, reported."""
         return self.report(key, self.permit(key), outcome, **fields)
 
+    def call_as(self, caller: str, key: str, outcome: breaker.Outcome) -> service.ReportResponse:
+        """The same, of a caller with a name."""
+        return self.report(key, self.permit(key, caller=caller), outcome)
+
     def open(self, key: str) -> None:
         """Fails as often in a row as the default policy stands."""
         for _ in range(5):
