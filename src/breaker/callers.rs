@@ -35,7 +35,6 @@ use super::{
     rule::{self, Numbers, Trip, growth},
     scope::Scope,
     snapshot::CallerSnapshot,
-    state::State,
     statistics::{Sample, Statistics},
     streak::Streak,
     time::Timestamp,
@@ -79,7 +78,7 @@ impl Caller {
     }
 
     pub(super) fn is_isolated(&self) -> bool {
-        self.scope.state != State::Closed
+        !self.scope.state.is_closed()
     }
 }
 

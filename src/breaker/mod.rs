@@ -310,7 +310,7 @@ impl Breaker {
     fn decide(&mut self, now: Timestamp, acquire: &Acquire) -> Decision {
         let forced = self.forced();
         // Nearly every call.
-        if self.fleet.state == State::Closed && forced.is_none() && self.callers_isolated() == 0 {
+        if self.fleet.state.is_closed() && forced.is_none() && self.callers_isolated() == 0 {
             return self.permit(now, PermitKind::Call, acquire);
         }
         self.decide_by_state(now, forced, acquire)
@@ -416,6 +416,28 @@ impl Breaker {
     /// Says how a permitted call went.
     pub fn report(&mut self, moment: Moment, permit: &Permit, report: &Report) -> Step<Reported> {
         let mut transitions = self.handle_timeout(moment);
+        // Nearly every report.
+        let answer = if self.fleet.state.is_closed() && self.probes().is_empty() && self.callers_isolated() == 0 {
+            let answer = self.admit(moment.now, permit, false);
+            if answer == Reported::Counted {
+                self.count(moment, permit.caller, report, &mut transitions);
+            } else if answer == Reported::Stale {
+                self.totals_mut().stale += 1;
+            }
+            answer
+        } else {
+            self.report_by_state(moment, permit, report, &mut transitions)
+        };
+        Step { answer, transitions }
+    }
+
+    fn report_by_state(
+        &mut self,
+        moment: Moment,
+        permit: &Permit,
+        report: &Report,
+        transitions: &mut Moves,
+    ) -> Reported {
         let probe = self.take_back(permit);
         // What a permit let through is known from the state and the list, so nothing depends on what its holder could
         // have altered.
@@ -425,11 +447,11 @@ impl Breaker {
         let answer = self.admit(moment.now, permit, probe.is_some());
         match (answer, kind, &self.fleet.state) {
             (Reported::Counted, Some(PermitKind::CallerProbe), _) => {
-                self.count_caller_probe(moment, caller, report, &mut transitions);
+                self.count_caller_probe(moment, caller, report, transitions);
             }
-            (Reported::Counted, Some(_), State::HalfOpen(_)) => self.count(moment, caller, report, &mut transitions),
+            (Reported::Counted, Some(_), State::HalfOpen(_)) => self.count(moment, caller, report, transitions),
             (Reported::Counted, None, State::Closed) if !self.is_isolated(caller) => {
-                self.count(moment, caller, report, &mut transitions);
+                self.count(moment, caller, report, transitions);
             }
             (Reported::Counted, ..) => self.totals_mut().bypassed += 1,
             (Reported::Stale, ..) => self.totals_mut().stale += 1,
@@ -438,7 +460,7 @@ impl Breaker {
         if probe.is_some() {
             self.review_dispute(moment.now);
         }
-        Step { answer, transitions }
+        answer
     }
 
     /// Whether a report of this permit counts; from then on it has.
@@ -448,17 +470,13 @@ impl Breaker {
         if is_older || permit.expire <= now {
             return Reported::Stale;
         }
-        let entry = self.ledger.as_ref().map_or(Entry::Unknown, |ledger| ledger.look(permit.slice, permit.serial));
-        match entry {
-            Entry::Reported => return Reported::Duplicate,
+        let ledger = self.ledger.as_mut();
+        match ledger.map_or(Entry::Unknown, |ledger| ledger.report(permit.slice, permit.serial, permit.caller)) {
+            Entry::Reported => Reported::Duplicate,
             // A probe is good as long as it is on the list, which survives a restart; the ledger does not.
-            Entry::Unknown if !is_probe => return Reported::Stale,
-            Entry::Unknown | Entry::Open => {}
+            Entry::Unknown if !is_probe => Reported::Stale,
+            Entry::Unknown | Entry::Open => Reported::Counted,
         }
-        if let Some(ledger) = &mut self.ledger {
-            ledger.mark_reported(permit.slice, permit.serial, permit.caller);
-        }
-        Reported::Counted
     }
 
     fn take_back(&mut self, permit: &Permit) -> Option<Probe> {
@@ -474,7 +492,7 @@ impl Breaker {
             return self.let_others_go_first(moment.now, caller);
         };
         let Counts { failures, slow, .. } = sample.counts;
-        let is_plain = failures == 0 && slow == 0 && self.fleet.state == State::Closed;
+        let is_plain = failures == 0 && slow == 0 && self.fleet.state.is_closed();
         if is_plain && self.fleet.statistics.pend_success(moment.now) {
             self.successes += 1;
             if let Some(callers) = &mut self.callers {
@@ -637,7 +655,7 @@ impl Breaker {
                 caller.totals.local_failures += u64::from(tally.local_failures);
             }
         }
-        if self.fleet.state != State::Closed || self.is_isolated(caller) {
+        if !self.fleet.state.is_closed() || self.is_isolated(caller) {
             // Decided under an override, or in a state that clients do not decide in.
             self.totals_mut().bypassed += calls;
         } else if calls > 0 {
@@ -794,7 +812,7 @@ impl Breaker {
             return;
         }
         if let Some(ledger) = &mut self.ledger {
-            ledger.mark_reported(permit.slice, permit.serial, permit.caller);
+            ledger.report(permit.slice, permit.serial, permit.caller);
         }
         let outcome = self.policy.expired_probe.outcome();
         match permit.kind {
@@ -826,7 +844,7 @@ impl Breaker {
         let nobodys = (None, expired.count.saturating_sub(noted));
         let of_callers = expired.by_caller.into_iter().map(|(caller, count)| (Some(caller), count));
         let parts: Vec<_> = of_callers.chain([nobodys]).filter(|(_, failures)| *failures > 0).collect();
-        if self.fleet.state != State::Closed {
+        if !self.fleet.state.is_closed() {
             return;
         }
         // All of them are counted before the first is judged: they failed together.
@@ -837,7 +855,7 @@ impl Breaker {
             self.record(moment.now, caller, &sample);
         }
         for (caller, _) in parts {
-            if self.fleet.state == State::Closed {
+            if self.fleet.state.is_closed() {
                 self.judge(moment, caller, moves);
             }
         }
@@ -1232,7 +1250,7 @@ impl Breaker {
     /// Whether it is closed, with no permit out, no override and nobody isolated. Calls may be counted.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.fleet.state == State::Closed
+        self.fleet.state.is_closed()
             && self.ledger.as_ref().is_none_or(|ledger| ledger.is_empty())
             && self.probes().is_empty()
             && self.forced().is_none()

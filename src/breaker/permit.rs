@@ -199,27 +199,23 @@ impl Ledger {
         self.bytes
     }
 
-    pub(super) fn look(&self, slice: u64, serial: u32) -> Entry {
-        match self.find(slice) {
-            Some(index) if serial < self.slices[index].issued => {
-                let word = self.slices[index].bits[serial as usize / 64];
-                if word & (1 << (serial % 64)) == 0 { Entry::Open } else { Entry::Reported }
-            }
-            _ => Entry::Unknown,
-        }
-    }
-
-    pub(super) fn mark_reported(&mut self, slice: u64, serial: u32, owner: CallerId) {
-        let Some(index) = self.find(slice) else { return };
+    /// Notes the report of a permit; what the ledger knew of it before.
+    pub(super) fn report(&mut self, slice: u64, serial: u32, owner: CallerId) -> Entry {
+        let Some(index) = self.find(slice) else { return Entry::Unknown };
         let slice = &mut self.slices[index];
-        if let Some(word) = slice.bits.get_mut(serial as usize / 64) {
-            let bit = 1 << (serial % 64);
-            slice.reported += u32::from(*word & bit == 0);
-            *word |= bit;
-            if let Some(count) = slice.out_mut(owner) {
-                *count = count.saturating_sub(1);
-            }
+        if serial >= slice.issued {
+            return Entry::Unknown;
         }
+        let (word, bit) = (&mut slice.bits[serial as usize / 64], 1 << (serial % 64));
+        if *word & bit != 0 {
+            return Entry::Reported;
+        }
+        *word |= bit;
+        slice.reported += 1;
+        if let Some(count) = slice.out_mut(owner) {
+            *count = count.saturating_sub(1);
+        }
+        Entry::Open
     }
 
     /// All permits that are out are this caller's: it was the only one. So they are noted like later ones.

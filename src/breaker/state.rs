@@ -117,6 +117,12 @@ impl State {
         }
     }
 
+    /// Whether it is closed.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
     /// When the state ends by itself.
     #[must_use]
     pub fn until(&self) -> Timestamp {
