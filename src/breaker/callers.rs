@@ -521,9 +521,9 @@ impl Part {
     }
 }
 
-/// The worst first.
+/// The worst first. Of equals who has more calls: one without any would be no loss.
 fn worse(a: &Part, b: &Part) -> Ordering {
-    b.weight.total_cmp(&a.weight)
+    b.weight.total_cmp(&a.weight).then(b.numbers.counts.calls().cmp(&a.numbers.counts.calls()))
 }
 
 /// Whether failures in a row count only while they are young.

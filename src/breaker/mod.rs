@@ -342,22 +342,25 @@ impl Breaker {
         if self.is_isolated(acquire.caller) {
             return self.admit_isolated(now, acquire);
         }
-        let State::HalfOpen(round) = &self.fleet.state else {
+        let (out, has_isolated, quorum) = (self.probes().len(), self.callers_isolated() > 0, self.quorum());
+        let State::HalfOpen(round) = &mut self.fleet.state else {
             return Ok(self.permit(now, PermitKind::Call, acquire));
         };
         let soon = now.after(RETRY_AFTER_PROBE_MAX);
-        if self.probes().len() >= self.policy.probes as usize {
+        if out >= self.policy.probes as usize {
+            if has_isolated {
+                round.reserve(now);
+            }
             return Err((Rejection::HalfOpenFull, self.probe_deadline().min(soon)));
         }
-        let quorum = self.quorum();
         if quorum > 1 && !round.may_probe(acquire.caller, now, round.is_disputed(&self.policy, quorum)) {
             return Err((Rejection::HalfOpenFull, soon));
         }
         Ok(self.permit(now, PermitKind::Probe, acquire))
     }
 
-    /// As [`Breaker::admit_by_state`], for an isolated caller of a breaker that is not open. Its probes never take the
-    /// place of more than the fleet's round may have out.
+    /// As [`Breaker::admit_by_state`], for an isolated caller of a breaker that is not open. While the fleet's round is on,
+    /// its probes are among those that may be out, and leave a place to who found none.
     fn admit_isolated(&mut self, now: Timestamp, acquire: &Acquire) -> Result<Decision, (Rejection, Timestamp)> {
         let until = match self.caller(acquire.caller).map(|caller| &caller.scope.state) {
             Some(State::Open { until, .. }) => return Err((Rejection::CallerIsolated, *until)),
@@ -366,7 +369,7 @@ impl Breaker {
         let is_its =
             |probe: &&Probe| probe.permit.kind == PermitKind::CallerProbe && probe.permit.caller == acquire.caller;
         let out = match self.fleet.state {
-            State::HalfOpen(_) => self.probes().len(),
+            State::HalfOpen(ref round) => self.probes().len() + usize::from(now < round.reserved_until),
             _ => self.probes().iter().filter(is_its).count(),
         };
         if out >= self.policy.probes as usize {

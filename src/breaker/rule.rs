@@ -78,11 +78,12 @@ impl TripRule {
     }
 
     /// How much a caller's numbers speak for the rule: failures, or by how many they exceed what the rate allows on so
-    /// many calls.
+    /// many calls, to a millionth: less is an error of the arithmetic.
     pub(super) fn weight(self, policy: &Policy, numbers: &Numbers) -> f64 {
         let counts = &numbers.counts;
         let excess = |rate: Option<Ratio>, part: u64| {
-            rate.map_or(0.0, |rate| (-rate.get()).mul_add(approximate(counts.calls()), approximate(part)))
+            let exceed = |rate: Ratio| (-rate.get()).mul_add(approximate(counts.calls()), approximate(part));
+            rate.map_or(0.0, |rate| (exceed(rate) * 1e6).round() / 1e6 + 0.0)
         };
         match self {
             Self::FailureThreshold => approximate(numbers.streak),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{permit::CallerId, policy::Policy, time::Timestamp};
 
-/// How long a caller whose probe came back without a verdict lets others go first: twice the longest time that these
-/// wait until they ask again.
+/// How long a caller whose probe came back without a verdict lets others go first, and isolated callers those that found
+/// no place: twice the longest time that these wait until they ask again.
 const STEP_BACK: Duration = Duration::from_secs(2);
 /// Callers of a round that are remembered, at most: as many as a breaker knows.
 const CALLERS_MAX: usize = 256;
@@ -73,6 +73,8 @@ pub struct Round {
     pub stepped_back: Vec<(CallerId, Timestamp)>,
     /// When a round reopens that would have, but for want of another caller's failure; [`Timestamp::NEVER`]: it need not.
     pub disputed_until: Timestamp,
+    /// Until when isolated callers leave a place free, for one that is not isolated and found none.
+    pub reserved_until: Timestamp,
 }
 
 impl Round {
@@ -97,6 +99,10 @@ impl Round {
         if self.stepped_back.len() < CALLERS_MAX {
             self.stepped_back.push((caller, now.after(STEP_BACK)));
         }
+    }
+
+    pub(super) fn reserve(&mut self, now: Timestamp) {
+        self.reserved_until = now.after(STEP_BACK);
     }
 
     pub(super) fn note_failure(&mut self, caller: CallerId) {
