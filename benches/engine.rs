@@ -305,7 +305,7 @@ fn weigh_callers() -> Result<()> {
         let _ = engine.acquire(engine.moment(), handle, caller, RequestId::default(), None);
     });
     let silent = each(resident_bytes()?);
-    all(|engine, handle, caller| batch_of_one(engine, handle, caller));
+    all(batch_of_one);
     println!("{}", serde_json::to_string(&[silent, each(resident_bytes()?)])?);
     Ok(())
 }

@@ -408,6 +408,17 @@ impl Callers {
         })
     }
 
+    /// Whose probes made a round reopen.
+    pub(super) fn of_failed(&self, policy: &Policy, failed: &[CallerId]) -> CallersEvidence {
+        let with = failed.iter().map(|caller| CallerEvidence { caller: *caller, calls: 1, failures: 1 });
+        CallersEvidence {
+            quorum: narrow(self.quorum(policy)),
+            known: narrow(self.len()),
+            with: with.take(EVIDENCE_CALLERS_MAX).collect(),
+            without: Vec::new(),
+        }
+    }
+
     // ---- What moves ------------------------------------------------------------------------------------------------
 
     /// The generation for a scope that moves now. None ever had it, so that a caller that was evicted comes back clean.

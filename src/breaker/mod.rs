@@ -869,7 +869,10 @@ impl Breaker {
     fn reopen(&mut self, moment: Moment, reason: Reason, moves: &mut Moves) {
         let State::HalfOpen(round) = &self.fleet.state else { return };
         let (asked_until, failed) = (round.asked_until, failed_after(round));
-        let evidence = Evidence { failed_recoveries: failed, ..self.fleet.evidence(&self.policy, moment.now) };
+        let several = self.callers.as_ref().filter(|_| !round.failed.is_empty());
+        let callers = several.map(|callers| Box::new(callers.of_failed(&self.policy, &round.failed)));
+        let evidence = self.fleet.evidence(&self.policy, moment.now);
+        let evidence = Evidence { failed_recoveries: failed, callers, ..evidence };
         self.open(moment, reason, evidence, asked_until, failed, moves);
     }
 
