@@ -348,8 +348,8 @@ impl Breaker {
         };
         let soon = now.after(RETRY_AFTER_PROBE_MAX);
         if out >= self.policy.probes as usize {
-            if has_isolated {
-                round.reserve(now);
+            if has_isolated || quorum > 1 {
+                round.reserve(acquire.caller, now);
             }
             return Err((Rejection::HalfOpenFull, self.probe_deadline().min(soon)));
         }

@@ -69,11 +69,12 @@ pub struct Round {
     pub failed_recoveries: u32,
     /// Callers whose probes failed, each once, in the order they first did.
     pub failed: Vec<CallerId>,
-    /// Callers that let others go first, and until when.
+    /// Callers whose probes came back without a verdict, and until when they let others go first.
     pub stepped_back: Vec<(CallerId, Timestamp)>,
     /// When a round reopens that would have, but for want of another caller's failure; [`Timestamp::NEVER`]: it need not.
     pub disputed_until: Timestamp,
-    /// Until when isolated callers leave a place free, for one that is not isolated and found none.
+    /// Until when a place is kept for a caller that found none: isolated callers do not get it, nor those that stepped
+    /// back.
     pub reserved_until: Timestamp,
 }
 
@@ -83,9 +84,11 @@ impl Round {
         Self { began, failed_recoveries, until: Timestamp::NEVER, disputed_until: Timestamp::NEVER, ..Self::default() }
     }
 
-    /// Whether a caller may have the next probe. In a dispute, one that has failed may not.
+    /// Whether a caller may have the next probe. In a dispute, one that has failed may not; nor, where a place is kept,
+    /// one whose probe was no help.
     pub(super) fn may_probe(&self, caller: CallerId, now: Timestamp, is_disputed: bool) -> bool {
-        let waits = self.stepped_back.iter().any(|(who, until)| *who == caller && now < *until);
+        let stepped_back = self.stepped_back.iter().find(|(who, _)| *who == caller);
+        let waits = stepped_back.is_some_and(|(_, until)| now < *until || now < self.reserved_until);
         !(waits || (is_disputed && self.failed.contains(&caller)))
     }
 
@@ -95,14 +98,17 @@ impl Round {
     }
 
     pub(super) fn step_back(&mut self, caller: CallerId, now: Timestamp) {
-        self.stepped_back.retain(|(who, until)| *who != caller && now < *until);
+        self.stepped_back.retain(|(who, _)| *who != caller);
         if self.stepped_back.len() < CALLERS_MAX {
             self.stepped_back.push((caller, now.after(STEP_BACK)));
         }
     }
 
-    pub(super) fn reserve(&mut self, now: Timestamp) {
-        self.reserved_until = now.after(STEP_BACK);
+    /// A caller found no place.
+    pub(super) fn reserve(&mut self, caller: CallerId, now: Timestamp) {
+        if !self.stepped_back.iter().any(|(who, _)| *who == caller) {
+            self.reserved_until = now.after(STEP_BACK);
+        }
     }
 
     pub(super) fn note_failure(&mut self, caller: CallerId) {

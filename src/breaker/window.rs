@@ -318,6 +318,14 @@ impl CountWindow {
     }
 
     fn forget(&mut self, tag: CallerTag) {
+        let (calls, oldest) = (&self.calls, self.position - self.calls.len() as u64);
+        // What stays moves up to the newest position.
+        let moved = self.asked_until.iter().filter_map(|(position, until)| {
+            let index = usize::try_from(position.checked_sub(oldest)?).ok()?;
+            let gone_after = calls.range(index + 1..).filter(|(_, of)| *of == tag).count() as u64;
+            (calls.get(index)?.1 != tag).then_some((position + gone_after, *until))
+        });
+        self.asked_until = moved.collect();
         self.calls.retain(|(_, of)| *of != tag);
         if let Some(own) = self.by_caller.get_mut(usize::from(tag.0)) {
             self.sum.subtract(&std::mem::take(own));

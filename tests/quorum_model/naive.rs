@@ -1,0 +1,387 @@
+//! The model: every call in a list, with whose it was; each number is found by counting again.
+//!
+//! When states begin and end it takes from the breaker (`tests/model` is about that). Whether anything trips, for whom and
+//! by which rule, it finds by itself.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use fuseboard::breaker::{
+    Counts, Decision, KNOWN_FOR, Kind, Origin, Outcome, Permit, PermitKind, Policy, Reason, Report, Reported,
+    StateName, Tally, Timestamp, Transition, TripRule,
+    policy::{ExpiredPermit, Ratio, WindowSpec},
+};
+
+use super::play::{Op, Play};
+
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    at: Timestamp,
+    /// `None`: of somebody who is not known any more.
+    owner: Option<u64>,
+    failed: bool,
+    timeout: bool,
+    slow: bool,
+}
+
+/// What counts, of the fleet or of one caller.
+#[derive(Clone, Default, Debug)]
+struct Scope {
+    /// Failures since the last success.
+    run: Vec<Call>,
+    /// All calls; of a window of the last calls only those inside.
+    calls: Vec<Call>,
+}
+
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+struct Numbers {
+    streak: u64,
+    counts: Counts,
+}
+
+const RULES: [TripRule; 4] = [
+    TripRule::FailureThreshold,
+    TripRule::FailureCountThreshold,
+    TripRule::FailureRateThreshold,
+    TripRule::SlowCallRateThreshold,
+];
+
+pub(crate) struct Model {
+    policy: Policy,
+    play: Play,
+    fleet: Scope,
+    /// The known callers, each with its own calls and when it was seen.
+    known: BTreeMap<u64, (Scope, Timestamp)>,
+    isolated: BTreeSet<u64>,
+    /// There has been one at a time; all calls are its own.
+    is_alone: bool,
+}
+
+impl Model {
+    pub(crate) fn new(policy: Policy) -> Self {
+        let policy = Policy { expired_permit: ExpiredPermit::Ignored, ..policy };
+        let mut model = Self {
+            play: Play::new(policy.clone()),
+            policy,
+            fleet: Scope::default(),
+            known: BTreeMap::new(),
+            isolated: BTreeSet::new(),
+            is_alone: true,
+        };
+        model.play(&Op::See(1));
+        model
+    }
+
+    pub(crate) fn play(&mut self, op: &Op) {
+        if matches!(op, Op::Report(..)) && self.play.permits.is_empty() {
+            return;
+        }
+        let mut now = self.play.now;
+        if matches!(op, Op::Restore) {
+            now = now.after(Duration::from_millis(1));
+        }
+        if !matches!(op, Op::Wait(_)) {
+            self.forget_unseen(now);
+        }
+        if let Op::Acquire(caller, _) | Op::Call(caller, _) | Op::Tally(caller, _) | Op::See(caller) = op {
+            self.see(*caller, now);
+        }
+        let was_closed = self.play.breaker.state().name() == StateName::Closed;
+        let told = self.play.perform(op);
+        let counted = match op {
+            Op::Report(_, report) | Op::Call(_, report) => {
+                told.reported.and_then(|(permit, result)| self.reported(now, &permit, result, report))
+            }
+            Op::Tally(caller, tally) if was_closed && !self.isolated.contains(caller) => {
+                self.tallied(now, *caller, tally)
+            }
+            _ => None,
+        };
+        if let Some(Decision::Permitted(permit)) = told.decision
+            && permit.kind == PermitKind::Call
+        {
+            assert!(!self.isolated.contains(&permit.caller.0), "who is isolated gets probes at most");
+        }
+        self.check(now, counted, &told.moves);
+        self.follow(&told.moves);
+        if !matches!(op, Op::Wait(_)) {
+            self.check_numbers(now);
+        }
+    }
+
+    // Who is known.
+
+    fn see(&mut self, caller: u64, now: Timestamp) {
+        if let Some((_, seen)) = self.known.get_mut(&caller) {
+            *seen = now;
+            return;
+        }
+        if self.is_alone
+            && let Some((only, (own, _))) = self.known.iter_mut().next()
+        {
+            self.is_alone = false;
+            for call in self.fleet.run.iter_mut().chain(&mut self.fleet.calls) {
+                call.owner = Some(*only);
+            }
+            *own = self.fleet.clone();
+        }
+        self.known.insert(caller, (Scope::default(), now));
+    }
+
+    fn forget_unseen(&mut self, now: Timestamp) {
+        let unseen: Vec<u64> =
+            self.known.iter().filter(|(_, (_, seen))| now.since(*seen) >= KNOWN_FOR).map(|(id, _)| *id).collect();
+        for id in unseen {
+            self.known.remove(&id);
+            self.isolated.remove(&id);
+            for call in self.fleet.run.iter_mut().chain(&mut self.fleet.calls).filter(|call| call.owner == Some(id)) {
+                call.owner = None;
+            }
+        }
+    }
+
+    fn quorum(&self) -> usize {
+        let known = self.known.len();
+        let share = ((self.policy.share * 10.0).round() as usize * known).div_ceil(10);
+        share.max(self.policy.min_callers as usize).min(known).max(1)
+    }
+
+    // What is told.
+
+    fn reported(&mut self, at: Timestamp, permit: &Permit, result: Reported, report: &Report) -> Option<u64> {
+        let failed = match report.outcome {
+            Outcome::Ignored | Outcome::Cancelled => return None,
+            Outcome::Success => false,
+            _ if report.origin == Origin::Local => return None,
+            _ => true,
+        };
+        if (result, permit.kind) != (Reported::Counted, PermitKind::Call) {
+            return None;
+        }
+        let slow = self.policy.slow_call_duration.zip(report.duration).is_some_and(|(limit, took)| took >= limit);
+        let timeout = report.outcome == Outcome::Timeout;
+        let caller = permit.caller.0;
+        self.count(caller, !failed, &[Call { at, owner: Some(caller), failed, timeout, slow }], usize::from(failed));
+        Some(caller)
+    }
+
+    fn tallied(&mut self, at: Timestamp, caller: u64, tally: &Tally) -> Option<u64> {
+        let failures = tally.failures + tally.timeouts;
+        let calls = tally.successes + failures;
+        let call = |number| Call {
+            at,
+            owner: Some(caller),
+            failed: number >= tally.successes,
+            timeout: number >= calls - tally.timeouts,
+            slow: number >= calls - tally.slow,
+        };
+        let list: Vec<Call> = (0..calls).map(call).collect();
+        let trailing = if tally.successes == 0 { failures } else { tally.trailing_failures };
+        self.count(caller, tally.successes > 0, &list, trailing as usize);
+        (calls > 0).then_some(caller)
+    }
+
+    fn count(&mut self, caller: u64, has_success: bool, calls: &[Call], trailing: usize) {
+        let window = self.policy.window;
+        let own = self.known.get_mut(&caller).map(|(own, _)| own).filter(|_| !self.is_alone);
+        for scope in [Some(&mut self.fleet), own].into_iter().flatten() {
+            if has_success {
+                scope.run.clear();
+            }
+            scope.run.extend(calls[calls.len() - trailing..].iter());
+            scope.calls.extend(calls);
+            if let WindowSpec::Count(length) = window {
+                scope.calls.drain(..scope.calls.len().saturating_sub(length as usize));
+            }
+        }
+    }
+
+    // Numbers.
+
+    fn numbers(&self, now: Timestamp, scope: &Scope, of: impl Fn(&Call) -> bool) -> Numbers {
+        let is_young = |call: &&Call| match (self.policy.monitoring_period, self.policy.failure_threshold) {
+            (Some(period), Some(_)) => now.since(call.at) < period,
+            _ => true,
+        };
+        let is_inside = |call: &&Call| match self.policy.window {
+            WindowSpec::Count(_) => true,
+            WindowSpec::Time { duration, slices } => {
+                let slice = |at: Timestamp| at.as_nanos() / (duration.as_nanos() as u64 / u64::from(slices));
+                slice(call.at) + u64::from(slices) > slice(now)
+            }
+        };
+        let inside: Vec<&Call> = scope.calls.iter().filter(|call| of(call)).filter(is_inside).collect();
+        let count = |which: fn(&Call) -> bool| inside.iter().filter(|call| which(call)).count() as u64;
+        Numbers {
+            streak: scope.run.iter().filter(|call| of(call)).filter(is_young).count() as u64,
+            counts: Counts {
+                successes: count(|call| !call.failed),
+                failures: count(|call| call.failed),
+                timeouts: count(|call| call.timeout),
+                slow: count(|call| call.slow),
+            },
+        }
+    }
+
+    fn holds(&self, rule: TripRule, numbers: &Numbers, growth: u64) -> bool {
+        let (policy, counts) = (&self.policy, &numbers.counts);
+        let reached = |rate: Option<Ratio>, part: u64, minimum: u32| {
+            rate.is_some_and(|rate| counts.calls() >= u64::from(minimum) && part * 10 >= tenths(rate) * counts.calls())
+        };
+        match rule {
+            TripRule::FailureThreshold => {
+                policy.failure_threshold.is_some_and(|threshold| numbers.streak >= u64::from(threshold.get()) + growth)
+            }
+            TripRule::FailureCountThreshold => {
+                policy.failure_count_threshold.is_some_and(|threshold| counts.failures >= u64::from(threshold.get()))
+            }
+            TripRule::FailureRateThreshold => {
+                reached(policy.failure_rate_threshold, counts.failures, policy.minimum_calls)
+            }
+            TripRule::SlowCallRateThreshold => {
+                policy.slow_call_duration.is_some()
+                    && reached(policy.slow_call_rate_threshold, counts.slow, policy.slow_call_minimum_calls)
+            }
+            TripRule::CallersIsolated => false,
+        }
+    }
+
+    /// How bad it is, in tenths of a call.
+    fn badness(&self, rule: TripRule, numbers: &Numbers) -> i64 {
+        let counts = &numbers.counts;
+        let excess = |rate: Option<Ratio>, part: u64| {
+            rate.map_or(0, |rate| 10 * part as i64 - (tenths(rate) * counts.calls()) as i64)
+        };
+        match rule {
+            TripRule::FailureThreshold => numbers.streak as i64,
+            TripRule::FailureCountThreshold => counts.failures as i64,
+            TripRule::FailureRateThreshold => excess(self.policy.failure_rate_threshold, counts.failures),
+            _ => excess(self.policy.slow_call_rate_threshold, counts.slow),
+        }
+    }
+
+    /// Whether a rule holds without the worst callers; of equals who has most calls.
+    fn stands(&self, now: Timestamp, rule: TripRule, growth: u64) -> bool {
+        let owners = self.known.keys().map(|id| Some(*id)).chain([None]);
+        let mut parts: Vec<Numbers> =
+            owners.map(|owner| self.numbers(now, &self.fleet, |call| call.owner == owner)).collect();
+        if self.policy.monitoring_period.is_some()
+            && let Some(nobodys) = parts.last_mut()
+        {
+            // When those failed is not known.
+            nobodys.streak = 0;
+        }
+        parts.sort_by_key(|part| Reverse((self.badness(rule, part), part.counts.calls())));
+        let out = self.quorum() - 1;
+        let mut rest = Numbers::default();
+        for part in &parts[out.min(parts.len())..] {
+            rest.streak += part.streak;
+            rest.counts.successes += part.counts.successes;
+            rest.counts.failures += part.counts.failures;
+            rest.counts.slow += part.counts.slow;
+        }
+        self.holds(rule, &rest, growth)
+    }
+
+    // What comes of it.
+
+    /// Whether what moved is what the rules say, after calls of a caller were counted.
+    fn check(&self, now: Timestamp, counted: Option<u64>, moves: &[Transition]) {
+        let tripped = moves.iter().filter_map(|step| match step.reason {
+            Reason::TripRule(rule) => Some((step.kind, rule)),
+            _ => None,
+        });
+        let tripped: Vec<_> = tripped.collect();
+        let Some(caller) = counted else {
+            assert_eq!(tripped, [], "nothing trips without a call");
+            return;
+        };
+        let all = self.numbers(now, &self.fleet, |_| true);
+        if self.quorum() == 1 {
+            let rule = RULES.into_iter().find(|rule| self.holds(*rule, &all, 0));
+            assert_eq!(tripped, Vec::from_iter(rule.map(|rule| (Kind::Opened, rule))));
+            return;
+        }
+        let times = all.counts.calls() / u64::from(self.policy.minimum_calls);
+        let growth = (0..63).take_while(|doubling| times >= 2 << doubling).count() as u64;
+        for rule in RULES.into_iter().filter(|rule| self.holds(*rule, &all, growth)) {
+            if self.stands(now, rule, growth) {
+                return assert_eq!(tripped, [(Kind::Opened, rule)]);
+            }
+        }
+        let own = self.numbers(now, &self.known[&caller].0, |_| true);
+        let Some(rule) = RULES.into_iter().find(|rule| self.holds(*rule, &own, 0)) else {
+            assert_eq!(tripped, [], "nothing holds");
+            return;
+        };
+        let left_out = self.quorum() - 1;
+        let isolated = (self.isolated.len() + 1).saturating_sub(left_out);
+        let mut expected = vec![(Kind::CallerIsolated, rule)];
+        if 2 * isolated > self.known.len() - left_out {
+            expected.push((Kind::Opened, TripRule::CallersIsolated));
+        }
+        assert_eq!(tripped, expected);
+    }
+
+    fn follow(&mut self, moves: &[Transition]) {
+        for step in moves {
+            let caller = step.caller.map(|scope| scope.caller.0);
+            match (step.kind, caller) {
+                (Kind::Closed | Kind::Reset, _) => {
+                    self.fleet = Scope::default();
+                    for (own, _) in self.known.values_mut() {
+                        *own = Scope::default();
+                    }
+                }
+                (Kind::CallerIsolated, Some(caller)) => {
+                    self.isolated.insert(caller);
+                }
+                (Kind::CallerRestored, Some(caller)) => {
+                    self.isolated.remove(&caller);
+                    if step.reason == Reason::CallerForgotten {
+                        continue;
+                    }
+                    for list in [&mut self.fleet.run, &mut self.fleet.calls] {
+                        list.retain(|call| call.owner != Some(caller));
+                    }
+                    self.known.insert(caller, (Scope::default(), self.known[&caller].1));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn check_numbers(&self, now: Timestamp) {
+        let mut breaker = self.play.breaker.clone();
+        let all = self.numbers(now, &self.fleet, |_| true);
+        assert_eq!(breaker.counts(now), all.counts);
+        assert_eq!(breaker.status(now).failures, all.streak);
+        assert_eq!(breaker.quorum(), self.quorum());
+        assert_eq!(breaker.callers_isolated(), self.isolated.len());
+        let views: Vec<_> = breaker
+            .callers(now)
+            .iter()
+            .map(|view| {
+                (
+                    view.status.caller.0,
+                    view.seen,
+                    view.status.state != StateName::Closed,
+                    view.window,
+                    view.status.failures,
+                )
+            })
+            .collect();
+        let known = self.known.iter().map(|(id, (own, seen))| {
+            let own = self.numbers(now, if self.is_alone { &self.fleet } else { own }, |_| true);
+            (*id, *seen, self.isolated.contains(id), own.counts, own.streak)
+        });
+        assert_eq!(views, known.collect::<Vec<_>>());
+    }
+}
+
+fn tenths(rate: Ratio) -> u64 {
+    (rate.get() * 10.0).round() as u64
+}
