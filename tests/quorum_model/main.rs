@@ -4,17 +4,16 @@
 mod naive;
 mod play;
 
-use std::{collections::HashMap, num::NonZeroU32, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use fuseboard::breaker::{
-    Acquire, Breaker, CALLERS_MAX, CallerId, Decision, Kind, LEDGER_BYTES_MAX, Moment, Outcome, PermitKind, Policy,
-    Report, Reported, RequestId, State, StateName,
+    Breaker, CALLERS_MAX, CallerId, Decision, Kind, Moment, PermitKind, Policy, Reported, State, StateName,
 };
 use proptest::prelude::*;
 
 use self::{
     naive::Model,
-    play::{Op, Play, callers_op, ops, policy, report, span},
+    play::{Op, Play, callers_op, ops, policy, span},
 };
 
 /// Callers that only succeed have these numbers; the others are below.
