@@ -34,7 +34,7 @@ use super::{
     policy::Policy,
     rule::{self, Numbers, Trip, growth},
     scope::Scope,
-    snapshot::CallerSnapshot,
+    snapshot::{CallerSnapshot, CallersSnapshot},
     statistics::{Sample, Statistics},
     streak::Streak,
     time::Timestamp,
@@ -470,7 +470,7 @@ impl Callers {
 
     // ---- As data ---------------------------------------------------------------------------------------------------
 
-    pub(super) fn snapshot(&self) -> Vec<CallerSnapshot> {
+    pub(super) fn snapshot(&self) -> CallersSnapshot {
         let snapshot = |(id, caller): (CallerId, &Caller)| CallerSnapshot {
             caller: id,
             generation: caller.scope.generation,
@@ -483,12 +483,14 @@ impl Callers {
             streak: caller.scope.statistics.streak.snapshot(),
             window: caller.scope.statistics.snapshot_window(),
         };
-        self.iter().map(snapshot).collect()
+        let known = self.iter().map(snapshot).collect();
+        CallersSnapshot { generation: self.generation, is_alone: self.is_alone, known }
     }
 
-    pub(super) fn restore(policy: &Policy, snapshots: Vec<CallerSnapshot>, is_alone: bool, now: Timestamp) -> Self {
-        let mut callers = Self { is_alone, ..Self::new() };
-        for snapshot in snapshots {
+    pub(super) fn restore(policy: &Policy, snapshot: CallersSnapshot, now: Timestamp) -> Self {
+        let CallersSnapshot { generation, is_alone, known } = snapshot;
+        let mut callers = Self { generation, is_alone, ..Self::new() };
+        for snapshot in known {
             let mut statistics = Statistics::restore(Streak::restore(snapshot.streak), snapshot.window);
             statistics.refit(policy, now);
             let scope =
@@ -502,7 +504,6 @@ impl Callers {
                 run: callers.run,
                 run_failures: snapshot.run_failures,
             };
-            callers.generation = callers.generation.max(caller.scope.generation);
             callers.sweep_at = callers.sweep_at.min(caller.seen.after(KNOWN_FOR));
             callers.ids.insert(place, snapshot.caller);
             callers.callers.insert(place, Box::new(caller));

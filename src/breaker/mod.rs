@@ -45,7 +45,7 @@ pub use self::{
     outcome::{Origin, Outcome, Report, Reported, Tally},
     permit::{CallerId, LEDGER_BYTES_MAX, Permit, PermitKind, Probe, RequestId},
     policy::{Policy, PolicyError, PolicySpec},
-    snapshot::{CallerSnapshot, Snapshot},
+    snapshot::{CallerSnapshot, CallersSnapshot, Snapshot},
     state::{Round, State, StateName},
     streak::StreakSnapshot,
     time::{Moment, Timestamp},
@@ -927,7 +927,7 @@ impl Breaker {
     }
 
     /// Lets a disputed round end by itself, once no caller that could settle it has a probe out: one `open_duration`
-    /// later.
+    /// later, and at least 2 s.
     fn review_dispute(&mut self, now: Timestamp) {
         let quorum = self.quorum();
         let generation = self.fleet.generation;
@@ -940,7 +940,8 @@ impl Breaker {
         if !round.is_disputed(&self.policy, quorum) || probes.iter().any(settles) {
             round.disputed_until = Timestamp::NEVER;
         } else if round.disputed_until == Timestamp::NEVER {
-            round.disputed_until = now.after(self.policy.open_duration);
+            // Not before those have asked again that were told to come back.
+            round.disputed_until = now.after(self.policy.open_duration.max(state::STEP_BACK));
         }
     }
 
@@ -1276,8 +1277,7 @@ impl Breaker {
             probes: self.probes().to_vec(),
             forced: self.forced_override().cloned(),
             totals: self.totals(),
-            callers: self.callers.as_ref().map_or_else(Vec::new, |callers| callers.snapshot()),
-            is_alone: self.callers.as_ref().is_none_or(|callers| callers.is_alone()),
+            callers: self.callers.as_ref().map(|callers| callers.snapshot()),
         }
     }
 
@@ -1292,8 +1292,7 @@ impl Breaker {
             forced: snapshot.forced,
             totals: Totals { successes: 0, failures: 0, ..snapshot.totals },
         };
-        let callers = (!snapshot.callers.is_empty() || !snapshot.is_alone)
-            .then(|| Box::new(Callers::restore(&policy, snapshot.callers, snapshot.is_alone, now)));
+        let callers = snapshot.callers.map(|callers| Box::new(Callers::restore(&policy, callers, now)));
         Self {
             policy,
             version: snapshot.version,

@@ -32,10 +32,19 @@ pub struct Snapshot {
     pub forced: Option<Override>,
     /// Counts over its life.
     pub totals: Totals,
-    /// Its callers. Empty while nobody gave a name.
-    pub callers: Vec<CallerSnapshot>,
+    /// Its callers. `None` while nobody gave a name.
+    pub callers: Option<CallersSnapshot>,
+}
+
+/// Who calls a breaker, as data.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CallersSnapshot {
+    /// At least as high as any caller's generation ever was.
+    pub generation: u64,
     /// There has been one caller at most, whose streak and window are the breaker's.
     pub is_alone: bool,
+    /// Those that are known, by id.
+    pub known: Vec<CallerSnapshot>,
 }
 
 /// One caller of a breaker, as data.

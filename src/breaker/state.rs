@@ -6,7 +6,7 @@ use super::{permit::CallerId, policy::Policy, time::Timestamp};
 
 /// How long a caller whose probe came back without a verdict lets others go first, and isolated callers those that found
 /// no place: twice the longest time that these wait until they ask again.
-const STEP_BACK: Duration = Duration::from_secs(2);
+pub(super) const STEP_BACK: Duration = Duration::from_secs(2);
 /// Callers of a round that are remembered, at most: as many as a breaker knows.
 const CALLERS_MAX: usize = 256;
 

@@ -241,8 +241,7 @@ fn durable(breaker: &Breaker) -> Snapshot {
         window,
         probes,
         // Who was seen is not. What moves in a caller's scope is told as a move.
-        callers: Vec::new(),
-        is_alone: true,
+        callers: None,
         streak: StreakSnapshot::default(),
         totals: Totals::default(),
         ..breaker.snapshot()

@@ -179,10 +179,6 @@ proptest! {
     fn one_caller_is_as_one_without_a_name(policy in policy(1..=4), ops in ops(1..=1)) {
         let (mut named, mut nameless) = (Play::new(policy.clone()), Play::new(policy));
         for op in ops {
-            // Forgotten while nobody else is known, a restart takes its calls for those of one without a name.
-            if matches!(op, Op::Restore) && named.breaker.callers_known() == 0 {
-                continue;
-            }
             let bare = match op.clone() {
                 Op::Acquire(_, request) => Op::Acquire(0, request),
                 Op::Call(_, report) => Op::Call(0, report),

@@ -263,7 +263,8 @@ impl Model {
         }
     }
 
-    /// Whether a rule holds without the worst callers; of equals who has most calls.
+    /// Whether a rule holds without the worst callers; of equals who has most calls. A rate's minimum is asked of what is
+    /// left without those who made most calls.
     fn stands(&self, now: Timestamp, rule: TripRule, growth: u64) -> bool {
         let owners = self.known.keys().map(|id| Some(*id)).chain([None]);
         let mut parts: Vec<Numbers> =
@@ -283,7 +284,14 @@ impl Model {
             rest.counts.failures += part.counts.failures;
             rest.counts.slow += part.counts.slow;
         }
-        self.holds(rule, &rest, growth)
+        parts.sort_by_key(|part| Reverse(part.counts.calls()));
+        let calls: u64 = parts[out.min(parts.len())..].iter().map(|part| part.counts.calls()).sum();
+        let minimum = match rule {
+            TripRule::FailureRateThreshold => self.policy.minimum_calls,
+            TripRule::SlowCallRateThreshold => self.policy.slow_call_minimum_calls,
+            _ => 0,
+        };
+        calls >= u64::from(minimum) && self.holds(rule, &rest, growth)
     }
 
     // What comes of it.
@@ -306,7 +314,8 @@ impl Model {
             return;
         }
         let times = all.counts.calls() / u64::from(self.policy.minimum_calls);
-        let growth = (0..63).take_while(|doubling| times >= 2 << doubling).count() as u64;
+        let most = self.policy.failure_threshold.map_or(0, |threshold| 2 * u64::from(threshold.get()));
+        let growth = most.min((0..63).take_while(|doubling| times >= 2 << doubling).count() as u64);
         for rule in RULES.into_iter().filter(|rule| self.holds(*rule, &all, growth)) {
             if self.stands(now, rule, growth) {
                 return assert_eq!(tripped, [(Kind::Opened, rule)]);
