@@ -138,8 +138,9 @@ pub struct Limits {
     #[arg(value_parser = duration(SECOND..=DAY))]
     pub batch_retention: Duration,
 
-    /// Names of callers remembered, over all breakers. Past the bound calls count as ever, and events leave new names
-    /// out. 1 to 100,000,000. Zero is invalid.
+    /// Callers that breakers know, added up, and names of callers remembered. At the bound a new caller takes the place of
+    /// its breaker's quietest, and a name that of one that nobody uses; calls count as ever. 1 to 100,000,000. Zero is
+    /// invalid.
     #[arg(long, env = "FUSEBOARD_MAX_CALLERS", value_name = "COUNT", default_value = "1000000")]
     #[arg(value_parser = count::<usize>(1..=100_000_000))]
     pub max_callers: usize,

@@ -62,7 +62,7 @@ pub struct Limits {
     pub batch_clients: usize,
     /// How long a silent client's last batch is remembered at least. Default 10 min.
     pub batch_retention: Duration,
-    /// Names of callers remembered, in 16 parts of equal size. Default 1,000,000.
+    /// Callers that breakers know, added up, and the names remembered, in 16 parts of equal size. Default 1,000,000.
     pub callers: usize,
     /// Operators' policies, those of the file included. Default 10,000.
     pub policies: usize,
@@ -243,7 +243,7 @@ pub struct Usage {
     pub request_ids: usize,
     /// Clients whose last batch is remembered.
     pub batch_clients: usize,
-    /// Names of callers remembered.
+    /// Callers that breakers know, added up, or names remembered, whichever are more.
     pub callers: usize,
     /// Operators' policies.
     pub policies: usize,
@@ -784,7 +784,7 @@ impl Engine {
             breakers: shared.registry.len(),
             request_ids: shared.requests.len(),
             batch_clients: shared.batches.len(),
-            callers: shared.callers.len(),
+            callers: shared.callers.len().max(shared.callers_known.load(Ordering::Relaxed)),
             policies: shared.policies.len(),
             events: shared.events.len(),
             watchers: shared.watchers.load(Ordering::Relaxed),

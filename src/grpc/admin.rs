@@ -10,7 +10,10 @@ use super::{
     service::{Context, to_event, to_event_kind, to_status},
     token::{Cursor, Listing, ResumeToken, decode_page, encode_page, filter_hash},
 };
-use crate::engine::{Actor, Engine, Error, PolicyEntry, PolicyOrigin, Position};
+use crate::{
+    breaker::CALLERS_MAX,
+    engine::{Actor, Engine, Error, PolicyEntry, PolicyOrigin, Position},
+};
 
 /// Most events looked at for one page.
 const EVENTS_SCANNED: usize = 10_000;
@@ -240,5 +243,7 @@ fn engine_limits(engine: &Engine) -> Vec<pb::Limit> {
         ("permit_ledger_bytes", limits.ledger_bytes as u64, usage.ledger_bytes as u64),
     ]
     .map(|(name, max, used)| pb::Limit { name: name.to_owned(), max, used: Some(used) })
-    .into()
+    .into_iter()
+    .chain([pb::Limit { name: "callers_per_breaker".to_owned(), max: CALLERS_MAX as u64, used: None }])
+    .collect()
 }

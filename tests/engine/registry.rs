@@ -4,13 +4,13 @@ use std::{collections::HashMap, time::Duration};
 
 use fuseboard::{
     breaker::{
-        Decision, Outcome, OverrideMode, PolicySpec, Report, Reported, RequestId, StateName, Timestamp,
+        CallerId, Decision, Outcome, OverrideMode, PolicySpec, Report, Reported, RequestId, StateName, Timestamp,
         policy::WindowSpec,
     },
     engine::{Clock, Engine, Error, Limits, ReportAnswer},
 };
 
-use super::{Dice, NOBODY, OPERATOR, World, failures, minutes, seconds};
+use super::{Dice, NOBODY, OPERATOR, World, failures, minutes, permitted, seconds};
 
 fn room_for(breakers: u32) -> World {
     World::with(Limits { breakers, ..Limits::default() })
@@ -323,4 +323,22 @@ fn what_is_used_of_each_limit_can_be_read() {
     assert_eq!((usage.callers, usage.policies, usage.watchers), (1, 1, 1));
     assert_eq!((usage.events, usage.oldest_sequence, usage.newest_sequence), (1, 1, 1));
     assert_eq!(world.engine.limits().watchers, 2);
+}
+
+#[test]
+fn callers_are_bounded_over_all_breakers_and_calls_go_on() {
+    let world = World::with(Limits { callers: 20, ..Limits::default() });
+    let keys = ["a", "b", "c", "d"];
+    let ask_all = || {
+        for (key, caller) in keys.iter().flat_map(|key| (1..=10).map(move |caller| (key, CallerId(caller)))) {
+            permitted(world.decide_as(key, caller, RequestId::default()));
+        }
+    };
+    let known = || keys.map(|key| world.engine.view(key).unwrap().callers.len());
+    ask_all();
+    assert_eq!(known(), [10, 10, 0, 0]);
+    assert_eq!(world.engine.usage().callers, 20);
+    world.engine.delete("a", OPERATOR).unwrap();
+    ask_all();
+    assert_eq!(known().iter().sum::<usize>(), 20, "those of a breaker that is gone make room");
 }
