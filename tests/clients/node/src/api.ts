@@ -69,8 +69,8 @@ export class Api {
     return ask(this.breakers, this.breakers.acquire, AcquireRequest.fromPartial({ breaker, ...fields }));
   }
 
-  async permit(breaker: string): Promise<string> {
-    const answer = await this.acquire(breaker);
+  async permit(breaker: string, fields: Partial<AcquireRequest> = {}): Promise<string> {
+    const answer = await this.acquire(breaker, fields);
     assert.equal(answer.decision, Decision.DECISION_PERMITTED);
     return answer.permit;
   }

@@ -71,10 +71,18 @@ test("fifty acquires at once get exactly one probe", bounded, async () => {
   const answers = await Promise.all(
     Array.from({ length: 50 }, (_, n) => api.acquire("crowd", { caller: `shop/${n}` })),
   );
-  const permitted = answers.filter(({ decision }) => decision === Decision.DECISION_PERMITTED);
+  const permitted = answers.flatMap(({ decision, permit }, n) =>
+    decision === Decision.DECISION_PERMITTED ? [{ permit, caller: `shop/${n}` }] : [],
+  );
   assert.equal(permitted.length, 1);
-  const report = await api.report("crowd", permitted[0]!.permit, Outcome.OUTCOME_FAILURE);
-  assert.equal(report.state, State.STATE_OPEN, "a failed probe opens it again");
+  const [probe] = permitted as [{ permit: string; caller: string }];
+  const lone = await api.report("crowd", probe.permit, Outcome.OUTCOME_FAILURE);
+  assert.equal(lone.state, State.STATE_HALF_OPEN, "one caller's failure is not yet the dependency's");
+  const again = await api.acquire("crowd", { caller: probe.caller });
+  assert.equal(again.reason, RejectionReason.REJECTION_REASON_HALF_OPEN_FULL, "the next probe is another caller's");
+  const other = await api.permit("crowd", { caller: "till/1" });
+  const report = await api.report("crowd", other, Outcome.OUTCOME_FAILURE);
+  assert.equal(report.state, State.STATE_OPEN, "failed probes of two open it again");
 });
 
 test("the same report twice counts once", bounded, async () => {
