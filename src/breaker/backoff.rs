@@ -44,8 +44,8 @@ fn unit(random: u64) -> f64 {
     bits / (1_u64 << 53) as f64
 }
 
-/// The finalizer of splitmix64 (Steele, Lea and Flood, 2014).
-const fn mix(seed: u64) -> u64 {
+/// What splitmix64 makes of a state (Steele, Lea and Flood, 2014).
+pub(crate) const fn mix(seed: u64) -> u64 {
     let x = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

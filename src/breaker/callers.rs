@@ -318,14 +318,14 @@ impl Callers {
         &mut self,
         policy: &Policy,
         now: Timestamp,
+        all: &Numbers,
         fleet: &mut Statistics,
     ) -> Option<(Trip, Remainder)> {
-        let all = fleet.numbers(policy, now);
         let growth = growth(policy, all.counts.calls());
         let quorum = self.quorum(policy);
         rule::RULES.into_iter().find_map(|rule| {
-            rule.judge(policy, &all, growth)?;
-            let remainder = self.remainder(policy, now, rule, quorum, &all, fleet);
+            rule.judge(policy, all, growth)?;
+            let remainder = self.remainder(policy, now, rule, quorum, all, fleet);
             let trip = rule.judge(policy, &remainder.numbers, growth)?;
             (remainder.calls_min >= u64::from(rule.minimum_calls(policy))).then_some((trip, remainder))
         })

@@ -3,8 +3,8 @@
 //! It does no I/O, reads no clock and draws no random numbers: every input brings a [`Moment`], and what happened comes
 //! back as values. Read in this order: [`policy`] says when it moves, [`transition`] what moves there are, [`state`] what
 //! each state holds, [`callers`] how a sick caller is told from a sick dependency, and this page how calls and reports
-//! drive it. [`Breaker::deadline`] says when it wants waking, and
-//! [`Breaker::handle_timeout`] is harmless when called early or often.
+//! drive it. [`Breaker::deadline`] says when it wants waking, and [`Breaker::handle_timeout`] is harmless when called
+//! early or often.
 //!
 //! A store drives it by copy: take a [`Snapshot`], step the breaker, and if [`Breaker::version`] rose, commit the new
 //! snapshot with the transitions if the stored version is still the old one; else load and step again. Calls and
@@ -22,7 +22,7 @@
 //! - Nothing here grows without a bound: the ledger (256 KiB), probes (1,000, and as many for each isolated caller),
 //!   callers (256), the window and the streak (by policy).
 
-mod backoff;
+pub(crate) mod backoff;
 pub mod callers;
 pub mod outcome;
 pub mod permit;
@@ -609,7 +609,7 @@ impl Breaker {
         let Some(callers) = &mut self.callers else { return };
         // Where no rule holds on all calls it may still hold on those of one caller.
         if plain.is_some()
-            && let Some((trip, remainder)) = callers.judge(&self.policy, now, &mut self.fleet.statistics)
+            && let Some((trip, remainder)) = callers.judge(&self.policy, now, &all, &mut self.fleet.statistics)
         {
             let evidence = Evidence {
                 threshold: trip.threshold,
@@ -1074,23 +1074,13 @@ impl Breaker {
     /// Forgets callers that were not seen for [`KNOWN_FOR`].
     fn forget_callers(&mut self, moment: Moment, moves: &mut Moves) {
         let Some(callers) = &mut self.callers else { return };
-        for (id, mut caller) in callers.sweep(moment.now, &mut self.fleet.statistics) {
+        let mut forgotten = callers.sweep(moment.now, &mut self.fleet.statistics);
+        for (id, caller) in &mut forgotten {
+            let Some(callers) = &mut self.callers else { return };
             let from = caller.scope.state.name();
-            let generation = callers.next_generation();
-            caller.scope.enter(State::Closed, generation, moment.now);
-            let status = caller.status(id, &self.policy, moment.now);
-            self.version += 1;
-            let (kind, reason) = (Kind::CallerRestored, Reason::CallerForgotten);
-            moves.push(Transition {
-                kind,
-                from,
-                to: StateName::Closed,
-                reason,
-                evidence: None,
-                at: moment.now,
-                status: status_of(&mut self.fleet, self.rare.as_deref(), &self.policy, moment.now),
-                caller: Some(status),
-            });
+            caller.scope.enter(State::Closed, callers.next_generation(), moment.now);
+            let caller = caller.status(*id, &self.policy, moment.now);
+            self.tell_caller(moment.now, Kind::CallerRestored, from, Reason::CallerForgotten, None, caller, moves);
         }
     }
 
@@ -1105,25 +1095,46 @@ impl Breaker {
         evidence: Option<Evidence>,
         moves: &mut Moves,
     ) {
-        self.version += 1;
         if let Some(ledger) = &mut self.ledger {
             ledger.disown(id);
         }
-        let status = self.status(at);
         let Some(callers) = &mut self.callers else { return };
         callers.update();
         let Some(caller) = callers.get_mut(id) else { return };
         let caller = caller.status(id, &self.policy, at);
+        self.tell_caller(at, kind, from, reason, evidence, caller, moves);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one move")]
+    fn tell_caller(
+        &mut self,
+        at: Timestamp,
+        kind: Kind,
+        from: StateName,
+        reason: Reason,
+        evidence: Option<Evidence>,
+        caller: CallerStatus,
+        moves: &mut Moves,
+    ) {
+        self.version += 1;
         let to = caller.state;
         debug_assert!(kind.is_legal(from, to), "{kind:?} from {from:?} to {to:?}");
-        moves.push(Transition { kind, from, to, reason, evidence, at, status, caller: Some(caller) });
+        moves.push(Transition { kind, from, to, reason, evidence, at, status: self.status(at), caller: Some(caller) });
     }
 
     // ---- What can be seen ------------------------------------------------------------------------------------------
 
     /// Where the breaker stands.
     pub fn status(&mut self, now: Timestamp) -> Status {
-        status_of(&mut self.fleet, self.rare.as_deref(), &self.policy, now)
+        Status {
+            state: self.fleet.state.name(),
+            forced: self.forced(),
+            generation: self.fleet.generation,
+            since: self.fleet.since,
+            until: self.fleet.state.until(),
+            override_expire: self.override_expire(),
+            failures: self.fleet.statistics.streak.length(&self.policy, now),
+        }
     }
 
     /// The computed state with its data.
@@ -1361,19 +1372,6 @@ impl Breaker {
 /// Recoveries that have failed in a row, with this one. A round in which nobody got a probe says nothing.
 const fn failed_after(round: &Round) -> u32 {
     if round.granted == 0 { round.failed_recoveries } else { round.failed_recoveries.saturating_add(1) }
-}
-
-fn status_of(fleet: &mut Scope, rare: Option<&Rare>, policy: &Policy, now: Timestamp) -> Status {
-    let forced = rare.and_then(|rare| rare.forced.as_ref());
-    Status {
-        state: fleet.state.name(),
-        forced: forced.map(|forced| forced.mode),
-        generation: fleet.generation,
-        since: fleet.since,
-        until: fleet.state.until(),
-        override_expire: forced.map_or(Timestamp::NEVER, |forced| forced.expire),
-        failures: fleet.statistics.streak.length(policy, now),
-    }
 }
 
 impl Permit {

@@ -48,7 +48,7 @@ pub use self::{
 use crate::breaker::{
     Acquire, Breaker, CALLERS_MAX, CallerId, CallerView, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment, Override,
     OverrideMode, Permit, Policy, PolicySpec, Report, Reported, RequestId, State, StateName, Status, Tally, Timestamp,
-    Totals, Transition, policy::WindowSpec,
+    Totals, Transition, backoff::mix, policy::WindowSpec,
 };
 
 /// Everything that can grow, and how far.
@@ -573,7 +573,7 @@ impl Engine {
         let act = |tenant: &mut Tenant, moment| ((), tenant.breaker.reset(moment).transitions);
         let handle = self.find(key).ok_or_else(|| breaker_not_found(key))?;
         let reset = self.step(handle, self.moment(), act, |()| Cause { actor, ..Cause::default() });
-        reset.and_then(|()| self.entry_of(handle)).ok_or_else(|| breaker_not_found(key))
+        reset.and_then(|()| self.entry_of(handle, None)).ok_or_else(|| breaker_not_found(key))
     }
 
     /// All about a breaker.
@@ -634,7 +634,7 @@ impl Engine {
         };
         self.always(key, |handle| {
             self.step(handle, moment, act, |()| Cause { actor, ..Cause::default() })?;
-            self.entry_of(handle)
+            self.entry_of(handle, None)
         })
     }
 
@@ -658,7 +658,7 @@ impl Engine {
                 advice: "GetState shows whether a breaker is overridden",
             });
         }
-        self.entry_of(handle).ok_or_else(|| breaker_not_found(key))
+        self.entry_of(handle, None).ok_or_else(|| breaker_not_found(key))
     }
 
     /// Forgets a breaker.
@@ -1088,13 +1088,12 @@ impl Engine {
     /// Where a breaker stands, and a caller with it.
     #[must_use]
     pub fn entry(&self, key: &str, caller: Option<CallerId>) -> Option<Entry> {
-        let mut slot = self.shared.registry.lock(self.find(key)?)?;
-        Some(entry(slot.tenant(), self.now(), caller))
+        self.entry_of(key, caller)
     }
 
-    fn entry_of(&self, handle: Handle) -> Option<Entry> {
-        let mut slot = self.shared.registry.lock(handle)?;
-        Some(entry(slot.tenant(), self.now(), None))
+    fn entry_of(&self, name: impl Name, caller: Option<CallerId>) -> Option<Entry> {
+        let mut slot = name.lock(&self.shared.registry)?;
+        Some(entry(slot.tenant(), self.now(), caller))
     }
 
     fn entry_at(&self, index: u32, caller: Option<CallerId>, wanted: impl Fn(&str) -> bool) -> Option<Entry> {
@@ -1210,12 +1209,9 @@ fn random() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(rand::random());
     }
-    // splitmix64 (Steele, Lea and Flood, 2014).
-    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-    STATE.set(state);
-    let x = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+    let state = STATE.get();
+    STATE.set(state.wrapping_add(0x9e37_79b9_7f4a_7c15));
+    mix(state)
 }
 
 /// A line for every event.
