@@ -130,6 +130,12 @@ bench: ## The figures of docs/performance.md.
 simulate: ## The figures of docs/quorum.md: whole fleets in virtual time. SEEDS=… makes it shorter or more thorough.
 	cargo test --locked --release --test quorum -- --ignored --nocapture --quiet simulate
 
+CASES := 20000
+.PHONY: properties
+properties: ## The random tests with other cases than `make test` has, and many more. CASES=… says how many.
+	PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-$$RANDOM$$RANDOM} PROPTEST_CASES=$(CASES) RUST_BACKTRACE=0 \
+		cargo test --locked --release --test model --test quorum_model
+
 .PHONY: fuzz
 fuzz: ## Permits, tokens and decoding, for a bounded time.
 	fuzz/run.sh

@@ -66,6 +66,9 @@ impl Streak {
     pub(super) fn forget(&mut self, failures: u64, own: &Self) {
         let Some(recent) = &mut self.recent else {
             self.length = self.length.saturating_sub(failures);
+            if self.length == 0 {
+                self.asked_until = Timestamp::default();
+            }
             return;
         };
         let mut left = failures;
@@ -142,4 +145,18 @@ fn kept(policy: &Policy) -> Option<usize> {
         return None;
     };
     Some(threshold.get() as usize + GROWTH_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_forgotten_failure_asked_for_is_forgotten_with_it() {
+        let (policy, at) = (Policy::default(), Timestamp::from_nanos(1_000));
+        let mut streak = Streak::new();
+        streak.extend(&policy, at, 1, at.after(Duration::from_secs(60)));
+        streak.forget(1, &streak.clone());
+        assert_eq!(streak, Streak::new());
+    }
 }
