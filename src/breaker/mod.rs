@@ -360,7 +360,8 @@ impl Breaker {
     }
 
     /// As [`Breaker::admit_by_state`], for an isolated caller of a breaker that is not open. While the fleet's round is on,
-    /// its probes are among those that may be out, and leave a place to who found none.
+    /// its probes are among those that may be out, and leave a place to who found none. A round in dispute has none for it:
+    /// its probe could keep the one that settles it away until it is too late.
     fn admit_isolated(&mut self, now: Timestamp, acquire: &Acquire) -> Result<Decision, (Rejection, Timestamp)> {
         let until = match self.caller(acquire.caller).map(|caller| &caller.scope.state) {
             Some(State::Open { until, .. }) => return Err((Rejection::CallerIsolated, *until)),
@@ -369,6 +370,7 @@ impl Breaker {
         let is_its =
             |probe: &&Probe| probe.permit.kind == PermitKind::CallerProbe && probe.permit.caller == acquire.caller;
         let out = match self.fleet.state {
+            State::HalfOpen(ref round) if round.is_disputed(&self.policy, self.quorum()) => usize::MAX,
             State::HalfOpen(ref round) => self.probes().len() + usize::from(now < round.reserved_until),
             _ => self.probes().iter().filter(is_its).count(),
         };
