@@ -20,12 +20,13 @@ use tokio::{runtime, signal::unix, sync::mpsc};
 use crate::{
     breaker::Timestamp,
     config::{Config, PolicyFile},
-    engine::{self, Clock, Engine},
+    engine::{self, Clock, Engine, FilePolicies},
     grpc::{
         self, AdminService, BreakerService, ClockService, Context, Dispatch, Services, pb,
         pb::testing::clock_service_server::ClockServiceServer, standard_services,
     },
     shutdown::Shutdown,
+    store::Memory,
 };
 
 /// The instant at which a manual clock begins: 2020-01-01, so that timestamps are told apart from zero.
@@ -80,7 +81,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     drop(serving);
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let timers = engine.clone();
-        tokio::spawn(async move { timers.run_timers().await });
+        tokio::spawn(async move { timers.run().await });
         let reload = Reload { engine, path: config.file.clone(), max_policies: config.limits.max_policies };
         tokio::spawn(reload.on_signals()?);
         let signals = shutdown.on_signals()?;
@@ -186,7 +187,7 @@ impl Reload {
         let mut signals = unix::signal(unix::SignalKind::hangup())?;
         Ok(async move {
             while signals.recv().await.is_some() {
-                match self.reload() {
+                match self.reload().await {
                     Ok(breakers_changed) => tracing::info!(breakers_changed, "policies reloaded"),
                     Err(error) => tracing::error!("policies not reloaded, nothing is changed: {error}"),
                 }
@@ -194,10 +195,10 @@ impl Reload {
         })
     }
 
-    fn reload(&self) -> Result<u64, String> {
+    async fn reload(&self) -> Result<u64, String> {
         let path = self.path.as_deref().ok_or("the server was started without a configuration file")?;
         let file = PolicyFile::load(path, self.max_policies).map_err(|errors| errors.to_string())?;
-        load_policies(&self.engine, file).map_err(|error| error.to_string())
+        self.engine.load_policies(file.into()).await.map_err(|error| error.to_string())
     }
 }
 
@@ -216,11 +217,13 @@ fn engine(config: &Config) -> Result<Engine, Error> {
         ledger_bytes: config.limits.permit_ledger_bytes,
         breaker_idle: config.limits.breaker_idle,
     };
-    let engine = Engine::new(clock, limits, config.policies.default.clone())?;
-    load_policies(&engine, config.policies.clone())?;
-    Ok(engine)
+    let store = Arc::new(Memory::new(limits.events));
+    let opened = Engine::open(clock, limits, config.policies.clone().into(), store);
+    Ok(runtime::Builder::new_current_thread().enable_all().build()?.block_on(opened)?)
 }
 
-fn load_policies(engine: &Engine, file: PolicyFile) -> Result<u64, engine::Error> {
-    engine.load_policies(file.default, file.by_pattern)
+impl From<PolicyFile> for FilePolicies {
+    fn from(file: PolicyFile) -> Self {
+        Self { default: file.default, by_pattern: file.by_pattern }
+    }
 }

@@ -1,6 +1,7 @@
 //! The event log: what happened to all breakers, in one order.
 //!
-//! Invariant: sequences are 1, 2, 3 ... without a gap, and times never go back; the log holds the newest events, up to its
+//! The store numbers events and makes them durable; only then do they come here, where all that is kept is in memory for
+//! those who read. Invariant: sequences have no gap, and times never go back; the log holds the newest events, up to its
 //! bound. Watchers have no queues of their own: each remembers the sequence it has read to and reads on from the log, so a slow one costs nothing and
 //! delays nobody. One that the log has gone past is told what it lost.
 
@@ -119,29 +120,22 @@ pub(super) struct EventLog {
 }
 
 impl EventLog {
-    pub(super) fn new(max: usize) -> Self {
-        Self { events: Mutex::default(), max: max.max(1), newest: watch::Sender::new(0) }
+    /// A log whose newest event has this sequence, and of which none is held yet.
+    pub(super) fn new(max: usize, newest: u64) -> Self {
+        Self { events: Mutex::default(), max: max.max(1), newest: watch::Sender::new(newest) }
     }
 
-    /// Gives each event its sequence and tells the watchers. Two threads may read the clock in one order and come here in
-    /// the other: the later event then takes the earlier one's time.
-    pub(super) fn append(&self, events: impl IntoIterator<Item = Event>) -> Vec<Arc<Event>> {
+    /// Takes what is durable, in the order of the store's log, and tells the watchers.
+    pub(super) fn append(&self, events: &[Arc<Event>]) {
+        let Some(last) = events.last() else { return };
         let mut log = self.events.lock();
-        let mut newest = self.newest();
-        let mut at = log.back().map_or_else(Timestamp::default, |event| event.at);
-        let mut appended = Vec::new();
         for event in events {
-            newest += 1;
-            at = at.max(event.at);
-            let event = Arc::new(Event { sequence: newest, at, ..event });
             if log.len() >= self.max {
                 log.pop_front();
             }
-            log.push_back(Arc::clone(&event));
-            appended.push(event);
+            log.push_back(Arc::clone(event));
         }
-        self.newest.send_replace(newest);
-        appended
+        self.newest.send_replace(last.sequence);
     }
 
     pub(super) fn newest(&self) -> u64 {

@@ -67,7 +67,8 @@ pub trait Store: Debug + Send + Sync {
     /// At most `max` events after a sequence, of those that are held.
     fn events(&self, after: u64, max: usize) -> Answer<'_, Vec<Arc<Event>>>;
 
-    /// Writes a change if the stored version is the one it was made from.
+    /// Writes a change if the stored version is the one it was made from. It takes its place among the others when this is
+    /// called, not when the answer is first awaited.
     fn commit(&self, commit: Commit) -> Answer<'static, ()>;
 
     /// Grants a probe: a commit of the record with the probe in it. Apart, because a home may have a way in which many
@@ -76,7 +77,7 @@ pub trait Store: Debug + Send + Sync {
         self.commit(commit)
     }
 
-    /// Writes statistics behind. Waits until they are durable.
+    /// Writes statistics behind; answers when they are durable. It takes its place when this is called.
     fn merge(&self, merge: Merge) -> Answer<'static, ()>;
 }
 
@@ -241,7 +242,7 @@ pub struct Committed {
 }
 
 /// What has changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Changed {
     /// A breaker.
     Breaker {
@@ -250,8 +251,13 @@ pub enum Changed {
         /// Its version now; `None`: it is no more.
         version: Option<Version>,
     },
-    /// The operators' policies.
-    Policy,
+    /// An operator's policy.
+    Policy {
+        /// Key or pattern.
+        pattern: Arc<str>,
+        /// The entry; `None`: it is no more.
+        entry: Option<Box<PolicyEntry>>,
+    },
 }
 
 impl From<&Change> for Changed {
@@ -260,7 +266,7 @@ impl From<&Change> for Changed {
             Change::Breaker { key, to, .. } => {
                 Self::Breaker { key: Arc::clone(key), version: to.as_ref().map(|record| record.version()) }
             }
-            Change::Policy { .. } => Self::Policy,
+            Change::Policy { pattern, to, .. } => Self::Policy { pattern: Arc::clone(pattern), entry: to.clone() },
         }
     }
 }
