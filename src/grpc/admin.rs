@@ -195,6 +195,8 @@ impl admin_service_server::AdminService for AdminService {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             store: "memory".to_owned(),
             store_healthy: true,
+            store_problem: String::new(),
+            store_damage: String::new(),
             history: format!("{:016x}", engine.history()),
             start_time: Some(convert::to_timestamp(engine.started())),
             now: Some(convert::to_timestamp(now)),
