@@ -67,6 +67,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
         shutdown: shutdown.clone(),
         stream_max_age: config.stream_max_age,
         session_handles: config.limits.session_handles,
+        store_damage: String::new(),
     });
     let address = config.address;
     let sockets = grpc::bind(address, config.serving_threads()).map_err(|source| Error::Listen { address, source })?;

@@ -50,14 +50,17 @@ fn refused(command: &mut Command) -> String {
 // Layers.
 
 /// A setting, and a value of it for each layer: flag, environment, file, default.
-const LAYERS: [(&str, [&str; 4]); 8] = [
+const LAYERS: [(&str, [&str; 4]); 11] = [
     ("address", ["\"127.0.0.1:1\"", "\"127.0.0.1:2\"", "\"127.0.0.1:3\"", "\"127.0.0.1:50051\""]),
     ("threads", ["1", "2", "3", "0"]),
+    ("ephemeral", ["true", "false", "true", "false"]),
+    ("on_damage", ["\"stop\"", "\"set-aside\"", "\"stop\"", "\"set-aside\""]),
     ("manual_clock", ["true", "false", "true", "false"]),
     ("drain_grace", ["\"1s\"", "\"2s\"", "\"3s\"", "\"10s\""]),
     ("log", ["\"warn\"", "\"debug\"", "\"error\"", "\"info\""]),
     ("log_format", ["\"json\"", "\"text\"", "\"json\"", "\"text\""]),
     ("limits.max_breakers", ["11", "12", "13", "100000"]),
+    ("limits.event_log_age", ["\"1h\"", "\"2h\"", "\"3h\"", "\"30days\""]),
     ("limits.header_list_bytes", ["\"1KiB\"", "\"2KiB\"", "\"3KiB\"", "\"16KiB\""]),
 ];
 
@@ -183,10 +186,18 @@ fn what_check_config_prints_is_a_file_that_means_the_same() {
 
 #[test]
 fn each_mistake_names_its_flag_or_variable_and_what_is_allowed() {
-    let cases: [(&str, &str, &str); 13] = [
+    let cases: [(&str, &str, &str); 17] = [
         ("address", "example.org:1", "must be IP:PORT, as 127.0.0.1:50051 or [::1]:50051, not \"example.org:1\""),
         ("threads", "1025", "must be a whole number, 0 to 1,024, not \"1025\""),
         ("threads", "-1", "must be a whole number, 0 to 1,024, not \"-1\""),
+        ("data_dir", " ", "must be a path, or \"auto\""),
+        ("ephemeral", "perhaps", "must be true or false, not \"perhaps\""),
+        ("on_damage", "panic", "must be set-aside or stop, not \"panic\""),
+        (
+            "event_log_age",
+            "a month",
+            "must be a length of time with its unit, as \"500ms\", \"30s\", \"5m\" or \"1h\", not \"a month\"",
+        ),
         ("manual_clock", "maybe", "must be true or false, not \"maybe\""),
         (
             "drain_grace",
@@ -328,6 +339,31 @@ fn a_manual_clock_stays_on_loopback() {
         told,
         format!("error: {}:2: manual_clock {allowed}; the address is [::]:1 (--address)\n", path.display())
     );
+}
+
+#[test]
+fn a_directory_is_named_only_for_what_is_kept() {
+    let told = refused(fuseboard(&["--ephemeral"]).env("FUSEBOARD_DATA_DIR", "/data"));
+    let reason = "keeps nothing, and yet data_dir is /data";
+    assert_eq!(told, format!("error: --ephemeral {reason} (FUSEBOARD_DATA_DIR): leave out one of them\n"));
+    let path = file("home", "data_dir = '/data'");
+    let told = refused(fuseboard(&["--manual-clock", "--config"]).arg(&path));
+    assert_eq!(told, format!("error: --manual-clock {reason} ({}:1): leave out one of them\n", path.display()));
+    let ended = run(&mut fuseboard(&["--check-config", "--ephemeral", "--data-dir", "auto"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn where_state_is_kept_is_told_in_full() {
+    let data_dir = |command: &mut Command| {
+        let ended = run(command);
+        let line = ended.stdout.lines().find(|line| line.starts_with("data_dir")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{ended:?}"))
+    };
+    let mut command = fuseboard(&["--check-config"]);
+    assert_eq!(data_dir(command.env("XDG_STATE_HOME", "/state")), "data_dir = \"/state/fuseboard\" # default");
+    assert_eq!(data_dir(command.arg("--data-dir=here")), "data_dir = \"here\" # --data-dir");
+    assert_eq!(data_dir(&mut fuseboard(&["--check-config", "--ephemeral"])), "data_dir = \"auto\" # default");
 }
 
 #[test]
@@ -473,7 +509,7 @@ fn a_start_is_told_in_one_plain_line_and_a_stop_ends_well() {
 
 #[test]
 fn the_log_can_be_json_and_says_only_what_was_asked_for() {
-    let mut server = Server::start(&mut fuseboard(&["--log-format", "json"]));
+    let mut server = Server::start(&mut fuseboard(&["--ephemeral", "--log-format", "json"]));
     let line: serde_json::Value = serde_json::from_str(&server.line_with("serving")).unwrap();
     assert_eq!(
         (&line["level"], &line["message"], &line["clock"]),
@@ -486,7 +522,7 @@ fn the_log_can_be_json_and_says_only_what_was_asked_for() {
 fn a_port_that_is_taken_is_a_failure() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let ended = run(&mut fuseboard(&["--address", &address]));
+    let ended = run(&mut fuseboard(&["--ephemeral", "--address", &address]));
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains(&format!("cannot listen on {address}")), "{}", ended.stderr);
 }
@@ -507,7 +543,7 @@ fn failure_threshold(address: &str) -> Option<u32> {
 fn policies_are_read_again_and_a_bad_file_changes_nothing() {
     let text = |threshold: &str| format!("[[policy]]\npattern = 'payments/*'\nfailure_threshold = {threshold}\n");
     let path = file("reload", &text("3"));
-    let mut server = Server::start(fuseboard(&["--config"]).arg(&path));
+    let mut server = Server::start(fuseboard(&["--ephemeral", "--config"]).arg(&path));
     let line = server.line_with("serving");
     let address = field(&line, "address");
     assert_eq!(failure_threshold(address), Some(3));

@@ -205,6 +205,8 @@ impl admin_service_server::AdminService for AdminService {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             store: engine.store_name().to_owned(),
             store_healthy: engine.store_problem().is_none(),
+            store_problem: engine.store_problem().unwrap_or_default(),
+            store_damage: self.context.store_damage.clone(),
             history: format!("{:016x}", engine.history()),
             start_time: Some(convert::to_timestamp(engine.started())),
             now: Some(convert::to_timestamp(now)),

@@ -34,6 +34,8 @@ pub struct Context {
     pub stream_max_age: Duration,
     /// Most handles of a session.
     pub session_handles: u32,
+    /// What of the store could not be read at the start; empty: nothing.
+    pub store_damage: String,
 }
 
 /// `BreakerService`.
@@ -239,6 +241,7 @@ fn to_acquired(key_hash: u64, acquired: &Acquired) -> pb::AcquireResponse {
             response.decision = pb::Decision::Rejected as i32;
             response.reason = convert::to_rejection_reason(reason) as i32;
             response.retry_after = Some(convert::to_duration(retry_after));
+            response.provisional = acquired.is_provisional;
         }
     }
     response

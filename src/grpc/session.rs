@@ -242,6 +242,7 @@ impl Session {
                 answer.decision = pb::Decision::Rejected as i32;
                 answer.reason = convert::to_rejection_reason(reason) as i32;
                 answer.retry_after = Some(convert::to_duration(retry_after));
+                answer.provisional = acquired.is_provisional;
             }
         }
         answer
