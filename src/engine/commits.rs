@@ -103,7 +103,12 @@ impl Ticket {
         self.has_come(*self.settled.borrow())
     }
 
-    async fn come(&mut self) -> Waited {
+    /// Waits until it may be told; also where it never will be, because the breaker is gone or another one.
+    pub async fn come(mut self) {
+        self.waited().await;
+    }
+
+    async fn waited(&mut self) -> Waited {
         let number = self.number;
         // The last word is said before the sender goes.
         let settled = self.settled.wait_for(|settled| settled.is_over || settled.number >= number).await;
@@ -450,6 +455,10 @@ impl Engine {
     /// Waits for a ticket until the patience with the store is over, which it is at once while the store fails.
     #[expect(clippy::disallowed_methods, reason = "a disk's time is real")]
     pub(super) async fn wait(&self, mut ticket: Ticket, until: Instant) -> Waited {
+        // Memory answers at once, also where there is no runtime.
+        if ticket.is_due() {
+            return ticket.waited().await;
+        }
         let mut health = self.shared.health.clone();
         let failing = async {
             if health.wait_for(|health| *health != Health::Well).await.is_err() {
@@ -458,7 +467,7 @@ impl Engine {
         };
         tokio::select! {
             biased;
-            waited = ticket.come() => waited,
+            waited = ticket.waited() => waited,
             () = failing => Waited::InVain,
             () = tokio::time::sleep_until(until) => Waited::InVain,
         }

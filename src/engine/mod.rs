@@ -1079,10 +1079,10 @@ impl Engine {
         let shared = &self.shared;
         let now = self.now();
         // One with a record has to leave the store first.
-        let stored = Cell::new(None);
+        let stored: Cell<Option<Arc<str>>> = Cell::new(None);
         let may_go = |tenant: &mut Tenant| {
             let may_go = tenant.policy.declaration.is_none() && tenant.pending.is_none() && tenant.breaker.tidy(now);
-            if may_go && tenant.is_stored && stored.take().is_none() {
+            if may_go && tenant.is_stored {
                 stored.set(Some(tenant.key.to_arc()));
             }
             may_go && !tenant.is_stored
@@ -1111,11 +1111,16 @@ impl Engine {
                 |index, tenant| self.vacate(index, tenant),
             )
         };
-        let handle = create().or_else(|| {
-            self.let_go(self.find(&stored.take()?)?, None)?;
-            create()
-        });
-        handle.ok_or_else(|| self.breaker_limit())
+        for _ in 0..ROOM_TRIES {
+            if let Some(handle) = create() {
+                return Ok(handle);
+            }
+            let Some(key) = stored.take() else { break };
+            if let Some(idle) = self.find(&key) {
+                self.let_go(idle, None);
+            }
+        }
+        Err(self.breaker_limit())
     }
 
     fn breaker_limit(&self) -> Error {
@@ -1439,6 +1444,9 @@ fn event_of(tenant: &Tenant, at: Timestamp, status: Status, actor: Actor<'_>) ->
     }
 }
 
+/// Stored breakers that are made to go before a new one is refused. Where the store takes its time, the next ones find room.
+const ROOM_TRIES: usize = 8;
+
 /// Breakers that follow a policy before the store has to have caught up.
 const POLICIES_AT_ONCE: u64 = 1_000;
 
@@ -1492,10 +1500,15 @@ fn non_empty(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
-    use crate::breaker::Outcome;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    fn now<T>(told: Told<T>) -> T {
+        told.now().unwrap()
+    }
 
     fn engine() -> Engine {
         let clock = Clock::manual(Timestamp::from_nanos(1_577_836_800_000_000_000));
@@ -1511,10 +1524,14 @@ mod tests {
 
     fn call(engine: &Engine, key: &str, lease: Duration) {
         let caller = CallerId::default();
-        let acquired = engine.acquire_by_key(engine.moment(), key, caller, RequestId::default(), Some(lease)).unwrap();
+        let acquired =
+            engine.acquire_by_key(engine.moment(), key, caller, RequestId::default(), Some(lease)).map(now).unwrap();
         let Decision::Permitted(permit) = acquired.decision else { panic!("rejected") };
         let report = Report::of(Outcome::Success);
-        assert_eq!(engine.report_by_key(engine.moment(), key, &permit, &report, "").reported, Reported::Counted);
+        assert_eq!(
+            engine.report_by_key(engine.moment(), key, &permit, &report, "").now().unwrap().reported,
+            Reported::Counted
+        );
     }
 
     #[test]
@@ -1524,7 +1541,7 @@ mod tests {
         call(&engine, "long-lease", 60 * SECOND);
         let tally = Tally { generation: 1, successes: 1, ..Tally::default() };
         let tallies = [CallerTally { key: "tallied", caller: CallerId::default(), tally }];
-        engine.report_batch("sdk", 1, &tallies).unwrap();
+        engine.report_batch("sdk", 1, &tallies).now_or_never().unwrap().unwrap();
         assert_eq!(holds(&engine, "short-lease"), (true, true));
         assert_eq!(holds(&engine, "tallied"), (true, false));
 
