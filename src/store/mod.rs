@@ -22,6 +22,7 @@
 //! Nothing here says that there is one server: versions move because another one moved them, events come from others, and
 //! the time may be the store's own.
 
+pub mod encoding;
 mod memory;
 
 use std::{fmt::Debug, sync::Arc};
@@ -126,7 +127,7 @@ pub struct Version {
 }
 
 /// What is kept of a breaker.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Record {
     /// Its key.
     pub key: Arc<str>,
@@ -170,7 +171,7 @@ pub struct Root {
 }
 
 /// The numbers that never go back. The highest ever written stand.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Floors {
     /// A breaker that is made anew starts at this generation or above it.
     pub generation: u64,
@@ -181,7 +182,7 @@ pub struct Floors {
 }
 
 /// The last batch that a client has sent.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Mark {
     /// Who.
     pub client: Box<str>,
