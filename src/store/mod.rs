@@ -22,6 +22,7 @@
 //! Nothing here says that there is one server: versions move because another one moved them, events come from others, and
 //! the time may be the store's own.
 
+mod disk;
 pub mod encoding;
 mod memory;
 
@@ -30,7 +31,12 @@ use std::{fmt::Debug, sync::Arc};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-pub use self::memory::Memory;
+#[doc(hidden)]
+pub use self::disk::Backends;
+pub use self::{
+    disk::{Damage, Disk, DiskOptions, OnDamage, OpenError, Opened},
+    memory::Memory,
+};
 use crate::{
     breaker::{Snapshot, Timestamp},
     engine::{Declaration, Event, PolicyEntry},
@@ -278,6 +284,27 @@ pub struct Merge {
     pub forgotten: Vec<Box<str>>,
     /// The server's floors.
     pub floors: Floors,
+}
+
+impl Commit {
+    /// The latest instant in it that has passed.
+    fn now(&self) -> Timestamp {
+        let record = match &self.change {
+            Change::Breaker { to: Some(record), .. } => record.created.max(record.used),
+            Change::Policy { to: Some(entry), .. } => entry.set,
+            Change::Breaker { to: None, .. } | Change::Policy { to: None, .. } => Timestamp::default(),
+        };
+        let instants = self.events.iter().map(|event| event.at).chain(self.marks.iter().map(|mark| mark.at));
+        instants.fold(self.floors.now.max(record), Timestamp::max)
+    }
+}
+
+impl Merge {
+    /// The latest instant in it that has passed.
+    fn now(&self) -> Timestamp {
+        let used = self.records.iter().map(|record| record.created.max(record.used));
+        used.chain(self.marks.iter().map(|mark| mark.at)).fold(self.floors.now, Timestamp::max)
+    }
 }
 
 impl Version {

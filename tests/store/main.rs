@@ -1,4 +1,7 @@
 //! Every home of breakers against one contract: that of `fuseboard::store`.
 
+mod contract;
+mod disk;
 mod encoding;
+mod home;
 mod samples;
