@@ -3,5 +3,7 @@
 mod contract;
 mod disk;
 mod encoding;
+mod faults;
+mod faulty;
 mod home;
 mod samples;
