@@ -34,7 +34,7 @@ use tokio::sync::watch;
 #[doc(hidden)]
 pub use self::disk::Backends;
 pub use self::{
-    disk::{Damage, Disk, DiskOptions, OnDamage, OpenError, Opened},
+    disk::{Damage, Disk, DiskOptions, OnDamage, OpenError, Opened, inspect},
     memory::Memory,
 };
 use crate::{

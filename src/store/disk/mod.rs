@@ -14,6 +14,7 @@
 //! - *A newer server wrote it.* It is left alone, whatever [`OnDamage`] says.
 
 mod backend;
+pub mod inspect;
 mod lock;
 mod open;
 mod salvage;

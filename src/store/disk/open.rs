@@ -162,7 +162,7 @@ const VERSIONS: [u64; 2] = [64, 192];
 const VERSION: u8 = 3;
 
 /// Refuses a file of another version of redb. A flipped bit is in one slot, a version in both.
-fn check_version(backend: &dyn StorageBackend) -> Result<(), Fault> {
+pub(super) fn check_version(backend: &dyn StorageBackend) -> Result<(), Fault> {
     let mut versions = [0; 2];
     if backend.len()? == 0 {
         return Err(Fault::Damaged("it is empty".to_owned()));

@@ -37,6 +37,12 @@ const GENERATIONS: u64 = 1 << 32;
 /// The byte of redb's header that says which root is the newest and whether the file was closed.
 const FLAGS: usize = 9;
 const SECOND_ROOT: u8 = 1;
+const RECOVERY: u8 = 2;
+
+/// Whether its server was stopped, not killed.
+pub(super) fn was_closed(bytes: &[u8]) -> bool {
+    bytes.get(FLAGS).is_some_and(|flags| flags & RECOVERY == 0)
+}
 
 /// Reads what can be read.
 pub(super) fn search(bytes: &[u8]) -> Found {
