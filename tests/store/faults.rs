@@ -21,7 +21,7 @@ fn options() -> DiskOptions {
 
 /// A directory whose file has these bytes.
 fn with(image: &[u8]) -> Directory {
-    let directory = Directory::new();
+    let directory = Directory::quick();
     fs::create_dir_all(directory.path()).unwrap();
     fs::write(directory.file(), image).unwrap();
     directory
@@ -29,7 +29,7 @@ fn with(image: &[u8]) -> Directory {
 
 /// The bytes of a new store.
 fn fresh() -> Vec<u8> {
-    let directory = Directory::new();
+    let directory = Directory::quick();
     Disk::open(directory.path(), &options()).unwrap().store.close();
     fs::read(directory.file()).unwrap()
 }

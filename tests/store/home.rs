@@ -20,7 +20,10 @@ use fuseboard::{
 };
 use parking_lot::Mutex;
 
-use crate::samples::{self, at};
+use crate::{
+    faulty::Faulty,
+    samples::{self, at},
+};
 
 /// A directory of one test, gone with it.
 #[derive(Debug)]
@@ -28,9 +31,19 @@ pub(crate) struct Directory(PathBuf);
 
 impl Directory {
     pub(crate) fn new() -> Self {
+        Self::within(env!("CARGO_TARGET_TMPDIR"))
+    }
+
+    /// Where a sync costs nothing, if there is such a place: for tests in which the disk is played.
+    pub(crate) fn quick() -> Self {
+        let memory = "/dev/shm";
+        if Path::new(memory).is_dir() { Self::within(memory) } else { Self::new() }
+    }
+
+    fn within(place: &str) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let name = format!("store-{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name))
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self(Path::new(place).join(format!("fuseboard-store-{}-{number}", process::id())))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -59,7 +72,7 @@ impl Drop for Directory {
 /// A home with two servers in it, which may be one.
 pub(crate) enum Home {
     Memory(Memory, Memory),
-    Disk { directory: Directory, store: Option<Arc<Disk>>, events_max: usize, reopens: bool },
+    Disk { directory: Directory, store: Option<Arc<Disk>>, events_max: usize, reopens: bool, quick: bool },
 }
 
 impl Home {
@@ -69,15 +82,27 @@ impl Home {
     }
 
     pub(crate) fn disk(events_max: usize, reopens: bool) -> Self {
-        let mut home = Self::Disk { directory: Directory::new(), store: None, events_max, reopens };
+        let mut home = Self::Disk { directory: Directory::new(), store: None, events_max, reopens, quick: false };
+        home.open();
+        home
+    }
+
+    /// The same without a sync, for many histories.
+    pub(crate) fn quick_disk(events_max: usize, reopens: bool) -> Self {
+        let mut home = Self::Disk { directory: Directory::quick(), store: None, events_max, reopens, quick: true };
         home.open();
         home
     }
 
     fn open(&mut self) {
-        if let Self::Disk { directory, store, events_max, .. } = self {
+        if let Self::Disk { directory, store, events_max, quick, .. } = self {
             let options = DiskOptions { events_max: *events_max, ..DiskOptions::default() };
-            let opened = Disk::open(directory.path(), &options).unwrap();
+            let opened = if *quick {
+                Disk::open_with(directory.path(), &options, Faulty::new(Vec::new()).backends())
+            } else {
+                Disk::open(directory.path(), &options)
+            };
+            let opened = opened.unwrap();
             assert_eq!(opened.damage, None);
             *store = Some(Arc::new(opened.store));
         }

@@ -6,4 +6,5 @@ mod encoding;
 mod faults;
 mod faulty;
 mod home;
+mod model;
 mod samples;
