@@ -85,7 +85,8 @@ struct Rare {
 }
 
 /// What is forced over the computed state.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OverrideMode {
     /// Every call is rejected.
     ForcedOpen,
@@ -96,7 +97,7 @@ pub enum OverrideMode {
 }
 
 /// An operator's state over the computed one.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Override {
     /// What is forced.
     pub mode: OverrideMode,
@@ -111,7 +112,7 @@ pub struct Override {
 }
 
 /// Counts over a breaker's life.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// Moves to open.
     pub opens: u64,
@@ -142,7 +143,7 @@ pub struct Totals {
 }
 
 /// Where a breaker stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Status {
     /// The computed state.
     pub state: StateName,
@@ -161,7 +162,7 @@ pub struct Status {
 }
 
 /// Where one caller of a breaker stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CallerStatus {
     /// Who.
     pub caller: CallerId,

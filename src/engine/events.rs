@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use crate::breaker::{CallerId, CallerStatus, Evidence, Kind, Reason, StateName, Status, Timestamp};
 
 /// What happened to a breaker.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// The breaker moved, or was told something.
     Moved(Kind),
@@ -45,7 +46,8 @@ impl EventReason {
 }
 
 /// Why it happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EventReason {
     /// The breaker's own reason.
     Breaker(Reason),
@@ -56,7 +58,7 @@ pub enum EventReason {
 }
 
 /// An entry of the event log.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Event {
     /// Its place in the log.
     pub sequence: u64,

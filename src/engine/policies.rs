@@ -13,7 +13,8 @@ use super::error::Error;
 use crate::breaker::{Policy, PolicySpec, Timestamp};
 
 /// Where an operator's policy was set.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PolicyOrigin {
     /// Through the API.
     Api,
@@ -22,7 +23,7 @@ pub enum PolicyOrigin {
 }
 
 /// An operator's policy for a key or pattern.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct PolicyEntry {
     /// A key, or a key with `*` for any run of characters.
     pub pattern: Arc<str>,
@@ -39,7 +40,7 @@ pub struct PolicyEntry {
 }
 
 /// What a service has declared for a breaker.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Declaration {
     /// The fields that it sets.
     pub spec: PolicySpec,

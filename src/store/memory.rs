@@ -71,6 +71,7 @@ impl Kept {
         if !self.fits(&commit.change) {
             return Err(Refused::Moved);
         }
+        let now = commit.now();
         let mut at = self.events.back().map_or_else(Timestamp::default, |event| event.at);
         let mut events = Vec::with_capacity(commit.events.len());
         for event in commit.events {
@@ -84,6 +85,7 @@ impl Kept {
             self.events.pop_front();
         }
         let changed = Changed::from(&commit.change);
+        let floors = Floors { now, ..commit.floors };
         match commit.change {
             Change::Breaker { key, to: None, .. } => {
                 self.records.remove(&key);
@@ -99,7 +101,7 @@ impl Kept {
                 self.policies.insert(pattern, *entry);
             }
         }
-        self.note(commit.marks, commit.floors);
+        self.note(commit.marks, floors);
         Ok(Committed { author: commit.author, changed, events })
     }
 
@@ -113,6 +115,7 @@ impl Kept {
     }
 
     fn merge(&mut self, merge: Merge) {
+        let floors = Floors { now: merge.now(), ..merge.floors };
         for record in merge.records {
             match self.records.get_mut(&record.key) {
                 Some(stored) if stored.version() == record.version() => {
@@ -127,7 +130,7 @@ impl Kept {
         for client in &merge.forgotten {
             self.marks.remove(client);
         }
-        self.note(merge.marks, merge.floors);
+        self.note(merge.marks, floors);
     }
 
     fn note(&mut self, marks: Vec<Mark>, floors: Floors) {

@@ -22,6 +22,8 @@
 //! Nothing here says that there is one server: versions move because another one moved them, events come from others, and
 //! the time may be the store's own.
 
+mod disk;
+pub mod encoding;
 mod memory;
 
 use std::{fmt::Debug, sync::Arc};
@@ -29,7 +31,12 @@ use std::{fmt::Debug, sync::Arc};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-pub use self::memory::Memory;
+#[doc(hidden)]
+pub use self::disk::Backends;
+pub use self::{
+    disk::{Damage, Disk, DiskOptions, OnDamage, OpenError, Opened, inspect},
+    memory::Memory,
+};
 use crate::{
     breaker::{Snapshot, Timestamp},
     engine::{Declaration, Event, PolicyEntry},
@@ -127,7 +134,7 @@ pub struct Version {
 }
 
 /// What is kept of a breaker.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Record {
     /// Its key.
     pub key: Arc<str>,
@@ -171,7 +178,7 @@ pub struct Root {
 }
 
 /// The numbers that never go back. The highest ever written stand.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Floors {
     /// A breaker that is made anew starts at this generation or above it.
     pub generation: u64,
@@ -182,7 +189,7 @@ pub struct Floors {
 }
 
 /// The last batch that a client has sent.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Mark {
     /// Who.
     pub client: Box<str>,
@@ -283,6 +290,27 @@ pub struct Merge {
     pub forgotten: Vec<Box<str>>,
     /// The server's floors.
     pub floors: Floors,
+}
+
+impl Commit {
+    /// The latest instant in it that has passed.
+    fn now(&self) -> Timestamp {
+        let record = match &self.change {
+            Change::Breaker { to: Some(record), .. } => record.created.max(record.used),
+            Change::Policy { to: Some(entry), .. } => entry.set,
+            Change::Breaker { to: None, .. } | Change::Policy { to: None, .. } => Timestamp::default(),
+        };
+        let instants = self.events.iter().map(|event| event.at).chain(self.marks.iter().map(|mark| mark.at));
+        instants.fold(self.floors.now.max(record), Timestamp::max)
+    }
+}
+
+impl Merge {
+    /// The latest instant in it that has passed.
+    fn now(&self) -> Timestamp {
+        let used = self.records.iter().map(|record| record.created.max(record.used));
+        used.chain(self.marks.iter().map(|mark| mark.at)).fold(self.floors.now, Timestamp::max)
+    }
 }
 
 impl Version {
