@@ -176,8 +176,10 @@ impl Tenant {
         self.pending.as_ref().map(|pending| &pending.told)
     }
 
-    pub(super) fn is_going(&self) -> bool {
-        self.pending.as_ref().is_some_and(|pending| pending.is_going)
+    /// A ticket for the end of a breaker that is going; `None` where it is not.
+    pub(super) fn going(&self) -> Option<Ticket> {
+        let pending = self.pending.as_ref().filter(|pending| pending.is_going)?;
+        Some(Ticket { settled: pending.settled.subscribe(), number: u64::MAX })
     }
 
     /// The version that it is in.
@@ -239,7 +241,7 @@ impl Tenant {
         if let Some(pending) = &mut self.pending {
             pending.is_going = true;
         }
-        self.ticket().map(|ticket| Ticket { number: u64::MAX, ..ticket })
+        self.going()
     }
 
     /// The version that was on its way is durable.
@@ -393,7 +395,7 @@ impl Engine {
             Changed::Breaker { key, version: None } if is_own => {
                 let gone = self.shared.registry.remove(
                     key,
-                    |tenant| tenant.is_going(),
+                    |tenant| tenant.going().is_some(),
                     |index, tenant| {
                         self.shared.events.append(events);
                         tenant.end_waiting();

@@ -809,8 +809,8 @@ impl Engine {
     fn let_go(&self, handle: Handle, actor: Option<Actor<'_>>) -> Option<Ticket> {
         let mut slot = self.shared.registry.lock(handle)?;
         let tenant = slot.tenant();
-        if tenant.is_going() {
-            return tenant.ticket();
+        if let Some(going) = tenant.going() {
+            return Some(going);
         }
         let moment = Moment { now: self.now().max(tenant.used), random: random() };
         self.settle(tenant, handle.index, |tenant| ((), tenant.breaker.handle_timeout(moment)), by_time);
@@ -988,8 +988,8 @@ impl Engine {
             if tenant.scheduled != at {
                 continue;
             }
-            if tenant.is_waiting_long() {
-                // Time goes on for it when its moves can be told.
+            if tenant.is_waiting_long() || tenant.going().is_some() {
+                // Time goes on for it when its moves can be told, if it is still there.
                 self.shared.timers.set(index, at, now.after(STORE_PATIENCE));
                 tenant.scheduled = now.after(STORE_PATIENCE);
                 continue;
@@ -1169,8 +1169,8 @@ impl Engine {
         let handle = slot.handle();
         let index = handle.index;
         let tenant = slot.tenant();
-        if tenant.is_going() {
-            return tenant.ticket().map(Told::Again);
+        if let Some(going) = tenant.going() {
+            return Some(Told::Again(going));
         }
         // One random number may serve a batch; its breakers still differ. Two threads may read the clock in one order
         // and come here in the other: a breaker's time never goes back.
@@ -1316,7 +1316,7 @@ impl Engine {
     ) -> Option<(bool, Option<Ticket>)> {
         let mut slot = self.shared.registry.lock_index(index)?;
         let tenant = slot.tenant();
-        if tenant.is_going() || !pattern.is_none_or(|pattern| matches(pattern, tenant.key.as_str())) {
+        if tenant.going().is_some() || !pattern.is_none_or(|pattern| matches(pattern, tenant.key.as_str())) {
             return None;
         }
         let moment = Moment { now: moment.now.max(tenant.used), ..moment };
