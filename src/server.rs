@@ -4,7 +4,7 @@
 //! them: a call is read, decided and answered on one thread. The main thread keeps the timers and waits for signals.
 //!
 //! Order of a stop: health says NOT_SERVING, streams are told goodbye, listeners close, calls under way finish within the
-//! grace.
+//! grace, and what was counted is stored.
 
 use std::{
     convert::Infallible,
@@ -26,7 +26,7 @@ use crate::{
         pb::testing::clock_service_server::ClockServiceServer, standard_services,
     },
     shutdown::Shutdown,
-    store::Memory,
+    store::{Disk, DiskOptions, Memory, OpenError, Opened, Store},
 };
 
 /// The instant at which a manual clock begins: 2020-01-01, so that timestamps are told apart from zero.
@@ -49,9 +49,12 @@ pub enum Error {
     /// The system refused something else.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
-    /// A policy of the configuration is at fault.
-    #[error("the configuration's policy is at fault: {0}")]
-    Policy(#[from] engine::Error),
+    /// A policy of the configuration is at fault, or the store cannot be read.
+    #[error("cannot begin: {0}")]
+    Engine(#[from] engine::Error),
+    /// The data directory cannot be used.
+    #[error("{0}; another directory is set by --data-dir, and --ephemeral keeps nothing")]
+    Store(#[from] OpenError),
 }
 
 /// Serves until it is told to stop.
@@ -59,7 +62,27 @@ pub enum Error {
 /// # Errors
 /// The server cannot start.
 pub fn run(config: &Config) -> Result<(), Error> {
-    let engine = engine(config)?;
+    let Some(directory) = config.home() else {
+        return run_with(config, Arc::new(Memory::new(config.limits.event_log_events)), String::new());
+    };
+    let options = DiskOptions {
+        events_max: config.limits.event_log_events,
+        events_age: config.limits.event_log_age,
+        on_damage: config.on_damage,
+        ..DiskOptions::default()
+    };
+    let Opened { store, damage } = Disk::open(directory, &options)?;
+    let damage = damage.map(|damage| damage.to_string()).unwrap_or_default();
+    run_with(config, Arc::new(store), damage)
+}
+
+/// As [`run`], with a store of the caller's own, and what was damaged of it.
+///
+/// # Errors
+/// The server cannot start.
+#[doc(hidden)]
+pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) -> Result<(), Error> {
+    let engine = engine(config, store)?;
     have_descriptors(config);
     let shutdown = Shutdown::new();
     let context = Arc::new(Context {
@@ -67,7 +90,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
         shutdown: shutdown.clone(),
         stream_max_age: config.stream_max_age,
         session_handles: config.limits.session_handles,
-        store_damage: String::new(),
+        store_damage,
     });
     let address = config.address;
     let sockets = grpc::bind(address, config.serving_threads()).map_err(|source| Error::Listen { address, source })?;
@@ -81,17 +104,23 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let threads = threads.collect::<io::Result<Vec<_>>>()?;
     drop(serving);
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let timers = engine.clone();
-        tokio::spawn(async move { timers.run().await });
-        let reload = Reload { engine, path: config.file.clone(), max_policies: config.limits.max_policies };
+        let running = engine.clone();
+        tokio::spawn(async move { running.run().await });
+        let reload =
+            Reload { engine: engine.clone(), path: config.file.clone(), max_policies: config.limits.max_policies };
         tokio::spawn(reload.on_signals()?);
         let signals = shutdown.on_signals()?;
         // Said last: who reads it may send a signal at once.
         let (version, clock) = (env!("CARGO_PKG_VERSION"), if config.manual_clock { "manual" } else { "system" });
-        tracing::info!(%address, threads = threads.len(), version, store = "memory", clock, "serving");
+        let store = engine.store_name();
+        tracing::info!(%address, threads = threads.len(), version, store, clock, "serving");
+        let ended = async {
+            ended.recv().await;
+            engine.close(config.drain_grace).await;
+        };
         tokio::select! {
             never = signals => match never {},
-            _ = ended.recv() => io::Result::Ok(()),
+            () = ended => io::Result::Ok(()),
         }
     })?;
     for thread in threads {
@@ -203,9 +232,8 @@ impl Reload {
     }
 }
 
-fn engine(config: &Config) -> Result<Engine, Error> {
-    let clock =
-        if config.manual_clock { Clock::manual(MANUAL_CLOCK_START) } else { Clock::system(Timestamp::default()) };
+fn engine(config: &Config, store: Arc<dyn Store>) -> Result<Engine, Error> {
+    let clock = if config.manual_clock { Clock::manual(MANUAL_CLOCK_START) } else { Clock::system(store.now()) };
     let limits = engine::Limits {
         breakers: u32::try_from(config.limits.max_breakers).unwrap_or(u32::MAX),
         request_ids: config.limits.max_request_ids,
@@ -218,7 +246,6 @@ fn engine(config: &Config) -> Result<Engine, Error> {
         ledger_bytes: config.limits.permit_ledger_bytes,
         breaker_idle: config.limits.breaker_idle,
     };
-    let store = Arc::new(Memory::new(limits.events));
     let opened = Engine::open(clock, limits, config.policies.clone().into(), store);
     Ok(runtime::Builder::new_current_thread().enable_all().build()?.block_on(opened)?)
 }

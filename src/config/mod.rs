@@ -30,6 +30,8 @@ pub use self::{
     policies::PolicyFile,
 };
 
+use crate::store::OnDamage;
+
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -45,15 +47,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// What a start does about stored state that cannot be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum OnDamage {
-    /// Sets it aside under another name, and starts with what it can under a new history.
-    SetAside,
-    /// Does not start, and names the place.
-    Stop,
 }
 
 /// The server's configuration, complete and valid.

@@ -87,7 +87,7 @@ impl Default for DiskOptions {
 }
 
 /// What becomes of a damaged file.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, clap::ValueEnum)]
 pub enum OnDamage {
     /// It gets another name and is never deleted. What can be read of it begins a new history.
     #[default]
