@@ -95,12 +95,17 @@ pub(super) enum Waited {
 }
 
 impl Ticket {
-    fn has_come(&self, settled: Settled) -> bool {
-        settled.is_over || settled.number >= self.number
+    /// How waiting has ended, if it has.
+    fn ended(&self) -> Option<Waited> {
+        let settled = *self.settled.borrow();
+        if settled.number >= self.number {
+            return Some(Waited::Durable);
+        }
+        settled.is_over.then_some(Waited::Over)
     }
 
     pub(super) fn is_due(&self) -> bool {
-        self.has_come(*self.settled.borrow())
+        self.ended().is_some()
     }
 
     /// Waits until it may be told; also where it never will be, because the breaker is gone or another one.
@@ -458,8 +463,8 @@ impl Engine {
     #[expect(clippy::disallowed_methods, reason = "a disk's time is real")]
     pub(super) async fn wait(&self, mut ticket: Ticket, until: Instant) -> Waited {
         // Memory answers at once, also where there is no runtime.
-        if ticket.is_due() {
-            return ticket.waited().await;
+        if let Some(waited) = ticket.ended() {
+            return waited;
         }
         let mut health = self.shared.health.clone();
         let failing = async {

@@ -53,7 +53,7 @@ pub trait Store: Debug + Send + Sync {
     /// Names this log of events. Another epoch is another history: positions in the old one mean nothing.
     fn epoch(&self) -> u64;
 
-    /// The store's time: no earlier than any instant in it, those that a server told and did not store included.
+    /// The store's time: no earlier than any instant in it.
     fn now(&self) -> Timestamp;
 
     /// How it is, and when that changes.

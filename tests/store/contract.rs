@@ -261,7 +261,8 @@ async fn followers_hear_what_has_changed(home: &mut Home) {
     store.commit(Commit { author: 7, ..step("a", 0, 1) }).await.unwrap();
     store.commit(step("a", 1, 0)).await.unwrap();
     store.commit(removal("a", version(1, 2))).await.unwrap();
-    store.commit(policy("a*", 0, Some(1))).await.unwrap();
+    let set = policy("a*", 0, Some(1));
+    store.commit(set.clone()).await.unwrap();
     let heard = heard.0.lock();
     let breaker = |version: Option<Version>| Changed::Breaker { key: "a".into(), version };
     let changed: Vec<_> = heard.iter().map(|committed| (committed.author, committed.changed.clone())).collect();
@@ -269,7 +270,7 @@ async fn followers_hear_what_has_changed(home: &mut Home) {
         (7, breaker(Some(version(1, 1)))),
         (1, breaker(Some(version(1, 2)))),
         (1, breaker(None)),
-        (1, Changed::Policy),
+        (1, Changed::from(&set.change)),
     ];
     assert_eq!(changed, expected);
     let events: Vec<Vec<u64>> =

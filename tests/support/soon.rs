@@ -2,7 +2,10 @@
 
 use fuseboard::engine::Told;
 use futures_util::FutureExt as _;
-use tokio::runtime::{self, Handle, Runtime};
+use tokio::{
+    runtime::{self, Handle, Runtime},
+    task::unconstrained,
+};
 
 thread_local! {
     static RUNTIME: Runtime =
@@ -13,7 +16,7 @@ thread_local! {
 pub(crate) trait Soon: Future + Sized {
     fn soon(self) -> Self::Output {
         match Handle::try_current() {
-            Ok(_) => self.now_or_never().expect("memory answers at once"),
+            Ok(_) => unconstrained(self).now_or_never().expect("memory answers at once"),
             Err(_) => RUNTIME.with(|runtime| runtime.block_on(self)),
         }
     }
@@ -36,6 +39,7 @@ pub(crate) fn told<T>(told: Told<T>) -> Option<T> {
     }
 }
 
+#[allow(dead_code, reason = "not every test asks")]
 /// As [`told`], of a breaker that nobody deletes.
 pub(crate) fn now<T>(answer: Told<T>) -> T {
     told(answer).expect("nobody deletes it")

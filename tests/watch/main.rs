@@ -21,7 +21,7 @@ use fuseboard::{
     engine::{Actor, Clock, Engine, Event, Limits},
 };
 
-use self::soon::{Soon as _, now};
+use self::soon::{Soon as _, told};
 
 const START: Timestamp = Timestamp::from_nanos(1_577_836_800_000_000_000);
 const OPERATOR: Actor<'static> = Actor { name: "ada", comment: "a test" };
@@ -44,12 +44,12 @@ fn long_log() -> Limits {
 fn call(engine: &Engine, key: &str, caller: CallerId, outcome: Outcome) -> bool {
     let moment = engine.moment();
     let acquire = |handle| {
-        let acquired = engine.acquire(moment, handle, caller, RequestId::default(), None).map(now)?;
+        let acquired = engine.acquire(moment, handle, caller, RequestId::default(), None).and_then(told)?;
         Some((handle, acquired.decision))
     };
     match engine.always(key, acquire).unwrap() {
         (handle, Decision::Permitted(permit)) => {
-            engine.report(moment, handle, &permit, &Report::of(outcome), "").map(now);
+            engine.report(moment, handle, &permit, &Report::of(outcome), "").and_then(told);
             true
         }
         (_, Decision::Rejected { .. }) => false,

@@ -53,9 +53,6 @@ use crate::{breaker::Timestamp, engine::Event};
 /// Commits and merges that wait at a time; further ones wait for a place.
 const QUEUE_MAX: usize = 65_536;
 
-/// How far the time that a server tells may be ahead of what it has written: every second it writes something.
-const TOLD_AHEAD: Duration = Duration::from_secs(1);
-
 /// How a directory is used.
 #[derive(Clone, Debug)]
 pub struct DiskOptions {
@@ -223,8 +220,7 @@ impl Disk {
 
     fn start(lock: Lock, site: Site, open: Open, options: &DiskOptions) -> Self {
         let Open { database, meta, oldest } = open;
-        let told = meta.floors.now.max(meta.newest_at);
-        let now = if told == Timestamp::default() { told } else { told.after(TOLD_AHEAD) };
+        let now = meta.floors.now.max(meta.newest_at);
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::default()),
             filled: Condvar::new(),
