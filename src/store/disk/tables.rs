@@ -395,3 +395,22 @@ pub(super) fn verify(transaction: &ReadTransaction, meta: &Meta) -> Result<(), F
         Err(Fault::Damaged(format!("the log does not end at event {}", meta.newest)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_with_every_transaction_is_written_as_it_always_was() {
+        let floors = Floors { generation: 300, policies: 2, now: Timestamp::from_nanos(u64::MAX) };
+        let newest_at = Timestamp::from_nanos(4);
+        let meta = Meta { epoch: u64::MAX - 1, floors, newest: 3, newest_at, transaction: 5 };
+        let bytes = encoding::encode(&meta).unwrap();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex, "0179a65f92abd8d4ecfeffffffffffffffff01ac0202ffffffffffffffffff01030405",
+            "as in tests/store/encoding.rs"
+        );
+        assert_eq!(encoding::decode::<Meta>("meta", STATE_KEY, &bytes), Ok(meta));
+    }
+}
