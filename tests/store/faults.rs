@@ -138,6 +138,49 @@ async fn every_prefix_of_what_is_written_opens_with_all_that_was_answered() {
     }
 }
 
+/// What a follower was told: key, and how many operations there were.
+struct Keys(Faulty, Mutex<Vec<(Arc<str>, usize)>>);
+
+impl Follower for Keys {
+    fn committed(&self, committed: &Committed) {
+        self.1.lock().push((Arc::clone(&committed.events[0].key), self.0.log().len()));
+    }
+}
+
+#[tokio::test]
+async fn commits_that_share_a_transaction_are_whole_after_a_crash() {
+    let image = fresh();
+    let (disk, directory) = (Faulty::new(image.clone()), with(&image));
+    let store = open(&directory, &disk).unwrap().store;
+    let told = Arc::new(Keys(disk.clone(), Mutex::default()));
+    store.follow(told.clone());
+    for round in 0..6 {
+        let all = (0..7).map(|number| store.commit(step(&format!("key-{number}"), round, 2)));
+        assert!(join_all(all).await.iter().all(Result::is_ok));
+    }
+    store.close();
+    let (log, told) = (disk.log(), told.1.lock().clone());
+    assert_eq!(told.len(), 42);
+    for place in 0..=log.len() {
+        let image = disk.after_crash(&log[..place], place as u64);
+        let directory = with(&image);
+        let Opened { store, damage } = open(&directory, &Faulty::new(image)).unwrap();
+        assert_eq!(damage, None, "after {place} operations");
+        let found = held(&store).await.unwrap();
+        assert_eq!(sequences(&store).await, (1..=found.newest).collect::<Vec<_>>());
+        for number in 0..7 {
+            let key = format!("key-{number}");
+            let stored = found.records.iter().find(|record| *record.key == *key);
+            let (number, last) = stored.map_or((0, 0), |record| (record.snapshot.version, record.sequence));
+            let events: Vec<u64> =
+                found.events.iter().filter(|event| *event.key == *key).map(|event| event.sequence).collect();
+            assert_eq!((events.len() as u64, events.last().copied().unwrap_or(0)), (number * 2, last), "{key}");
+            let durable = told.iter().filter(|(told, at)| **told == *key && *at <= place).count();
+            assert!(number >= durable as u64, "{key} after {place} operations");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_crash_while_it_recovers_from_a_crash_loses_nothing() {
     let run = run().await;
@@ -259,9 +302,12 @@ async fn a_disk_that_fails_once_delays_and_changes_nothing() {
                 }
             };
             let heard = Heard::follow(&store);
+            let counted = Merge { marks: vec![mark("c", 1)], ..merge(vec![record("merged", version(1, 0))]) };
+            let merging = tokio::spawn(store.merge(counted));
             for answer in join_all(burst(&store, &Arc::default())).await {
                 answer.unwrap().unwrap();
             }
+            merging.await.unwrap().unwrap();
             store.commit(step("after", 0, 1)).await.unwrap();
             assert_eq!(heard.sequences(), (1..=13).collect::<Vec<_>>(), "{error} at {number}");
             let keys: Vec<String> = heard.0.lock().iter().map(|heard| heard.events[0].key.to_string()).collect();
@@ -270,6 +316,7 @@ async fn a_disk_that_fails_once_delays_and_changes_nothing() {
             assert_eq!(sequences(&store).await, (1..=13).collect::<Vec<_>>());
             assert_eq!(*store.health().borrow(), Health::Well);
             let before = held(&store).await.unwrap();
+            assert_eq!((before.records.len(), before.marks.len()), (8, 1));
             let crashed = disk.after_crash(&disk.log(), number as u64);
             if disk.failed() == 0 {
                 break;
