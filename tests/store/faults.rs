@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, fs, io::ErrorKind, sync::Arc, time::Duration};
 
 use fuseboard::{
     engine::Event,
-    store::{Commit, Disk, DiskOptions, Health, Merge, OpenError, Opened, Record, Refused, Store as _},
+    store::{
+        Commit, Committed, Disk, DiskOptions, Follower, Health, Merge, OpenError, Opened, Record, Refused, Store as _,
+    },
 };
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -65,12 +67,21 @@ fn acts() -> Vec<Act> {
     acts
 }
 
+/// Notes how many operations there were when it was told.
+struct Places(Faulty, Mutex<Vec<usize>>);
+
+impl Follower for Places {
+    fn committed(&self, _: &Committed) {
+        self.1.lock().push(self.0.log().len());
+    }
+}
+
 /// A run of all acts, and what a store that was killed at any place of it has to have.
 struct Run {
     disk: Faulty,
     /// What the store held after each act; before the first at 0.
     states: Vec<Held>,
-    /// How many operations there were when each was answered.
+    /// How many operations there were when each was answered, or told to followers before.
     answered: Vec<usize>,
 }
 
@@ -79,12 +90,19 @@ async fn run() -> Run {
     let (disk, directory) = (Faulty::new(image.clone()), with(&image));
     let store = open(&directory, &disk).unwrap().store;
     let (mut states, mut answered) = (vec![held(&store).await.unwrap()], Vec::new());
+    let told = Arc::new(Places(disk.clone(), Mutex::default()));
+    store.follow(told.clone());
     for act in acts() {
         match act {
-            Act::Commit(commit) => store.commit(*commit).await.unwrap(),
-            Act::Merge(merge) => store.merge(merge).await.unwrap(),
+            Act::Commit(commit) => {
+                store.commit(*commit).await.unwrap();
+                answered.extend(told.1.lock().pop());
+            }
+            Act::Merge(merge) => {
+                store.merge(merge).await.unwrap();
+                answered.push(disk.log().len());
+            }
         }
-        answered.push(disk.log().len());
         states.push(held(&store).await.unwrap());
     }
     store.close();
@@ -116,6 +134,49 @@ async fn every_prefix_of_what_is_written_opens_with_all_that_was_answered() {
         for seed in 0..3 {
             let image = run.disk.after_crash(&log[..place], seed * 10_000 + place as u64);
             after_crash(&run, &image, place, place % 16 == 0).await;
+        }
+    }
+}
+
+/// What a follower was told: key, and how many operations there were.
+struct Keys(Faulty, Mutex<Vec<(Arc<str>, usize)>>);
+
+impl Follower for Keys {
+    fn committed(&self, committed: &Committed) {
+        self.1.lock().push((Arc::clone(&committed.events[0].key), self.0.log().len()));
+    }
+}
+
+#[tokio::test]
+async fn commits_that_share_a_transaction_are_whole_after_a_crash() {
+    let image = fresh();
+    let (disk, directory) = (Faulty::new(image.clone()), with(&image));
+    let store = open(&directory, &disk).unwrap().store;
+    let told = Arc::new(Keys(disk.clone(), Mutex::default()));
+    store.follow(told.clone());
+    for round in 0..6 {
+        let all = (0..7).map(|number| store.commit(step(&format!("key-{number}"), round, 2)));
+        assert!(join_all(all).await.iter().all(Result::is_ok));
+    }
+    store.close();
+    let (log, told) = (disk.log(), told.1.lock().clone());
+    assert_eq!(told.len(), 42);
+    for place in 0..=log.len() {
+        let image = disk.after_crash(&log[..place], place as u64);
+        let directory = with(&image);
+        let Opened { store, damage } = open(&directory, &Faulty::new(image)).unwrap();
+        assert_eq!(damage, None, "after {place} operations");
+        let found = held(&store).await.unwrap();
+        assert_eq!(sequences(&store).await, (1..=found.newest).collect::<Vec<_>>());
+        for number in 0..7 {
+            let key = format!("key-{number}");
+            let stored = found.records.iter().find(|record| *record.key == *key);
+            let (number, last) = stored.map_or((0, 0), |record| (record.snapshot.version, record.sequence));
+            let events: Vec<u64> =
+                found.events.iter().filter(|event| *event.key == *key).map(|event| event.sequence).collect();
+            assert_eq!((events.len() as u64, events.last().copied().unwrap_or(0)), (number * 2, last), "{key}");
+            let durable = told.iter().filter(|(told, at)| **told == *key && *at <= place).count();
+            assert!(number >= durable as u64, "{key} after {place} operations");
         }
     }
 }
@@ -241,14 +302,21 @@ async fn a_disk_that_fails_once_delays_and_changes_nothing() {
                 }
             };
             let heard = Heard::follow(&store);
+            let counted = Merge { marks: vec![mark("c", 1)], ..merge(vec![record("merged", version(1, 0))]) };
+            let merging = tokio::spawn(store.merge(counted));
             for answer in join_all(burst(&store, &Arc::default())).await {
                 answer.unwrap().unwrap();
             }
+            merging.await.unwrap().unwrap();
             store.commit(step("after", 0, 1)).await.unwrap();
             assert_eq!(heard.sequences(), (1..=13).collect::<Vec<_>>(), "{error} at {number}");
+            let keys: Vec<String> = heard.0.lock().iter().map(|heard| heard.events[0].key.to_string()).collect();
+            let expected = (0..6).map(|number| format!("key-{number}")).chain(["after".to_owned()]);
+            assert_eq!(keys, expected.collect::<Vec<_>>(), "in the order in which they came");
             assert_eq!(sequences(&store).await, (1..=13).collect::<Vec<_>>());
             assert_eq!(*store.health().borrow(), Health::Well);
             let before = held(&store).await.unwrap();
+            assert_eq!((before.records.len(), before.marks.len()), (8, 1));
             let crashed = disk.after_crash(&disk.log(), number as u64);
             if disk.failed() == 0 {
                 break;
@@ -359,6 +427,41 @@ async fn a_disk_that_does_not_answer_is_told_of_while_that_lasts() {
         assert_eq!(*health.borrow_and_update(), Health::Well);
     }
     assert_eq!(sequences(&store).await, [1, 2, 3]);
+}
+
+/// Shuts the gate of a disk as soon as it is told of an event.
+struct Shut(Faulty);
+
+impl Follower for Shut {
+    fn committed(&self, committed: &Committed) {
+        self.0.shut_gate(!committed.events.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_commit_does_not_wait_for_all_of_a_merge_whose_marks_come_first() {
+    let image = fresh();
+    let (disk, directory) = (Faulty::new(image.clone()), with(&image));
+    let store = open(&directory, &disk).unwrap().store;
+    store.follow(Arc::new(Shut(disk.clone())));
+    disk.shut_gate(true);
+    let first = tokio::spawn(store.commit(step("first", 0, 0)));
+    tokio::task::yield_now().await;
+    let counted = (0..5_000).map(|number| record(&format!("merged-{number}"), version(1, 0))).collect();
+    let merging = tokio::spawn(store.merge(Merge { marks: vec![mark("c", 1)], ..merge(counted) }));
+    let second = tokio::spawn(store.commit(step("second", 0, 1)));
+    tokio::task::yield_now().await;
+    disk.shut_gate(false);
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    // The gate is shut again: the next part of the merge is on its way.
+    let found = held(&store).await.unwrap();
+    assert!(!merging.is_finished());
+    assert!(found.records.len() < 3_000, "{}", found.records.len());
+    assert_eq!(found.marks.len(), usize::from(found.records.len() > 2), "marks are not later than counts");
+    disk.shut_gate(false);
+    merging.await.unwrap().unwrap();
+    assert_eq!(held(&store).await.unwrap().records.len(), 5_002);
 }
 
 // Bits that flip.

@@ -5,6 +5,7 @@ mod disk;
 mod encoding;
 mod faults;
 mod faulty;
+mod figures;
 mod home;
 mod model;
 mod samples;

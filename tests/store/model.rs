@@ -114,7 +114,7 @@ impl Model {
                 if !commit.events.is_empty() {
                     record.sequence = self.held.newest;
                 }
-                self.held.floors.now = self.held.floors.now.max(record.used);
+                self.held.floors.now = self.held.floors.now.max(record.created).max(record.used);
                 self.records.insert(key.to_string(), record);
             }
             Change::Breaker { key, to: None, .. } => _ = self.records.remove(&**key),
@@ -132,7 +132,7 @@ impl Model {
     fn merge(&mut self, merge: &Merge) {
         for record in &merge.records {
             let record = record.clone();
-            self.held.floors.now = self.held.floors.now.max(record.used);
+            self.held.floors.now = self.held.floors.now.max(record.created).max(record.used);
             match self.records.get(&*record.key).map(|stored| (stored.version(), stored.sequence)) {
                 Some((version, sequence)) if version == record.version() => {
                     self.records.insert(record.key.to_string(), Record { sequence, ..record });

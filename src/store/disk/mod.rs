@@ -12,6 +12,9 @@
 //!   set aside under another name; what can still be read of it goes into a new one with a history of its own
 //!   ([`salvage`]); and [`Opened::damage`] says so. Or nothing is touched and there is an error ([`OnDamage::Stop`]).
 //! - *A newer server wrote it.* It is left alone, whatever [`OnDamage`] says.
+//!
+//! What cannot be told: after a kill, a newest transaction whose root is damaged looks like one that was being written, and
+//! the file is as before it. Only two syncs for each transaction could tell them apart.
 
 mod backend;
 pub mod inspect;

@@ -268,16 +268,25 @@ impl<'t> Writing<'t> {
 
     /// Takes old events away, a few at a time. The newest stays: it says where the log is.
     fn trim(&mut self, retention: Retention) -> Result<(), Fault> {
-        for _ in 0..self.appended * 2 + TRIM {
-            let Some((oldest, at)) = self.oldest else { return Ok(()) };
-            let held = self.meta.newest - oldest + 1;
-            let is_old = self.meta.floors.now.since(at) > retention.events_age;
-            if held <= 1 || (held <= retention.events_max && !is_old) {
-                return Ok(());
-            }
+        let Some((first, mut at)) = self.oldest else { return Ok(()) };
+        let steps = (self.appended * 2 + TRIM) as u64;
+        let held = self.meta.newest - first + 1;
+        // By number without a look: sequences have no gap.
+        let surplus = held.saturating_sub(retention.events_max).min(steps);
+        let mut oldest = first;
+        while oldest < first + surplus {
             self.events.remove(oldest)?;
-            self.oldest = oldest_of(&self.events)?;
+            oldest += 1;
         }
+        if surplus > 0 {
+            at = oldest_of(&self.events)?.map_or(at, |(_, at)| at);
+        }
+        while oldest < (first + steps).min(self.meta.newest) && self.meta.floors.now.since(at) > retention.events_age {
+            self.events.remove(oldest)?;
+            oldest += 1;
+            at = oldest_of(&self.events)?.map_or(at, |(_, at)| at);
+        }
+        self.oldest = Some((oldest, at));
         Ok(())
     }
 
@@ -393,5 +402,24 @@ pub(super) fn verify(transaction: &ReadTransaction, meta: &Meta) -> Result<(), F
         Ok(())
     } else {
         Err(Fault::Damaged(format!("the log does not end at event {}", meta.newest)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_with_every_transaction_is_written_as_it_always_was() {
+        let floors = Floors { generation: 300, policies: 2, now: Timestamp::from_nanos(u64::MAX) };
+        let newest_at = Timestamp::from_nanos(4);
+        let meta = Meta { epoch: u64::MAX - 1, floors, newest: 3, newest_at, transaction: 5 };
+        let bytes = encoding::encode(&meta).unwrap();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex, "0179a65f92abd8d4ecfeffffffffffffffff01ac0202ffffffffffffffffff01030405",
+            "as in tests/store/encoding.rs"
+        );
+        assert_eq!(encoding::decode::<Meta>("meta", STATE_KEY, &bytes), Ok(meta));
     }
 }

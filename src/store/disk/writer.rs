@@ -298,10 +298,12 @@ impl Writer {
     }
 }
 
-/// Closes the database. What is lost with it is known from the transaction that failed.
+/// Closes the database. Where that fails it is repaired when it is opened again, and nothing is lost that was answered.
 fn close(shared: &Shared) {
-    let database = shared.database.write().take();
-    if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
-        tracing::error!("the store's file was not closed properly");
+    let Some(database) = shared.database.write().take() else { return };
+    match catch_unwind(AssertUnwindSafe(|| database.close())) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("the store's file was not closed properly: {error}"),
+        Err(_) => tracing::error!("the store's file was not closed properly"),
     }
 }
