@@ -150,6 +150,7 @@ fn serve(
 
 fn services(config: &Config, context: Arc<Context>) -> Services {
     let (engine, shutdown) = (context.engine.clone(), context.shutdown.clone());
+    let store_health = engine.store_health();
     let mut services = Services::new(transport_limits(config))
         .breaker_service(BreakerService::new(Arc::clone(&context)))
         .admin_service(AdminService::new(context, transport_bounds(config)));
@@ -157,7 +158,7 @@ fn services(config: &Config, context: Arc<Context>) -> Services {
         let clock = ClockServiceServer::new(ClockService::new(engine));
         services = services.service(clock.max_decoding_message_size(config.limits.unary_message_bytes));
     }
-    standard_services(services, &shutdown)
+    standard_services(services, &shutdown, store_health)
 }
 
 fn transport_limits(config: &Config) -> grpc::Limits {

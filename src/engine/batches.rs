@@ -131,7 +131,6 @@ impl Clients {
             return Vec::new();
         }
         self.swept = Some(now);
-        let silent = |_: &Box<str>, client: &mut Client| now.since(client.at) >= retention;
-        self.by_id.extract_if(silent).map(|(id, _)| id).collect()
+        self.by_id.extract_if(|_, client| now.since(client.at) >= retention).map(|(id, _)| id).collect()
     }
 }

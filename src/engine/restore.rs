@@ -59,6 +59,7 @@ impl Engine {
     pub async fn open(clock: Clock, limits: Limits, file: FilePolicies, store: Arc<dyn Store>) -> Result<Self, Error> {
         let root = store.root().await.map_err(unreadable)?;
         let started = clock.now();
+        #[expect(clippy::disallowed_methods, reason = "a breaker has one commit under way: its bound is the breakers'")]
         let (to_do, works) = mpsc::unbounded_channel();
         let shared = Shared {
             registry: Registry::new(limits.breakers.max(1), root.floors.generation.max(1)),
