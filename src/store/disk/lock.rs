@@ -14,8 +14,8 @@ pub(super) const LOCK: &str = "fuseboard.lock";
 /// A directory that is this server's, as long as it lives.
 #[derive(Debug)]
 pub(super) struct Lock {
-    /// Locked until it is closed. It names who has it.
-    _file: File,
+    /// It names who has it.
+    file: File,
 }
 
 impl Lock {
@@ -38,7 +38,14 @@ impl Lock {
         }
         // For people only: a disk that is full is told when something has to be written.
         _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    /// Not left to the closing of the file: a child that is being started has it open as well for a moment.
+    fn drop(&mut self) {
+        _ = self.file.unlock();
     }
 }
 
