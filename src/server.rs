@@ -243,6 +243,7 @@ fn engine(config: &Config, store: Arc<dyn Store>) -> Result<Engine, Error> {
         callers: config.limits.max_callers,
         policies: config.limits.max_policies,
         events: config.limits.event_log_events,
+        events_age: config.limits.event_log_age,
         watchers: config.limits.max_watchers as u64,
         ledger_bytes: config.limits.permit_ledger_bytes,
         breaker_idle: config.limits.breaker_idle,

@@ -2,10 +2,10 @@
 //!
 //! The store numbers events and makes them durable; only then do they come here, where all that is kept is in memory for
 //! those who read. Invariant: sequences have no gap, and times never go back; the log holds the newest events, up to its
-//! bound. Watchers have no queues of their own: each remembers the sequence it has read to and reads on from the log, so a slow one costs nothing and
+//! bounds in number and age. Watchers have no queues of their own: each remembers the sequence it has read to and reads on from the log, so a slow one costs nothing and
 //! delays nobody. One that the log has gone past is told what it lost.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -117,14 +117,15 @@ pub(super) enum Read {
 pub(super) struct EventLog {
     events: Mutex<VecDeque<Arc<Event>>>,
     max: usize,
+    max_age: Duration,
     /// The newest sequence; watchers wait for it to change.
     newest: watch::Sender<u64>,
 }
 
 impl EventLog {
     /// A log whose newest event has this sequence, and of which none is held yet.
-    pub(super) fn new(max: usize, newest: u64) -> Self {
-        Self { events: Mutex::default(), max: max.max(1), newest: watch::Sender::new(newest) }
+    pub(super) fn new(max: usize, max_age: Duration, newest: u64) -> Self {
+        Self { events: Mutex::default(), max: max.max(1), max_age, newest: watch::Sender::new(newest) }
     }
 
     /// Takes what is durable, in the order of the store's log, and tells the watchers.
@@ -136,6 +137,9 @@ impl EventLog {
                 log.pop_front();
             }
             log.push_back(Arc::clone(event));
+        }
+        while log.front().is_some_and(|oldest| last.at.since(oldest.at) > self.max_age) {
+            log.pop_front();
         }
         self.newest.send_replace(last.sequence);
     }

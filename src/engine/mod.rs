@@ -77,6 +77,8 @@ pub struct Limits {
     pub policies: usize,
     /// Events held. Default 65,536.
     pub events: usize,
+    /// Age at which an event leaves the log when a later one comes. Default 30 days.
+    pub events_age: Duration,
     /// Watchers at a time. Default 10,000.
     pub watchers: u64,
     /// Memory of all permit ledgers, in bytes. Past it a breaker's oldest permits are given up. Default 64 MiB.
@@ -96,6 +98,7 @@ impl Default for Limits {
             callers: 1_000_000,
             policies: 10_000,
             events: 65_536,
+            events_age: Duration::from_secs(30 * 24 * 3600),
             watchers: 10_000,
             ledger_bytes: 64 << 20,
             breaker_idle: Duration::from_secs(3600),

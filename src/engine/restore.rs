@@ -64,7 +64,7 @@ impl Engine {
         let shared = Shared {
             registry: Registry::new(limits.breakers.max(1), root.floors.generation.max(1)),
             timers: Timers::default(),
-            events: EventLog::new(limits.events, root.newest),
+            events: EventLog::new(limits.events, limits.events_age, root.newest),
             policies: Policies::new(file.default.clone(), limits.policies)?,
             requests: Requests::new(limits.request_ids),
             batches: Batches::new(limits.batch_clients, limits.batch_retention, store.is_lasting()),
