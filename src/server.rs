@@ -235,13 +235,7 @@ impl Reload {
 
 fn engine(config: &Config, store: Arc<dyn Store>) -> Result<Engine, Error> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let clock = if config.manual_clock {
-        Clock::manual(MANUAL_CLOCK_START)
-    } else {
-        // A store that cannot be read is told by the engine.
-        let stored = runtime.block_on(store.root()).map_or_else(|_| store.now(), |root| root.floors.now);
-        Clock::resumed(stored, store.now())
-    };
+    let clock = if config.manual_clock { Clock::manual(MANUAL_CLOCK_START) } else { Clock::system(store.now()) };
     let limits = engine::Limits {
         breakers: u32::try_from(config.limits.max_breakers).unwrap_or(u32::MAX),
         request_ids: config.limits.max_request_ids,

@@ -2,8 +2,9 @@
 //!
 //! Bounded in clients; one that has been silent for the retention is forgotten when its place is wanted.
 //!
-//! Invariant: a client's mark goes to the store before or with what its batch counted. It is noted as unwritten before the
-//! batch is counted, and what is sent to the store takes the marks that are unwritten then along, one sender after the other.
+//! Invariant: a client's mark goes to the store before or with what its batch counted, as far as that would count again. It is
+//! noted as unwritten before the batch is counted, and who sends counts to the store takes the marks that are unwritten then
+//! along, one sender after the other.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

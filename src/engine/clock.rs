@@ -39,17 +39,6 @@ impl Clock {
         Self::System { origin, started: Instant::now() }
     }
 
-    /// The machine's clock, for a server that goes on from a store: `stored` is the last instant written there, and `told` is
-    /// no earlier than any instant that was told and not written.
-    ///
-    /// The machine's clock has passed both, unless it was set back. So `told` counts only where it was: a server that is
-    /// killed again and again would run further ahead of the machine each time, and end what runs on too early.
-    #[must_use]
-    pub fn resumed(stored: Timestamp, told: Timestamp) -> Self {
-        let machine = Self::system(Timestamp::default());
-        if machine.now() >= stored { machine } else { Self::system(told) }
-    }
-
     /// A clock that stands still at an instant.
     #[must_use]
     pub const fn manual(at: Timestamp) -> Self {
@@ -84,17 +73,15 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn a_server_that_goes_on_is_ahead_of_the_machine_only_where_that_was_set_back() {
         let machine = Clock::system(Timestamp::default()).now();
         let second = Duration::from_secs(1);
-        let soon = Clock::resumed(machine, machine.after(3600 * second)).now();
+        let soon = Clock::system(machine).now();
         assert!(soon >= machine && soon < machine.after(60 * second));
-        let (stored, told) = (machine.after(3600 * second), machine.after(3601 * second));
-        assert!(Clock::resumed(stored, told).now() >= told);
+        let stored = machine.after(3600 * second);
+        assert!(Clock::system(stored).now() >= stored.after(TOLD_AHEAD));
     }
 }

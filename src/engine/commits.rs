@@ -322,10 +322,18 @@ impl Engine {
         }
     }
 
-    /// Gives a commit to the store, with the marks that have to be written no later.
+    /// Gives a commit to the store. Where the breaker keeps its generation, a batch that it has counted would count again when
+    /// it is sent again after a crash, so the marks of batches go along. Where it does not, the tallies are stale then, and the
+    /// marks wait for what the batches counted elsewhere.
     pub(super) fn send(&self, mut commit: Commit) -> BoxFuture<'static, Result<(), Refused>> {
-        let unwritten = self.shared.batches.unwritten();
         let is_grant = commit.events.is_empty();
+        let keeps_generation = match &commit.change {
+            Change::Breaker { from, to, .. } => {
+                to.as_ref().is_some_and(|record| record.version().generation == from.generation)
+            }
+            Change::Policy { .. } => false,
+        };
+        let unwritten = self.shared.batches.unwritten().filter(|_| keeps_generation);
         let Some(mut unwritten) = unwritten else { return self.give(commit, is_grant) };
         commit.marks = unwritten.take_marks();
         // Sent when this is called, under the lock.
