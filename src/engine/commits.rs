@@ -326,13 +326,13 @@ impl Engine {
     /// it is sent again after a crash, so the marks of batches go along. Where it does not, the tallies are stale then, and the
     /// marks wait for what the batches counted elsewhere.
     pub(super) fn send(&self, mut commit: Commit) -> BoxFuture<'static, Result<(), Refused>> {
-        let is_grant = commit.events.is_empty();
-        let keeps_generation = match &commit.change {
-            Change::Breaker { from, to, .. } => {
-                to.as_ref().is_some_and(|record| record.version().generation == from.generation)
+        let (keeps_generation, has_probes) = match &commit.change {
+            Change::Breaker { from, to: Some(record), .. } => {
+                (record.version().generation == from.generation, !record.snapshot.probes.is_empty())
             }
-            Change::Policy { .. } => false,
+            Change::Breaker { to: None, .. } | Change::Policy { .. } => (false, false),
         };
+        let is_grant = has_probes && commit.events.is_empty();
         let unwritten = self.shared.batches.unwritten().filter(|_| keeps_generation);
         let Some(mut unwritten) = unwritten else { return self.give(commit, is_grant) };
         commit.marks = unwritten.take_marks();
@@ -461,6 +461,17 @@ impl Engine {
         self.shared.store.name()
     }
 
+    /// Comes when the store cannot write, at once where it already cannot.
+    ///
+    /// # Errors
+    /// Always: what is wrong with it.
+    pub async fn store_failure(&self) -> Result<std::convert::Infallible, Error> {
+        if self.shared.health.clone().wait_for(|health| *health != Health::Well).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Err(self.store_unavailable())
+    }
+
     /// Tells when the store's health changes.
     #[must_use]
     pub fn store_health(&self) -> watch::Receiver<Health> {
@@ -474,16 +485,10 @@ impl Engine {
         if let Some(waited) = ticket.ended() {
             return waited;
         }
-        let mut health = self.shared.health.clone();
-        let failing = async {
-            if health.wait_for(|health| *health != Health::Well).await.is_err() {
-                std::future::pending().await
-            }
-        };
         tokio::select! {
             biased;
             waited = ticket.waited() => waited,
-            () = failing => Waited::InVain,
+            _ = self.store_failure() => Waited::InVain,
             () = tokio::time::sleep_until(until) => Waited::InVain,
         }
     }

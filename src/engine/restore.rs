@@ -235,6 +235,12 @@ impl Engine {
     /// Writes what was counted since the last time, a page at a time so that commits come in between.
     pub(super) async fn write_behind(&self) {
         if self.is_failing() {
+            // Those that have gone since are not waited for. No slot is locked under the list's lock.
+            let is_full = self.shared.dirty.lock().len() > self.shared.limits.breakers as usize;
+            let waiting = if is_full { std::mem::take(&mut *self.shared.dirty.lock()) } else { Vec::new() };
+            let waiting = waiting.into_iter().filter(|handle| self.shared.registry.lock(*handle).is_some());
+            let waiting: Vec<_> = waiting.collect();
+            self.shared.dirty.lock().extend(waiting);
             return;
         }
         let was_asked = self.shared.was_asked.swap(false, Ordering::AcqRel);

@@ -109,7 +109,7 @@ impl admin_service_server::AdminService for AdminService {
         let actor = actor(&request.actor, &request.reason)?;
         let (engine, pattern, expected) = (self.engine().clone(), pattern.to_owned(), request.expected_version);
         let (name, comment) = (actor.name.to_owned(), actor.comment.to_owned());
-        let (entry, breakers_changed) = to_the_end(async move {
+        let (entry, breakers_changed) = to_the_end(self.engine(), async move {
             engine.set_policy(&pattern, spec, expected, Actor { name: &name, comment: &comment }).await
         })
         .await?;
@@ -122,7 +122,7 @@ impl admin_service_server::AdminService for AdminService {
         let actor = actor(&request.actor, &request.reason)?;
         let (engine, pattern, expected) = (self.engine().clone(), pattern.to_owned(), request.expected_version);
         let (name, comment) = (actor.name.to_owned(), actor.comment.to_owned());
-        let breakers_changed = to_the_end(async move {
+        let breakers_changed = to_the_end(self.engine(), async move {
             engine.delete_policy(&pattern, expected, Actor { name: &name, comment: &comment }).await
         })
         .await?;
@@ -224,12 +224,16 @@ fn actor<'a>(name: &'a str, reason: &'a str) -> Result<Actor<'a>, Error> {
     Ok(Actor { name: convert::actor("actor", name)?, comment: convert::reason("reason", reason)? })
 }
 
-/// Does what must not be left half done when whoever asked has gone.
+/// Does what must not be left half done when whoever asked has gone, or was told that the store fails.
 async fn to_the_end<T: Send + 'static>(
+    engine: &Engine,
     act: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Status> {
-    let done = tokio::spawn(act).await;
-    Ok(done.map_err(|_| Status::internal("it was not brought to its end"))??)
+    tokio::select! {
+        biased;
+        done = tokio::spawn(act) => Ok(done.map_err(|_| Status::internal("it was not brought to its end"))??),
+        Err(failure) = engine.store_failure() => Err(failure.into()),
+    }
 }
 
 fn page_name(entry: &PolicyEntry) -> String {

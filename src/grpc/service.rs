@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::try_join_all;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
@@ -99,15 +100,17 @@ impl breaker_service_server::BreakerService for BreakerService {
         let request = request.get_ref();
         let engine = self.engine();
         let caller = engine.caller(convert::caller("caller", &request.caller)?);
-        let mut declared = Vec::with_capacity(request.declarations.len());
-        for wanted in convert::declarations(request)? {
+        let declare = async |wanted: convert::Declaration<'_>| {
             let declaration = Declaration { spec: wanted.spec, revision: wanted.revision };
-            let view = Box::pin(engine.declare(wanted.key, &declaration, caller)).await?;
-            declared.push(pb::Declared {
+            let view = engine.declare(wanted.key, &declaration, caller).await?;
+            Ok::<_, Error>(pb::Declared {
                 status: Some(to_status(engine, &view.entry)),
                 policy: Some(to_policy_in_force(&view.policy, view.declared_revision)),
-            });
-        }
+            })
+        };
+        // At once, so that they share a write of the store.
+        let declared = convert::declarations(request)?.into_iter().map(declare);
+        let declared = Box::pin(try_join_all(declared)).await?;
         Ok(Response::new(pb::DeclareResponse { declared }))
     }
 
