@@ -92,8 +92,11 @@ impl Engine {
         shared.policies.load_file(file.default, file.by_pattern, started)?;
         shared.batches.restore(root.marks);
         engine.read_events(root.newest).await?;
-        engine.read_breakers().await?;
+        let changed = engine.read_breakers().await?;
         shared.store.follow(Arc::new(Listener(Arc::downgrade(shared))));
+        for index in changed {
+            engine.submit(index);
+        }
         if shared.is_lasting {
             // Whatever is told from here on is above what a server after this one begins with.
             engine.merge(Vec::new()).await.map_err(unreadable)?;
@@ -112,7 +115,8 @@ impl Engine {
         Ok(())
     }
 
-    async fn read_breakers(&self) -> Result<(), Error> {
+    /// Returns the slots of breakers whose policy has changed since.
+    async fn read_breakers(&self) -> Result<Vec<u32>, Error> {
         let mut versions = HashMap::new();
         let mut after: Arc<str> = "".into();
         let mut changed = Vec::new();
@@ -124,10 +128,7 @@ impl Engine {
                 changed.extend(self.place(record, &mut versions)?);
             }
         }
-        for index in changed {
-            self.submit(index);
-        }
-        Ok(())
+        Ok(changed)
     }
 
     /// Makes a breaker of its record. Returns its slot where its policy is another one than before, which is a move.
