@@ -5,6 +5,7 @@
 //! durable and when; the runtime's time stands still, so patience costs none.
 
 mod home;
+mod restarts;
 mod silence;
 mod trips;
 
@@ -80,9 +81,9 @@ impl Server {
         (memory, setup, server)
     }
 
-    /// Kills it; the next one starts at the same instant, with the same settings.
+    /// Kills it; the next one starts at once, with these settings. That takes time, or two permits could be one.
     async fn crash(self, memory: &Memory, setup: &Setup) -> Self {
-        let at = self.engine.now();
+        let at = self.engine.now().after(Duration::from_nanos(1));
         self.gate.kill();
         drop(self);
         Self::on(memory, Setup { at, ..setup.clone() }).await
