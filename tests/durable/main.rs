@@ -8,6 +8,7 @@ mod home;
 mod restarts;
 mod silence;
 mod trips;
+mod two;
 
 use std::{sync::Arc, time::Duration};
 
