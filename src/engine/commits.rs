@@ -192,6 +192,11 @@ impl Tenant {
         Version { generation: self.breaker.generation(), number: self.breaker.version() }
     }
 
+    /// The version that the store has, as far as this server knows.
+    pub(super) fn stored(&self) -> Version {
+        self.pending.as_ref().map_or_else(|| self.version(), |pending| pending.stored)
+    }
+
     /// A ticket for what the breaker is now; `None` where all of it was told.
     pub(super) fn ticket(&self) -> Option<Ticket> {
         let pending = self.pending.as_ref()?;

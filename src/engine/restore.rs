@@ -211,7 +211,9 @@ impl Engine {
         if let Some(mut slot) = self.shared.registry.lock_key(key) {
             let index = slot.index();
             let tenant = slot.tenant();
-            if tenant.pending.is_none() && tenant.version() == record.version() {
+            let known = tenant.stored();
+            // Old news. What was done from there on is on its way, and stays.
+            if record.version() == known || (known.number > 0 && record.version() < known) {
                 return;
             }
             let before = (tenant.breaker.ledger_bytes(), tenant.breaker.callers_known());

@@ -106,6 +106,10 @@ impl Gated {
         self.gate.lock().is_shut = true;
     }
 
+    pub(crate) fn is_dead(&self) -> bool {
+        !self.lives.load(Ordering::Acquire)
+    }
+
     fn write(&self, what: What) -> Result<(), Refused> {
         let answer = match what {
             What::Commit(commit) => self.memory.commit(*commit),

@@ -4,10 +4,12 @@
 //! that comes after a crash goes on from what was told. The store is memory behind a gate, so a test decides what is
 //! durable and when; the runtime's time stands still, so patience costs none.
 
+mod chaos;
 mod home;
 mod restarts;
 mod silence;
 mod trips;
+mod two;
 
 use std::{sync::Arc, time::Duration};
 
