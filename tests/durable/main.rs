@@ -4,6 +4,8 @@
 //! that comes after a crash goes on from what was told. The store is memory behind a gate, so a test decides what is
 //! durable and when; the runtime's time stands still, so patience costs none.
 
+#![expect(clippy::disallowed_methods, reason = "the runtime's time, which stands still")]
+
 mod chaos;
 mod home;
 mod restarts;

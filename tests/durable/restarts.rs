@@ -294,7 +294,7 @@ async fn policies_declarations_and_overrides_are_in_force_with_their_versions() 
     let after = engine.view("a").await.unwrap();
     assert_eq!(after, before);
     assert_eq!((after.declared_revision, after.policy.policy.probes), (Some(4), 5));
-    assert_eq!(engine.policies(None), [entry.clone()]);
+    assert_eq!(engine.policies(None), std::slice::from_ref(&entry));
     assert_eq!(told(engine), log, "nothing has changed");
     assert_eq!(rejected(acquire(engine, "o").await), Rejection::ForcedOpen);
     let lower = Declaration { spec: probing(9), revision: 3 };
