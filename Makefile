@@ -119,8 +119,15 @@ test-docs: binary clients-ready $(TOOLS)/grpcurl-$(GRPCURL_VERSION) ## What READ
 ## What is too long for `make test`, or asked for by name.
 
 .PHONY: campaign
-campaign: release ## 30 minutes of mixed load on the release binary.
+campaign: release ## 30 minutes of mixed load on the release binary, and the kill loop.
 	tests/campaign/run.sh
+	$(MAKE) kill
+
+KILLS := 1000
+KILL_POINTS := 600
+.PHONY: kill
+kill: ## Kills the server, at random instants and at every point of a commit, and checks what is left. KILLS=… KILL_POINTS=…
+	KILLS=$(KILLS) KILL_POINTS=$(KILL_POINTS) RUST_BACKTRACE=0 cargo test --locked --test kill
 
 .PHONY: bench
 bench: ## The figures of docs/performance.md.

@@ -19,9 +19,14 @@ use std::{
 
 use fuseboard::{
     breaker::{CallerId, Decision, Moment, Outcome, Permit, PolicySpec, Report, Reported, RequestId, Timestamp},
-    engine::{Acquired, Clock, Engine, Handle, Limits, ReportAnswer},
+    engine::{Acquired, Clock, Engine, Handle, Limits, ReportAnswer, Told},
 };
 use serde::Serialize;
+
+/// An answer that may be told: the store is memory.
+fn now<T>(told: Told<T>) -> T {
+    told.now().expect("memory answers at once")
+}
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -170,12 +175,13 @@ impl Iterator for Walk {
 fn batch_by_key(engine: &Engine, walk: &mut Walk) {
     let asked: [_; BATCH] = std::array::from_fn(|_| key(walk.next().unwrap_or_default() as u32));
     let permits = asked.each_ref().map(|key| {
-        let acquired = engine.acquire_by_key(engine.moment(), key, CallerId::default(), RequestId::default(), None);
+        let acquired =
+            engine.acquire_by_key(engine.moment(), key, CallerId::default(), RequestId::default(), None).map(now);
         permit(&acquired.expect("there is room"))
     });
     for (key, permit) in asked.iter().zip(permits) {
         let success = Report::of(Outcome::Success);
-        check(black_box(&engine.report_by_key(engine.moment(), key, &permit, &success, "")));
+        check(black_box(&engine.report_by_key(engine.moment(), key, &permit, &success, "").now().unwrap()));
     }
 }
 
@@ -199,7 +205,7 @@ fn batch(engine: &Engine, handles: &[Handle; BATCH]) {
 fn batch_of_callers(engine: &Engine, handle: Handle, mut next: impl FnMut() -> CallerId) {
     let moment = engine.moment();
     let permits = [(); BATCH].map(|()| {
-        let acquired = engine.acquire(moment, handle, next(), RequestId::default(), None);
+        let acquired = engine.acquire(moment, handle, next(), RequestId::default(), None).map(now);
         permit(&acquired.expect("breakers stay"))
     });
     for permit in permits {
@@ -208,7 +214,7 @@ fn batch_of_callers(engine: &Engine, handle: Handle, mut next: impl FnMut() -> C
 }
 
 fn acquire(engine: &Engine, moment: Moment, handle: Handle) -> Permit {
-    let acquired = engine.acquire(moment, handle, CallerId::default(), RequestId::default(), None);
+    let acquired = engine.acquire(moment, handle, CallerId::default(), RequestId::default(), None).map(now);
     permit(&acquired.expect("breakers stay"))
 }
 
@@ -220,7 +226,7 @@ fn permit(acquired: &Acquired) -> Permit {
 }
 
 fn report(engine: &Engine, moment: Moment, handle: Handle, permit: &Permit) {
-    let answer = engine.report(moment, handle, permit, &Report::of(Outcome::Success), "");
+    let answer = engine.report(moment, handle, permit, &Report::of(Outcome::Success), "").map(now);
     check(&black_box(answer).expect("breakers stay"));
 }
 
@@ -302,7 +308,7 @@ fn weigh_callers() -> Result<()> {
         handles.iter().for_each(|handle| (1..=CALLERS).for_each(|caller| act(&engine, *handle, CallerId(caller))));
     };
     all(|engine, handle, caller| {
-        let _ = engine.acquire(engine.moment(), handle, caller, RequestId::default(), None);
+        let _ = engine.acquire(engine.moment(), handle, caller, RequestId::default(), None).map(now);
     });
     let silent = each(resident_bytes()?);
     all(batch_of_one);
@@ -312,7 +318,7 @@ fn weigh_callers() -> Result<()> {
 
 fn batch_of_one(engine: &Engine, handle: Handle, caller: CallerId) {
     let moment = engine.moment();
-    let acquired = engine.acquire(moment, handle, caller, RequestId::default(), None);
+    let acquired = engine.acquire(moment, handle, caller, RequestId::default(), None).map(now);
     report(engine, moment, handle, &permit(&acquired.expect("breakers stay")));
 }
 

@@ -7,6 +7,7 @@ pub mod engine;
 pub mod grpc;
 pub mod server;
 pub mod shutdown;
+pub mod store;
 pub mod telemetry;
 
 pub use grpc::pb;

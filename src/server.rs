@@ -4,7 +4,7 @@
 //! them: a call is read, decided and answered on one thread. The main thread keeps the timers and waits for signals.
 //!
 //! Order of a stop: health says NOT_SERVING, streams are told goodbye, listeners close, calls under way finish within the
-//! grace.
+//! grace, and what was counted is stored.
 
 use std::{
     convert::Infallible,
@@ -20,12 +20,13 @@ use tokio::{runtime, signal::unix, sync::mpsc};
 use crate::{
     breaker::Timestamp,
     config::{Config, PolicyFile},
-    engine::{self, Clock, Engine},
+    engine::{self, Clock, Engine, FilePolicies},
     grpc::{
         self, AdminService, BreakerService, ClockService, Context, Dispatch, Services, pb,
         pb::testing::clock_service_server::ClockServiceServer, standard_services,
     },
     shutdown::Shutdown,
+    store::{Disk, DiskOptions, Memory, OpenError, Opened, Store},
 };
 
 /// The instant at which a manual clock begins: 2020-01-01, so that timestamps are told apart from zero.
@@ -48,9 +49,12 @@ pub enum Error {
     /// The system refused something else.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
-    /// A policy of the configuration is at fault.
-    #[error("the configuration's policy is at fault: {0}")]
-    Policy(#[from] engine::Error),
+    /// A policy of the configuration is at fault, or the store cannot be read.
+    #[error("cannot begin: {0}")]
+    Engine(#[from] engine::Error),
+    /// The data directory cannot be used.
+    #[error("{0}; another directory is set by --data-dir, and --ephemeral keeps nothing")]
+    Store(#[from] OpenError),
 }
 
 /// Serves until it is told to stop.
@@ -58,7 +62,27 @@ pub enum Error {
 /// # Errors
 /// The server cannot start.
 pub fn run(config: &Config) -> Result<(), Error> {
-    let engine = engine(config)?;
+    let Some(directory) = config.home() else {
+        return run_with(config, Arc::new(Memory::new(config.limits.event_log_events)), String::new());
+    };
+    let options = DiskOptions {
+        events_max: config.limits.event_log_events,
+        events_age: config.limits.event_log_age,
+        on_damage: config.on_damage,
+        ..DiskOptions::default()
+    };
+    let Opened { store, damage } = Disk::open(directory, &options)?;
+    let damage = damage.map(|damage| damage.to_string()).unwrap_or_default();
+    run_with(config, Arc::new(store), damage)
+}
+
+/// As [`run`], with a store of the caller's own, and what was damaged of it.
+///
+/// # Errors
+/// The server cannot start.
+#[doc(hidden)]
+pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) -> Result<(), Error> {
+    let engine = engine(config, store)?;
     have_descriptors(config);
     let shutdown = Shutdown::new();
     let context = Arc::new(Context {
@@ -66,6 +90,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
         shutdown: shutdown.clone(),
         stream_max_age: config.stream_max_age,
         session_handles: config.limits.session_handles,
+        store_damage,
     });
     let address = config.address;
     let sockets = grpc::bind(address, config.serving_threads()).map_err(|source| Error::Listen { address, source })?;
@@ -79,17 +104,23 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let threads = threads.collect::<io::Result<Vec<_>>>()?;
     drop(serving);
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let timers = engine.clone();
-        tokio::spawn(async move { timers.run_timers().await });
-        let reload = Reload { engine, path: config.file.clone(), max_policies: config.limits.max_policies };
+        let running = engine.clone();
+        tokio::spawn(async move { running.run().await });
+        let reload =
+            Reload { engine: engine.clone(), path: config.file.clone(), max_policies: config.limits.max_policies };
         tokio::spawn(reload.on_signals()?);
         let signals = shutdown.on_signals()?;
         // Said last: who reads it may send a signal at once.
         let (version, clock) = (env!("CARGO_PKG_VERSION"), if config.manual_clock { "manual" } else { "system" });
-        tracing::info!(%address, threads = threads.len(), version, store = "memory", clock, "serving");
+        let store = engine.store_name();
+        tracing::info!(%address, threads = threads.len(), version, store, clock, "serving");
+        let ended = async {
+            ended.recv().await;
+            engine.close(config.drain_grace).await;
+        };
         tokio::select! {
             never = signals => match never {},
-            _ = ended.recv() => io::Result::Ok(()),
+            () = ended => io::Result::Ok(()),
         }
     })?;
     for thread in threads {
@@ -119,6 +150,7 @@ fn serve(
 
 fn services(config: &Config, context: Arc<Context>) -> Services {
     let (engine, shutdown) = (context.engine.clone(), context.shutdown.clone());
+    let store_health = engine.store_health();
     let mut services = Services::new(transport_limits(config))
         .breaker_service(BreakerService::new(Arc::clone(&context)))
         .admin_service(AdminService::new(context, transport_bounds(config)));
@@ -126,7 +158,7 @@ fn services(config: &Config, context: Arc<Context>) -> Services {
         let clock = ClockServiceServer::new(ClockService::new(engine));
         services = services.service(clock.max_decoding_message_size(config.limits.unary_message_bytes));
     }
-    standard_services(services, &shutdown)
+    standard_services(services, &shutdown, store_health)
 }
 
 fn transport_limits(config: &Config) -> grpc::Limits {
@@ -186,7 +218,7 @@ impl Reload {
         let mut signals = unix::signal(unix::SignalKind::hangup())?;
         Ok(async move {
             while signals.recv().await.is_some() {
-                match self.reload() {
+                match self.reload().await {
                     Ok(breakers_changed) => tracing::info!(breakers_changed, "policies reloaded"),
                     Err(error) => tracing::error!("policies not reloaded, nothing is changed: {error}"),
                 }
@@ -194,16 +226,16 @@ impl Reload {
         })
     }
 
-    fn reload(&self) -> Result<u64, String> {
+    async fn reload(&self) -> Result<u64, String> {
         let path = self.path.as_deref().ok_or("the server was started without a configuration file")?;
         let file = PolicyFile::load(path, self.max_policies).map_err(|errors| errors.to_string())?;
-        load_policies(&self.engine, file).map_err(|error| error.to_string())
+        self.engine.load_policies(file.into()).await.map_err(|error| error.to_string())
     }
 }
 
-fn engine(config: &Config) -> Result<Engine, Error> {
-    let clock =
-        if config.manual_clock { Clock::manual(MANUAL_CLOCK_START) } else { Clock::system(Timestamp::default()) };
+fn engine(config: &Config, store: Arc<dyn Store>) -> Result<Engine, Error> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let clock = if config.manual_clock { Clock::manual(MANUAL_CLOCK_START) } else { Clock::system(store.now()) };
     let limits = engine::Limits {
         breakers: u32::try_from(config.limits.max_breakers).unwrap_or(u32::MAX),
         request_ids: config.limits.max_request_ids,
@@ -212,15 +244,17 @@ fn engine(config: &Config) -> Result<Engine, Error> {
         callers: config.limits.max_callers,
         policies: config.limits.max_policies,
         events: config.limits.event_log_events,
+        events_age: config.limits.event_log_age,
         watchers: config.limits.max_watchers as u64,
         ledger_bytes: config.limits.permit_ledger_bytes,
         breaker_idle: config.limits.breaker_idle,
     };
-    let engine = Engine::new(clock, limits, config.policies.default.clone())?;
-    load_policies(&engine, config.policies.clone())?;
-    Ok(engine)
+    let opened = Engine::open(clock, limits, config.policies.clone().into(), store);
+    Ok(runtime.block_on(opened)?)
 }
 
-fn load_policies(engine: &Engine, file: PolicyFile) -> Result<u64, engine::Error> {
-    engine.load_policies(file.default, file.by_pattern)
+impl From<PolicyFile> for FilePolicies {
+    fn from(file: PolicyFile) -> Self {
+        Self { default: file.default, by_pattern: file.by_pattern }
+    }
 }

@@ -1,6 +1,10 @@
 //! The built binary as people start it: which layer wins, what each mistake is told, exit codes, and a running server
 //! that reads its policies again.
 
+#[path = "store/samples.rs"]
+#[allow(dead_code, reason = "the store's tests use the rest")]
+mod samples;
+
 use std::{
     env, fs,
     io::{BufRead as _, BufReader},
@@ -8,7 +12,10 @@ use std::{
     process::{Child, ChildStderr, Command, Output, Stdio},
 };
 
-use fuseboard::pb::{GetPolicyRequest, admin_service_client::AdminServiceClient};
+use fuseboard::{
+    pb::{GetPolicyRequest, admin_service_client::AdminServiceClient},
+    store::{Change, Commit, Disk, DiskOptions, Record, Store as _, Version},
+};
 
 /// The binary, with nothing of ours in its environment but what a test sets.
 fn fuseboard(arguments: &[&str]) -> Command {
@@ -50,14 +57,17 @@ fn refused(command: &mut Command) -> String {
 // Layers.
 
 /// A setting, and a value of it for each layer: flag, environment, file, default.
-const LAYERS: [(&str, [&str; 4]); 8] = [
+const LAYERS: [(&str, [&str; 4]); 11] = [
     ("address", ["\"127.0.0.1:1\"", "\"127.0.0.1:2\"", "\"127.0.0.1:3\"", "\"127.0.0.1:50051\""]),
     ("threads", ["1", "2", "3", "0"]),
+    ("ephemeral", ["true", "false", "true", "false"]),
+    ("on_damage", ["\"stop\"", "\"set-aside\"", "\"stop\"", "\"set-aside\""]),
     ("manual_clock", ["true", "false", "true", "false"]),
     ("drain_grace", ["\"1s\"", "\"2s\"", "\"3s\"", "\"10s\""]),
     ("log", ["\"warn\"", "\"debug\"", "\"error\"", "\"info\""]),
     ("log_format", ["\"json\"", "\"text\"", "\"json\"", "\"text\""]),
     ("limits.max_breakers", ["11", "12", "13", "100000"]),
+    ("limits.event_log_age", ["\"1h\"", "\"2h\"", "\"3h\"", "\"30days\""]),
     ("limits.header_list_bytes", ["\"1KiB\"", "\"2KiB\"", "\"3KiB\"", "\"16KiB\""]),
 ];
 
@@ -183,10 +193,18 @@ fn what_check_config_prints_is_a_file_that_means_the_same() {
 
 #[test]
 fn each_mistake_names_its_flag_or_variable_and_what_is_allowed() {
-    let cases: [(&str, &str, &str); 13] = [
+    let cases: [(&str, &str, &str); 17] = [
         ("address", "example.org:1", "must be IP:PORT, as 127.0.0.1:50051 or [::1]:50051, not \"example.org:1\""),
         ("threads", "1025", "must be a whole number, 0 to 1,024, not \"1025\""),
         ("threads", "-1", "must be a whole number, 0 to 1,024, not \"-1\""),
+        ("data_dir", " ", "must be a path, or \"auto\""),
+        ("ephemeral", "perhaps", "must be true or false, not \"perhaps\""),
+        ("on_damage", "panic", "must be set-aside or stop, not \"panic\""),
+        (
+            "event_log_age",
+            "a month",
+            "must be a length of time with its unit, as \"500ms\", \"30s\", \"5m\" or \"1h\", not \"a month\"",
+        ),
         ("manual_clock", "maybe", "must be true or false, not \"maybe\""),
         (
             "drain_grace",
@@ -328,6 +346,31 @@ fn a_manual_clock_stays_on_loopback() {
         told,
         format!("error: {}:2: manual_clock {allowed}; the address is [::]:1 (--address)\n", path.display())
     );
+}
+
+#[test]
+fn a_directory_is_named_only_for_what_is_kept() {
+    let told = refused(fuseboard(&["--ephemeral"]).env("FUSEBOARD_DATA_DIR", "/data"));
+    let reason = "keeps nothing, and yet data_dir is /data";
+    assert_eq!(told, format!("error: --ephemeral {reason} (FUSEBOARD_DATA_DIR): leave out one of them\n"));
+    let path = file("home", "data_dir = '/data'");
+    let told = refused(fuseboard(&["--manual-clock", "--config"]).arg(&path));
+    assert_eq!(told, format!("error: --manual-clock {reason} ({}:1): leave out one of them\n", path.display()));
+    let ended = run(&mut fuseboard(&["--check-config", "--ephemeral", "--data-dir", "auto"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn where_state_is_kept_is_told_in_full() {
+    let data_dir = |command: &mut Command| {
+        let ended = run(command);
+        let line = ended.stdout.lines().find(|line| line.starts_with("data_dir")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{ended:?}"))
+    };
+    let mut command = fuseboard(&["--check-config"]);
+    assert_eq!(data_dir(command.env("XDG_STATE_HOME", "/state")), "data_dir = \"/state/fuseboard\" # default");
+    assert_eq!(data_dir(command.arg("--data-dir=here")), "data_dir = \"here\" # --data-dir");
+    assert_eq!(data_dir(&mut fuseboard(&["--check-config", "--ephemeral"])), "data_dir = \"auto\" # default");
 }
 
 #[test]
@@ -473,7 +516,7 @@ fn a_start_is_told_in_one_plain_line_and_a_stop_ends_well() {
 
 #[test]
 fn the_log_can_be_json_and_says_only_what_was_asked_for() {
-    let mut server = Server::start(&mut fuseboard(&["--log-format", "json"]));
+    let mut server = Server::start(&mut fuseboard(&["--ephemeral", "--log-format", "json"]));
     let line: serde_json::Value = serde_json::from_str(&server.line_with("serving")).unwrap();
     assert_eq!(
         (&line["level"], &line["message"], &line["clock"]),
@@ -486,7 +529,7 @@ fn the_log_can_be_json_and_says_only_what_was_asked_for() {
 fn a_port_that_is_taken_is_a_failure() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let ended = run(&mut fuseboard(&["--address", &address]));
+    let ended = run(&mut fuseboard(&["--ephemeral", "--address", &address]));
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains(&format!("cannot listen on {address}")), "{}", ended.stderr);
 }
@@ -507,7 +550,7 @@ fn failure_threshold(address: &str) -> Option<u32> {
 fn policies_are_read_again_and_a_bad_file_changes_nothing() {
     let text = |threshold: &str| format!("[[policy]]\npattern = 'payments/*'\nfailure_threshold = {threshold}\n");
     let path = file("reload", &text("3"));
-    let mut server = Server::start(fuseboard(&["--config"]).arg(&path));
+    let mut server = Server::start(fuseboard(&["--ephemeral", "--config"]).arg(&path));
     let line = server.line_with("serving");
     let address = field(&line, "address");
     assert_eq!(failure_threshold(address), Some(3));
@@ -524,4 +567,97 @@ fn policies_are_read_again_and_a_bad_file_changes_nothing() {
     assert!(line.contains(":5: default_policy: probes must be 1 to 1000, not 0"), "{line}");
     assert_eq!(failure_threshold(address), Some(4));
     assert_eq!(server.stop(), Some(0));
+}
+
+// The store, while no server runs on it.
+
+/// A data directory with some of everything.
+fn filled(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}"));
+    _ = fs::remove_dir_all(&directory);
+    let store = Disk::open(&directory, &DiskOptions::default()).unwrap().store;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let full = samples::records().pop().unwrap();
+    let from = Version { generation: full.snapshot.generation, number: 0 };
+    let commit = |change, events| Commit { author: 1, change, events, marks: Vec::new(), floors: samples::floors() };
+    for key in ["a", "b"] {
+        let to = Box::new(Record { key: key.into(), ..full.clone() });
+        let change = Change::Breaker { key: key.into(), from, to: Some(to) };
+        let made = Commit { marks: vec![samples::mark()], ..commit(change, samples::events()) };
+        runtime.block_on(store.commit(made)).unwrap();
+    }
+    let entry = samples::policies().pop().unwrap();
+    let change = Change::Policy { pattern: "payments/*".into(), from: 0, to: Some(Box::new(entry)) };
+    runtime.block_on(store.commit(commit(change, Vec::new()))).unwrap();
+    directory
+}
+
+#[test]
+fn a_store_is_checked() {
+    let directory = filled("check");
+    let before = fs::read(directory.join("fuseboard.redb")).unwrap();
+    let ended = run(fuseboard(&["store", "check"]).arg(&directory));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
+    for line in
+        ["closed    yes", "newest    event 30", "records   2, ", "policies  1, ", "events    30, ", "problems  none"]
+    {
+        assert!(ended.stdout.contains(line), "no {line:?} in\n{}", ended.stdout);
+    }
+    assert_eq!(fs::read(directory.join("fuseboard.redb")).unwrap(), before);
+}
+
+#[test]
+fn a_check_of_a_damaged_store_fails_and_changes_nothing() {
+    let directory = filled("damaged");
+    let path = directory.join("fuseboard.redb");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.iter_mut().skip(4_096).step_by(97).for_each(|byte| *byte ^= 0x55);
+    fs::write(&path, &bytes).unwrap();
+    let ended = run(fuseboard(&["store", "check"]).arg(&directory));
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stdout.contains("problems  1\n  "), "{}", ended.stdout);
+    let ended = run(fuseboard(&["store", "dump"]).arg(&directory));
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    assert!(ended.stderr.contains("fuseboard.redb cannot be read: "), "{}", ended.stderr);
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    assert!(!directory.join("fuseboard.redb.new").exists());
+}
+
+#[test]
+fn a_store_is_dumped_as_lines_that_people_can_read() {
+    let ended = run(fuseboard(&["store", "dump"]).arg(filled("dump")));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let lines = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<serde_json::Value> = lines.collect();
+    let of =
+        |kind: &str| lines.iter().filter(|line| line["kind"] == kind).map(|line| &line["value"]).collect::<Vec<_>>();
+    assert_eq!(["store", "record", "policy", "mark", "event"].map(|kind| of(kind).len()), [1, 2, 1, 1, 30]);
+    let record = of("record")[1];
+    assert_eq!((&record["key"], &record["created"]), (&"b".into(), &"1970-01-01T00:00:01Z".into()));
+    assert_eq!(record["snapshot"]["state"]["half_open"]["reserved_until"], "never");
+    assert_eq!(record["snapshot"]["probes"][0]["request"], "f".repeat(32));
+    assert_eq!(of("policy")[0]["spec"]["open_duration"], "8s");
+    let event = of("event")[0];
+    assert_eq!((&event["sequence"], &event["kind"]["moved"]), (&1.into(), &"opened".into()));
+    assert_eq!(event["reason"]["breaker"]["trip_rule"], "failure_threshold");
+}
+
+#[test]
+fn a_store_that_a_server_uses_or_that_is_not_there_is_told() {
+    let directory = filled("used");
+    let server = Disk::open(&directory, &DiskOptions::default()).unwrap();
+    let none = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-none");
+    for verb in ["check", "dump"] {
+        let ended = run(fuseboard(&["store", verb]).arg(&directory));
+        let pid = std::process::id();
+        let expected = format!("error: a server runs on {} (pid {pid}): stop it first\n", directory.display());
+        assert_eq!((ended.code, ended.stdout, ended.stderr), (Some(1), String::new(), expected));
+        let ended = run(fuseboard(&["store", verb]).arg(&none));
+        let expected = format!("error: {} has no store: there is no fuseboard.redb in it\n", none.display());
+        assert_eq!((ended.code, ended.stdout, ended.stderr), (Some(1), String::new(), expected));
+        assert!(refused(&mut fuseboard(&["store", verb])).contains("<DIR>"));
+    }
+    assert!(!none.exists());
+    assert!(refused(&mut fuseboard(&["store"])).contains("check"));
+    drop(server);
 }

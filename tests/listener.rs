@@ -8,11 +8,13 @@ use bytes::Bytes;
 use fuseboard::{
     grpc::{Dispatch, Limits, Services, bind, serve, standard_services},
     shutdown::Shutdown,
+    store::Health,
 };
 use http::{HeaderMap, Request, StatusCode};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::watch,
     task::JoinHandle,
     time::timeout,
 };
@@ -41,7 +43,8 @@ struct Server {
 impl Server {
     fn start(limits: Limits) -> Self {
         let shutdown = Shutdown::new();
-        let dispatch = standard_services(Services::new(limits), &shutdown).dispatch(shutdown.clone());
+        let dispatch = standard_services(Services::new(limits), &shutdown, watch::channel(Health::Well).1)
+            .dispatch(shutdown.clone());
         let socket = bind(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);
         let address = socket.local_addr().unwrap();
         let serving = tokio::spawn(serve(socket, dispatch.clone()));

@@ -159,7 +159,13 @@ impl World {
         let engine = Engine::new(Clock::manual(START), limits, PolicySpec::default()).expect("the default is valid");
         let shutdown = Shutdown::new();
         let stream_max_age = Duration::from_secs(60);
-        let context = Arc::new(Context { engine: engine.clone(), shutdown, stream_max_age, session_handles: 100 });
+        let context = Arc::new(Context {
+            engine: engine.clone(),
+            shutdown,
+            stream_max_age,
+            session_handles: 100,
+            store_damage: String::new(),
+        });
         Self {
             breakers: BreakerService::new(Arc::clone(&context)),
             admin: AdminService::new(context, Vec::new()),
@@ -363,7 +369,9 @@ impl World {
         let sequences = (1..=newest).skip((newest as usize).saturating_sub(events.len()));
         assert!(events.iter().map(|event| event.sequence).eq(sequences), "sequences have a gap: {events:?}");
         for entry in self.engine.list("", usize::MAX - 1, |_| true) {
-            let Ok(view) = self.engine.view(&entry.key) else { continue };
+            let Ok(view) = self.engine.view(&entry.key).now_or_never().expect("memory answers at once") else {
+                continue;
+            };
             let (probes_max, generation) = self.seen.entry(entry.key.as_ref().to_owned()).or_default();
             *probes_max = view.policy.policy.probes.max(*probes_max);
             assert!(view.entry.status.generation >= *generation, "a generation goes back: {view:?}");

@@ -48,7 +48,7 @@ pub const CALLERS_MAX: usize = 256;
 pub const KNOWN_FOR: Duration = Duration::from_secs(3600);
 
 /// A caller's calls over the time that it is known.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CallerTotals {
     /// Calls counted as successes.
     pub successes: u64,

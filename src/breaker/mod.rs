@@ -85,7 +85,8 @@ struct Rare {
 }
 
 /// What is forced over the computed state.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OverrideMode {
     /// Every call is rejected.
     ForcedOpen,
@@ -96,7 +97,7 @@ pub enum OverrideMode {
 }
 
 /// An operator's state over the computed one.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Override {
     /// What is forced.
     pub mode: OverrideMode,
@@ -111,7 +112,7 @@ pub struct Override {
 }
 
 /// Counts over a breaker's life.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// Moves to open.
     pub opens: u64,
@@ -142,7 +143,7 @@ pub struct Totals {
 }
 
 /// Where a breaker stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Status {
     /// The computed state.
     pub state: StateName,
@@ -161,7 +162,7 @@ pub struct Status {
 }
 
 /// Where one caller of a breaker stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CallerStatus {
     /// Who.
     pub caller: CallerId,
@@ -378,6 +379,29 @@ impl Breaker {
             return Err((Rejection::CallerIsolated, until));
         }
         Ok(self.permit(now, PermitKind::CallerProbe, acquire))
+    }
+
+    /// Decides without making a move, which is what can be done while moves cannot be recorded: a permit where the breaker is
+    /// closed for this caller or held closed, else a rejection for a second. `told` is where the breaker stands as far as
+    /// anybody knows, if that is not where it is: nothing newer is told.
+    pub fn acquire_unrecorded(&mut self, now: Timestamp, acquire: &Acquire, told: Option<&Status>) -> Decision {
+        let forced = told.map_or_else(|| self.forced(), |told| told.forced);
+        let was_closed = told.is_none_or(|told| told.state == StateName::Closed);
+        let is_closed = was_closed && self.fleet.state.is_closed() && !self.is_isolated(acquire.caller);
+        if [forced, self.forced()].contains(&Some(OverrideMode::ForcedOpen)) {
+            return self.reject(Rejection::ForcedOpen, RETRY_AFTER_PROBE_MAX, acquire);
+        }
+        let kind = match forced {
+            _ if is_closed => PermitKind::Call,
+            Some(_) => PermitKind::Bypass,
+            None => return self.reject(Rejection::Open, RETRY_AFTER_PROBE_MAX, acquire),
+        };
+        match (self.permit(now, kind, acquire), told) {
+            (Decision::Permitted(permit), Some(told)) => {
+                Decision::Permitted(Permit { generation: told.generation, ..permit })
+            }
+            (decision, _) => decision,
+        }
     }
 
     fn reject(&self, reason: Rejection, left: Duration, acquire: &Acquire) -> Decision {
@@ -722,6 +746,11 @@ impl Breaker {
             State::HalfOpen(round) => self.begin_round(now, round.failed_recoveries),
             state => state.clone(),
         }
+    }
+
+    /// Raises the version for a change beside the breaker's own that has to be committed with it.
+    pub const fn touch(&mut self) {
+        self.version += 1;
     }
 
     /// Follows another policy. State, generation, permits and the running open period stay; statistics stay where they

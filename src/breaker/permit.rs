@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
 use smallvec::SmallVec;
 
 use super::time::{Timestamp, nanos};
@@ -22,15 +23,27 @@ const SLICE_PERMITS_MAX: u32 = 1 << 18;
 pub const LEDGER_BYTES_MAX: usize = 256 * 1024;
 
 /// Names a caller: 0 is the one that gives no name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct CallerId(pub u64);
 
 /// Names an Acquire over retries: 0 is one without a name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, serde::Deserialize)]
 pub struct RequestId(pub u128);
 
+/// A number, but for people its 32 hexadecimal digits.
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(&format_args!("{:032x}", self.0))
+        } else {
+            serializer.serialize_u128(self.0)
+        }
+    }
+}
+
 /// What a permit lets through.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PermitKind {
     /// A call of a closed breaker.
     Call,
@@ -43,7 +56,7 @@ pub enum PermitKind {
 }
 
 /// Leave for one call. It ends with its lease.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Permit {
     /// What it lets through.
     pub kind: PermitKind,
@@ -62,7 +75,7 @@ pub struct Permit {
 }
 
 /// A probe that is out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Probe {
     /// Its permit.
     pub permit: Permit,

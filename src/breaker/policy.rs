@@ -53,7 +53,8 @@ impl Ratio {
 }
 
 /// Which recent calls count.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WindowSpec {
     /// The last `duration`, in slices aligned to the clock: the running one and the full ones before it.
     Time {
@@ -67,7 +68,7 @@ pub enum WindowSpec {
 }
 
 /// How the open period grows while recoveries fail.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct BackoffSpec {
     /// Growth for each failed recovery, 1 to 100.
     pub multiplier: f64,
@@ -78,7 +79,8 @@ pub struct BackoffSpec {
 }
 
 /// What a permit that nobody reported counts as when its lease ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExpiredPermit {
     /// As a failure.
     Failure,
@@ -169,7 +171,7 @@ pub struct PolicyError {
 /// What somebody wrote about a policy: any field may be left out (`None`).
 ///
 /// Defaults are the built-in policy's. "Zero: off" is a statement, unlike `None`.
-#[derive(Clone, PartialEq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct PolicySpec {
     /// Failures in a row that trip; a success clears them. 0 to [`FAILURE_THRESHOLD_MAX`], default 5. Zero: off.
     pub failure_threshold: Option<u32>,

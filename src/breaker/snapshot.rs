@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Everything about a breaker except its key and its policy.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Snapshot {
     /// Raised by every change that has to be committed before it is told.
     pub version: u64,
@@ -37,7 +37,7 @@ pub struct Snapshot {
 }
 
 /// Who calls a breaker, as data.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CallersSnapshot {
     /// At least as high as any caller's generation ever was.
     pub generation: u64,
@@ -48,7 +48,7 @@ pub struct CallersSnapshot {
 }
 
 /// One caller of a breaker, as data.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CallerSnapshot {
     /// Who.
     pub caller: CallerId,

@@ -11,7 +11,8 @@ pub(super) const STEP_BACK: Duration = Duration::from_secs(2);
 const CALLERS_MAX: usize = 256;
 
 /// A state by name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StateName {
     /// Calls are permitted and judged.
     Closed,
@@ -34,7 +35,8 @@ impl StateName {
 }
 
 /// A state with its data. Few breakers are half-open at a time, so a round is kept elsewhere.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// Calls are permitted and judged.
     Closed,
@@ -50,7 +52,7 @@ pub enum State {
 }
 
 /// A half-open round: what its probes have said so far.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Round {
     /// When it began. An override makes a round start over, so this may be later than the move to half-open.
     pub began: Timestamp,

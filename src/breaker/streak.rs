@@ -124,7 +124,7 @@ impl Streak {
 }
 
 /// A streak as data.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct StreakSnapshot {
     /// Failures in a row.
     pub length: u64,

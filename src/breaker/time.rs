@@ -1,9 +1,11 @@
 //! Time as the breaker sees it: an argument, never read here.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
 
 /// An instant of the server's clock, in nanoseconds since the Unix epoch. It reaches to the year 2554.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Deserialize)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
@@ -44,6 +46,19 @@ impl Timestamp {
     #[must_use]
     pub fn ever(self) -> Option<Self> {
         (self != Self::NEVER).then_some(self)
+    }
+}
+
+/// Nanoseconds, but for people a date or `never`.
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return serializer.serialize_u64(self.0);
+        }
+        match self.ever() {
+            Some(at) => serializer.collect_str(&humantime::format_rfc3339(UNIX_EPOCH + Duration::from_nanos(at.0))),
+            None => serializer.serialize_str("never"),
+        }
     }
 }
 

@@ -26,7 +26,8 @@ use super::{
 };
 
 /// What happened.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// It tripped, or a recovery failed.
     Opened,
@@ -53,7 +54,8 @@ pub enum Kind {
 }
 
 /// Why it happened.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// A trip rule held.
     TripRule(TripRule),
@@ -74,7 +76,8 @@ pub enum Reason {
 }
 
 /// The rule that held.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TripRule {
     /// Failures in a row.
     FailureThreshold,
@@ -89,7 +92,7 @@ pub enum TripRule {
 }
 
 /// The numbers behind a move.
-#[derive(Clone, PartialEq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Evidence {
     /// Failures in a row.
     pub consecutive_failures: u64,
@@ -112,7 +115,7 @@ pub struct Evidence {
 }
 
 /// Whose calls made a breaker open, and whose were left out.
-#[derive(Clone, PartialEq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CallersEvidence {
     /// How many callers it took.
     pub quorum: u32,
@@ -125,7 +128,7 @@ pub struct CallersEvidence {
 }
 
 /// One caller's part in the evidence.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CallerEvidence {
     /// Who.
     pub caller: CallerId,

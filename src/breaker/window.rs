@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Calls by how they went.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Counts {
     /// Calls that succeeded.
     pub successes: u64,
@@ -47,7 +47,8 @@ impl Counts {
 }
 
 /// The window of one breaker.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Window {
     /// By time.
     Time(TimeWindow),
@@ -56,7 +57,7 @@ pub enum Window {
 }
 
 /// Counts by slice of the clock.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct TimeWindow {
     /// Length of a slice in nanoseconds, at least 1.
     pub slice_nanos: u64,
@@ -69,7 +70,7 @@ pub struct TimeWindow {
 }
 
 /// The calls of one slice.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Slice {
     /// How they went.
     pub counts: Counts,
@@ -78,11 +79,11 @@ pub struct Slice {
 }
 
 /// Whose calls a window of the last calls holds: a caller's number in its breaker, from 1; 0 where nobody has to know.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CallerTag(pub u16);
 
 /// The last calls, four bytes each.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CountWindow {
     /// Most calls inside.
     pub length: usize,

@@ -5,16 +5,18 @@
 
 use std::{
     ffi::OsString,
-    io::{self, Write as _},
-    path::PathBuf,
+    io::{self, BufWriter, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use clap::{ArgMatches, Args, CommandFactory as _, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
     config::{self, Config, Loaded},
-    server, telemetry,
+    server,
+    store::inspect::{self, InspectError},
+    telemetry,
 };
 
 const FAILED: u8 = 1;
@@ -30,6 +32,7 @@ Examples:
   fuseboard                                       serve on 127.0.0.1:50051
   fuseboard --config fuseboard.toml --log debug   serve with a file and a chatty log
   fuseboard --check-config --config fuseboard.toml
+  fuseboard store check /var/lib/fuseboard        verify a data directory while no server runs on it
 ";
 
 /// A circuit breaker for services in any language, over gRPC. Without a command it serves.
@@ -45,10 +48,30 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "it says what can be typed, and is never made")]
 enum Verb {
     /// Serve, which is also what happens without a command.
     #[command(after_help = EXAMPLES)]
     Serve(Serve),
+
+    /// Look into a data directory while no server runs on it.
+    #[command(subcommand)]
+    Store(StoreVerb),
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreVerb {
+    /// Verify everything in it and print a report. Nothing is changed. The exit code is 1 where something is wrong.
+    Check(Directory),
+    /// Print everything in it, one JSON object a line. Nothing is changed.
+    Dump(Directory),
+}
+
+#[derive(Debug, Args)]
+struct Directory {
+    /// The data directory.
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -69,7 +92,11 @@ struct Serve {
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match command().try_get_matches_from(arguments) {
-        Ok(matches) => serve(matches.subcommand_matches("serve").unwrap_or(&matches)),
+        Ok(matches) => match matches.subcommand() {
+            Some(("store", matches)) => store(matches),
+            Some((_, matches)) => serve(matches),
+            None => serve(&matches),
+        },
         Err(error) => {
             // Help and version are errors to clap. There is nobody to tell that a pipe is closed.
             _ = error.print();
@@ -93,6 +120,27 @@ fn serve(matches: &ArgMatches) -> ExitCode {
         }
     };
     if matches.get_flag("check_config") { check(&loaded) } else { start(&loaded) }
+}
+
+fn store(matches: &ArgMatches) -> ExitCode {
+    let outcome = match StoreVerb::from_arg_matches(matches) {
+        Ok(StoreVerb::Check(Directory { directory })) => check_store(&directory),
+        Ok(StoreVerb::Dump(Directory { directory })) => {
+            inspect::dump(&directory, &mut BufWriter::new(io::stdout().lock())).map(|()| ExitCode::SUCCESS)
+        }
+        Err(error) => error.exit(),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(FAILED)
+    })
+}
+
+fn check_store(directory: &Path) -> Result<ExitCode, InspectError> {
+    let report = inspect::check(directory)?;
+    let printed = io::stdout().write_all(report.to_string().as_bytes());
+    printed.map_err(|source| InspectError::Io { path: "standard output".into(), source })?;
+    Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// Prints the configuration, for `--check-config`.

@@ -174,5 +174,5 @@ fn the_ranges_that_help_tells_are_those_that_hold() {
         assert_eq!(takes(&setting, "0"), help.contains("Zero: "), "{help}");
         assert_eq!(!takes(&setting, "0"), help.contains("Zero is invalid"), "{help}");
     }
-    assert_eq!(without, ["address", "manual_clock", "log", "log_format"]);
+    assert_eq!(without, ["address", "data_dir", "ephemeral", "on_damage", "manual_clock", "log", "log_format"]);
 }

@@ -15,6 +15,7 @@ use super::{
     file::{self, File},
     policies,
     setting::{self, Setting},
+    value,
 };
 
 /// What every variable of ours begins with.
@@ -107,13 +108,17 @@ fn read_file(path: Option<&(PathBuf, ValueSource)>, errors: &mut Vec<Error>) -> 
     })
 }
 
-fn combine(chosen: Vec<Chosen>, file: File, path: Option<PathBuf>) -> Result<Loaded, Errors> {
+fn combine(mut chosen: Vec<Chosen>, file: File, path: Option<PathBuf>) -> Result<Loaded, Errors> {
     let texts = chosen.iter().map(|chosen| (&chosen.setting, chosen.text.as_os_str()));
     let config = setting::read(texts).map_err(|error| Error::new("", error.to_string()))?;
     let config = Config { policies: file.policies, file: path, ..config };
     let too_many = config.file.as_ref().map(|path| config.policies.check_count(path, config.limits.max_policies));
-    let errors = [check_clock(&config, &chosen).err(), too_many.and_then(Result::err)];
+    let errors =
+        [check_clock(&config, &chosen).err(), check_home(&config, &chosen).err(), too_many.and_then(Result::err)];
     let warnings = config.warnings().into_iter().chain(misspelt_variables(&chosen)).collect();
+    if let (Some(home), Some(data_dir)) = (config.home(), chosen.iter_mut().find(|it| it.setting.key == "data_dir")) {
+        data_dir.text = home.into();
+    }
     Errors::none_or(errors.into_iter().flatten().collect(), Loaded { config, warnings, chosen })
 }
 
@@ -122,13 +127,31 @@ fn check_clock(config: &Config, chosen: &[Chosen]) -> Result<(), Error> {
     if !config.manual_clock || config.address.ip().is_loopback() {
         return Ok(());
     }
-    let origin =
-        |key: &str| chosen.iter().find(|chosen| chosen.setting.key == key).map_or(&Origin::Default, |it| &it.origin);
-    let (address, set_by) = (config.address, origin("address"));
+    let (address, set_by) = (config.address, origin(chosen, "address"));
     Err(Error::new(
-        origin("manual_clock").place("manual_clock"),
+        origin(chosen, "manual_clock").place("manual_clock"),
         format!("is for tests and needs a loopback address, as 127.0.0.1:50051; the address is {address} ({set_by})"),
     ))
+}
+
+/// Who names a directory wants something kept there.
+fn check_home(config: &Config, chosen: &[Chosen]) -> Result<(), Error> {
+    let named = chosen.iter().find(|it| it.setting.key == "data_dir" && it.text != value::AUTO);
+    let (None, Some(named)) = (config.home(), named) else { return Ok(()) };
+    let key = if config.ephemeral { "ephemeral" } else { "manual_clock" };
+    Err(Error::new(
+        origin(chosen, key).place(key),
+        format!(
+            "keeps nothing, and yet data_dir is {} ({}): leave out one of them",
+            named.text.display(),
+            named.origin
+        ),
+    ))
+}
+
+/// Where a setting was written.
+fn origin<'a>(chosen: &'a [Chosen], key: &str) -> &'a Origin {
+    chosen.iter().find(|chosen| chosen.setting.key == key).map_or(&Origin::Default, |it| &it.origin)
 }
 
 impl Chosen {

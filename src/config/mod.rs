@@ -14,16 +14,23 @@ mod policies;
 mod setting;
 mod value;
 
-use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 
-use self::value::{address, bytes, count, duration, log_filter};
+use self::value::{address, bytes, count, data_dir, duration, log_filter};
 pub use self::{
     error::{Error, Errors},
     layers::{Loaded, load, unread},
     policies::PolicyFile,
 };
+
+use crate::store::OnDamage;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -57,7 +64,25 @@ pub struct Config {
     #[arg(value_parser = count::<usize>(0..=1024))]
     pub threads: usize,
 
-    /// Keep time still until ClockService/Advance moves it, for tests. Only with a loopback address. true or false.
+    /// Directory that keeps the state; made where it is not there. One server at a time uses it. auto: $XDG_STATE_HOME/fuseboard,
+    /// else $HOME/.local/state/fuseboard; without a home /var/lib/fuseboard for root, and ./fuseboard-data for others.
+    #[arg(long, env = "FUSEBOARD_DATA_DIR", value_name = "PATH", default_value = value::AUTO)]
+    #[arg(value_parser = data_dir)]
+    pub data_dir: PathBuf,
+
+    /// Keep nothing: a restart begins afresh. Not together with a data_dir. true or false.
+    #[arg(long, env = "FUSEBOARD_EPHEMERAL", value_name = "BOOL", default_value = "false")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub ephemeral: bool,
+
+    /// What a start does about stored state that cannot be read: set-aside (keep it under another name, start with what
+    /// can be read under a new history, and say so) or stop (do not start, and name the place).
+    #[arg(long, env = "FUSEBOARD_ON_DAMAGE", value_name = "ACTION", default_value = "set-aside")]
+    #[arg(value_enum, hide_possible_values = true)]
+    pub on_damage: OnDamage,
+
+    /// Keep time still until ClockService/Advance moves it, for tests. Only with a loopback address. Keeps nothing, as
+    /// ephemeral does. true or false.
     #[arg(long, env = "FUSEBOARD_MANUAL_CLOCK", value_name = "BOOL", default_value = "false")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub manual_clock: bool,
@@ -151,6 +176,11 @@ pub struct Limits {
     #[arg(value_parser = count::<usize>(1..=100_000_000))]
     pub event_log_events: usize,
 
+    /// Age at which an event leaves the log, even where there is room for it. 1s to 365days. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_EVENT_LOG_AGE", value_name = "DURATION", default_value = "30days")]
+    #[arg(value_parser = duration(SECOND..=365 * DAY))]
+    pub event_log_age: Duration,
+
     /// Watches open at a time. 1 to 1,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_WATCHERS", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<usize>(1..=1_000_000))]
@@ -209,6 +239,12 @@ impl Config {
         }
     }
 
+    /// Where the state is kept. `None`: in memory, and nothing outlives the process.
+    #[must_use]
+    pub fn home(&self) -> Option<&Path> {
+        (!self.ephemeral && !self.manual_clock).then_some(&self.data_dir)
+    }
+
     /// What to tell the operator about a configuration that is valid and yet may not be what was meant.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -247,5 +283,13 @@ mod tests {
         assert_eq!(config.limits.max_breakers, 100_000);
         assert_eq!(config.limits.unary_message_bytes, 65_536);
         assert_eq!(config.warnings(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn state_is_kept_unless_asked_otherwise() {
+        let config = Config::default();
+        assert_eq!(config.home(), Some(config.data_dir.as_path()));
+        assert_eq!(Config { ephemeral: true, ..config.clone() }.home(), None);
+        assert_eq!(Config { manual_clock: true, ..config }.home(), None);
     }
 }

@@ -2,9 +2,21 @@
 //!
 //! A flag, an environment variable and a file's key give the same text, so each setting has one reader.
 
-use std::{fmt::Debug, net::SocketAddr, ops::RangeInclusive, str::FromStr as _, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    fmt::Debug,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+    time::Duration,
+};
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+/// The directory that fits the user: see [`data_dir`].
+pub(super) const AUTO: &str = "auto";
 
 const KIB: u64 = 1024;
 
@@ -16,6 +28,38 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     SocketAddr::from_str(numeric.as_deref().unwrap_or(text))
         .map_err(|_| format!("must be IP:PORT, as 127.0.0.1:50051 or [::1]:50051, not {text:?}"))
+}
+
+/// A directory, or [`AUTO`] for the one that fits the user.
+pub(super) fn data_dir(text: &str) -> Result<PathBuf, String> {
+    match text {
+        AUTO => Ok(state_dir(|name| env::var_os(name), is_root())),
+        blank if blank.trim().is_empty() => Err(format!("must be a path, or \"{AUTO}\"")),
+        path => Ok(path.into()),
+    }
+}
+
+/// Where a user's programs keep their state, as the XDG base directories have it: a relative `XDG_STATE_HOME` counts as
+/// not set. Without a home it is a service's.
+fn state_dir(variable: impl Fn(&str) -> Option<OsString>, is_root: bool) -> PathBuf {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let user = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    match user {
+        Some(state) => state.join("fuseboard"),
+        None if is_root => PathBuf::from("/var/lib/fuseboard"),
+        None => PathBuf::from("fuseboard-data"),
+    }
+}
+
+#[cfg(unix)]
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    Path::new("/proc/self").metadata().is_ok_and(|process| process.uid() == 0)
+}
+
+#[cfg(not(unix))]
+fn is_root() -> bool {
+    false
 }
 
 /// A whole number inside a range.
@@ -152,6 +196,21 @@ mod tests {
         {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn state_is_kept_where_the_user_keeps_it() {
+        let place = |state: Option<&str>, home: Option<&str>, is_root| {
+            let variable = |name: &str| if name == "HOME" { home } else { state }.map(OsString::from);
+            state_dir(variable, is_root)
+        };
+        assert_eq!(place(Some("/state"), Some("/home/ann"), true), Path::new("/state/fuseboard"));
+        assert_eq!(place(None, Some("/home/ann"), false), Path::new("/home/ann/.local/state/fuseboard"));
+        assert_eq!(place(Some("state"), Some("/root"), true), Path::new("/root/.local/state/fuseboard"));
+        assert_eq!(place(Some(""), Some(""), true), Path::new("/var/lib/fuseboard"));
+        assert_eq!(place(None, None, false), Path::new("fuseboard-data"));
+        assert_eq!(data_dir("./auto").as_deref(), Ok(Path::new("./auto")));
+        assert!(data_dir("").unwrap_err().contains("auto"));
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! The last batch that each client has sent, so that a batch counts once.
 //!
 //! Bounded in clients; one that has been silent for the retention is forgotten when its place is wanted.
+//!
+//! Invariant: a client's mark goes to the store before or with what its batch counted, as far as that would count again. It is
+//! noted as unwritten before the batch is counted, and who sends counts to the store takes the marks that are unwritten then
+//! along, one sender after the other.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::error::Error;
-use crate::breaker::Timestamp;
+use crate::{breaker::Timestamp, store::Mark};
 
 /// How often silent clients are looked for while the table is full: it is read from end to end.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -15,8 +19,27 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Batches {
     clients: Mutex<Clients>,
+    /// `None`: the store keeps nothing, and has nothing to learn.
+    unwritten: Option<Mutex<Unwritten>>,
     max: usize,
     retention: Duration,
+}
+
+/// What the store has to learn yet.
+#[derive(Debug, Default)]
+pub(super) struct Unwritten {
+    marks: HashMap<Box<str>, Mark>,
+    forgotten: Vec<Box<str>>,
+}
+
+impl Unwritten {
+    pub(super) fn take_marks(&mut self) -> Vec<Mark> {
+        if self.marks.is_empty() { Vec::new() } else { self.marks.drain().map(|(_, mark)| mark).collect() }
+    }
+
+    pub(super) fn take_forgotten(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.forgotten)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -35,8 +58,20 @@ struct Client {
 }
 
 impl Batches {
-    pub(super) fn new(max: usize, retention: Duration) -> Self {
-        Self { clients: Mutex::default(), max, retention }
+    pub(super) fn new(max: usize, retention: Duration, is_lasting: bool) -> Self {
+        let unwritten = is_lasting.then(Mutex::default);
+        Self { clients: Mutex::default(), unwritten, max, retention }
+    }
+
+    /// Takes what an earlier server has stored.
+    pub(super) fn restore(&self, marks: Vec<Mark>) {
+        let client = |mark: Mark| (mark.client, Client { at: mark.at, last: Arc::new(Mutex::new(mark.sequence)) });
+        self.clients.lock().by_id.extend(marks.into_iter().map(client));
+    }
+
+    /// What the store has to learn. Held while something is sent to it, so that marks go in the order they are taken.
+    pub(super) fn unwritten(&self) -> Option<MutexGuard<'_, Unwritten>> {
+        self.unwritten.as_ref().map(|unwritten| unwritten.lock())
     }
 
     /// Runs `count` unless this client's batch was counted before.
@@ -53,6 +88,9 @@ impl Batches {
             return Ok(None);
         }
         *last = sequence;
+        if let Some(mut unwritten) = self.unwritten() {
+            unwritten.marks.insert(client.into(), Mark { client: client.into(), sequence, at: now });
+        }
         Ok(Some(count()))
     }
 
@@ -63,7 +101,10 @@ impl Batches {
             return Ok(Arc::clone(&client.last));
         }
         if clients.by_id.len() >= self.max {
-            clients.sweep(now, self.retention);
+            let forgotten = clients.sweep(now, self.retention);
+            if let Some(mut unwritten) = self.unwritten() {
+                unwritten.forgotten.extend(forgotten);
+            }
         }
         if clients.by_id.len() >= self.max {
             return Err(Error::Limit {
@@ -85,10 +126,12 @@ impl Batches {
 }
 
 impl Clients {
-    fn sweep(&mut self, now: Timestamp, retention: Duration) {
-        if self.swept.is_none_or(|swept| now.since(swept) >= SWEEP_EVERY) {
-            self.swept = Some(now);
-            self.by_id.retain(|_, client| now.since(client.at) < retention);
+    /// Makes silent clients go, and says which.
+    fn sweep(&mut self, now: Timestamp, retention: Duration) -> Vec<Box<str>> {
+        if self.swept.is_some_and(|swept| now.since(swept) < SWEEP_EVERY) {
+            return Vec::new();
         }
+        self.swept = Some(now);
+        self.by_id.extract_if(|_, client| now.since(client.at) >= retention).map(|(id, _)| id).collect()
     }
 }

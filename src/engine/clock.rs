@@ -5,10 +5,13 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::breaker::Timestamp;
+
+/// How far the time that a server tells may be ahead of what it has stored.
+const TOLD_AHEAD: Duration = Duration::from_secs(1);
 
 /// Where the server's time comes from.
 #[derive(Debug)]
@@ -25,12 +28,15 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// The machine's clock, but nowhere before `floor`: the last instant that a server before this one has told.
+    /// The machine's clock, but nowhere before `floor`: the last instant that a server before this one has stored. Where the
+    /// machine's clock was put back in between, it goes on a second after that, because that server told some more.
     #[expect(clippy::disallowed_methods, reason = "this is where time is read")]
     #[must_use]
     pub fn system(floor: Timestamp) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::System { origin: Timestamp::default().after(since_epoch).max(floor), started: Instant::now() }
+        let now = Timestamp::default().after(since_epoch);
+        let origin = if now < floor { floor.after(TOLD_AHEAD) } else { now };
+        Self::System { origin, started: Instant::now() }
     }
 
     /// A clock that stands still at an instant.
@@ -62,5 +68,20 @@ impl Clock {
             Self::System { .. } => tokio::time::sleep(at.since(self.now())).await,
             Self::Manual(_) => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_goes_on_is_ahead_of_the_machine_only_where_that_was_set_back() {
+        let machine = Clock::system(Timestamp::default()).now();
+        let second = Duration::from_secs(1);
+        let soon = Clock::system(machine).now();
+        assert!(soon >= machine && soon < machine.after(60 * second));
+        let stored = machine.after(3600 * second);
+        assert!(Clock::system(stored).now() >= stored.after(TOLD_AHEAD));
     }
 }

@@ -55,6 +55,12 @@ pub enum Error {
         /// Its key or pattern.
         pattern: String,
     },
+    /// What was asked for could not be made durable in time. It is not told, and in doubt: it may come into force later.
+    #[error("the store cannot record it: {why}; calls go on, ask again when it has recovered")]
+    Store {
+        /// Why.
+        why: String,
+    },
     /// The server is stopping.
     #[error("the server is stopping: try another, or this one again in a moment")]
     Draining,

@@ -1,10 +1,11 @@
 //! The event log: what happened to all breakers, in one order.
 //!
-//! Invariant: sequences are 1, 2, 3 ... without a gap, and times never go back; the log holds the newest events, up to its
-//! bound. Watchers have no queues of their own: each remembers the sequence it has read to and reads on from the log, so a slow one costs nothing and
+//! The store numbers events and makes them durable; only then do they come here, where all that is kept is in memory for
+//! those who read. Invariant: sequences have no gap, and times never go back; the log holds the newest events, up to its
+//! bounds in number and age. Watchers have no queues of their own: each remembers the sequence it has read to and reads on from the log, so a slow one costs nothing and
 //! delays nobody. One that the log has gone past is told what it lost.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -12,7 +13,8 @@ use tokio::sync::watch;
 use crate::breaker::{CallerId, CallerStatus, Evidence, Kind, Reason, StateName, Status, Timestamp};
 
 /// What happened to a breaker.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// The breaker moved, or was told something.
     Moved(Kind),
@@ -44,7 +46,8 @@ impl EventReason {
 }
 
 /// Why it happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EventReason {
     /// The breaker's own reason.
     Breaker(Reason),
@@ -55,7 +58,7 @@ pub enum EventReason {
 }
 
 /// An entry of the event log.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Event {
     /// Its place in the log.
     pub sequence: u64,
@@ -114,34 +117,31 @@ pub(super) enum Read {
 pub(super) struct EventLog {
     events: Mutex<VecDeque<Arc<Event>>>,
     max: usize,
+    max_age: Duration,
     /// The newest sequence; watchers wait for it to change.
     newest: watch::Sender<u64>,
 }
 
 impl EventLog {
-    pub(super) fn new(max: usize) -> Self {
-        Self { events: Mutex::default(), max: max.max(1), newest: watch::Sender::new(0) }
+    /// A log whose newest event has this sequence, and of which none is held yet.
+    pub(super) fn new(max: usize, max_age: Duration, newest: u64) -> Self {
+        Self { events: Mutex::default(), max: max.max(1), max_age, newest: watch::Sender::new(newest) }
     }
 
-    /// Gives each event its sequence and tells the watchers. Two threads may read the clock in one order and come here in
-    /// the other: the later event then takes the earlier one's time.
-    pub(super) fn append(&self, events: impl IntoIterator<Item = Event>) -> Vec<Arc<Event>> {
+    /// Takes what is durable, in the order of the store's log, and tells the watchers.
+    pub(super) fn append(&self, events: &[Arc<Event>]) {
+        let Some(last) = events.last() else { return };
         let mut log = self.events.lock();
-        let mut newest = self.newest();
-        let mut at = log.back().map_or_else(Timestamp::default, |event| event.at);
-        let mut appended = Vec::new();
         for event in events {
-            newest += 1;
-            at = at.max(event.at);
-            let event = Arc::new(Event { sequence: newest, at, ..event });
             if log.len() >= self.max {
                 log.pop_front();
             }
-            log.push_back(Arc::clone(&event));
-            appended.push(event);
+            log.push_back(Arc::clone(event));
         }
-        self.newest.send_replace(newest);
-        appended
+        while log.front().is_some_and(|oldest| last.at.since(oldest.at) > self.max_age) {
+            log.pop_front();
+        }
+        self.newest.send_replace(last.sequence);
     }
 
     pub(super) fn newest(&self) -> u64 {

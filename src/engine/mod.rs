@@ -7,12 +7,14 @@
 mod batches;
 mod callers;
 mod clock;
+mod commits;
 mod error;
 mod events;
 mod keys;
 mod policies;
 mod registry;
 mod requests;
+mod restore;
 mod timers;
 mod watch;
 
@@ -21,16 +23,18 @@ use std::{
     collections::{BTreeMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch as changes};
 
 use self::{
     batches::Batches,
     callers::Callers,
+    commits::{Waited, Work, after},
     events::EventLog,
     policies::Policies,
     registry::{Name, Registry, Tenant, spread},
@@ -39,16 +43,21 @@ use self::{
 };
 pub use self::{
     clock::Clock,
+    commits::{STORE_PATIENCE, Ticket, Told},
     error::Error,
     events::{Event, EventKind, EventReason},
     policies::{Declaration, PolicyEntry, PolicyOrigin, Resolved, matches},
     registry::{Handle, key_hash},
+    restore::FilePolicies,
     watch::{Entry, Filter, Message, Position, ResyncReason, Watch, WatchOptions},
 };
-use crate::breaker::{
-    Acquire, Breaker, CALLERS_MAX, CallerId, CallerView, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment, Override,
-    OverrideMode, Permit, Policy, PolicySpec, Report, Reported, RequestId, State, StateName, Status, Tally, Timestamp,
-    Totals, Transition, backoff::mix, policy::WindowSpec,
+use crate::{
+    breaker::{
+        Acquire, Breaker, CALLERS_MAX, CallerId, CallerView, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment, Outcome,
+        Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, Report, Reported, RequestId, State, StateName,
+        Status, Tally, Timestamp, Totals, Transition, backoff::mix, policy::WindowSpec,
+    },
+    store::{Change, Commit, Health, Store},
 };
 
 /// Everything that can grow, and how far.
@@ -68,6 +77,8 @@ pub struct Limits {
     pub policies: usize,
     /// Events held. Default 65,536.
     pub events: usize,
+    /// Age at which an event leaves the log when a later one comes. Default 30 days.
+    pub events_age: Duration,
     /// Watchers at a time. Default 10,000.
     pub watchers: u64,
     /// Memory of all permit ledgers, in bytes. Past it a breaker's oldest permits are given up. Default 64 MiB.
@@ -87,6 +98,7 @@ impl Default for Limits {
             callers: 1_000_000,
             policies: 10_000,
             events: 65_536,
+            events_age: Duration::from_secs(30 * 24 * 3600),
             watchers: 10_000,
             ledger_bytes: 64 << 20,
             breaker_idle: Duration::from_secs(3600),
@@ -111,8 +123,21 @@ struct Shared {
     requests: Requests,
     batches: Batches,
     callers: Callers,
-    /// Names this event log.
-    history: u64,
+    store: Arc<dyn Store>,
+    /// Whether the store outlives the server.
+    is_lasting: bool,
+    health: changes::Receiver<Health>,
+    /// Names this server in what it commits.
+    author: u64,
+    to_do: mpsc::UnboundedSender<Work>,
+    /// What [`Engine::run`] takes.
+    works: Mutex<Option<mpsc::UnboundedReceiver<Work>>>,
+    /// Breakers whose statistics are to be written.
+    dirty: Mutex<Vec<Handle>>,
+    /// Somebody was given a permit since time was last written: no later server may tell an earlier time.
+    was_asked: AtomicBool,
+    /// Held while operators' policies are written, one after the other.
+    policy_writes: tokio::sync::Mutex<()>,
     started: Timestamp,
     ledger_bytes: AtomicUsize,
     /// Callers that breakers know, added up.
@@ -137,6 +162,8 @@ pub struct Acquired {
     pub caller_generation: u64,
     /// What is forced over the state.
     pub forced: Option<OverrideMode>,
+    /// It is rejected because the breaker has moved, or would have to, and that could not be recorded.
+    pub is_provisional: bool,
 }
 
 /// The answer to a Report.
@@ -269,32 +296,6 @@ struct Cause<'a> {
 }
 
 impl Engine {
-    /// An engine without breakers. `default` changes the built-in policy.
-    ///
-    /// # Errors
-    /// A field of the default policy that is out of its range.
-    pub fn new(clock: Clock, limits: Limits, default: PolicySpec) -> Result<Self, Error> {
-        let started = clock.now();
-        let shared = Shared {
-            registry: Registry::new(limits.breakers.max(1), started),
-            timers: Timers::default(),
-            events: EventLog::new(limits.events),
-            policies: Policies::new(default, limits.policies)?,
-            requests: Requests::new(limits.request_ids),
-            batches: Batches::new(limits.batch_clients, limits.batch_retention),
-            callers: Callers::new(limits.callers),
-            history: rand::random::<u64>().max(1),
-            started,
-            ledger_bytes: AtomicUsize::new(0),
-            callers_known: AtomicUsize::new(0),
-            watchers: AtomicU64::new(0),
-            advancing: Mutex::new(()),
-            clock,
-            limits,
-        };
-        Ok(Self { shared: Arc::new(shared) })
-    }
-
     /// The server's time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -310,7 +311,7 @@ impl Engine {
     /// Names this server's event log.
     #[must_use]
     pub fn history(&self) -> u64 {
-        self.shared.history
+        self.shared.store.epoch()
     }
 
     /// When the engine was made.
@@ -358,7 +359,7 @@ impl Engine {
         caller: CallerId,
         request: RequestId,
         lease: Option<Duration>,
-    ) -> Option<Acquired> {
+    ) -> Option<Told<Acquired>> {
         self.acquire_named(moment, handle, caller, request, lease)
     }
 
@@ -373,10 +374,45 @@ impl Engine {
         caller: CallerId,
         request: RequestId,
         lease: Option<Duration>,
-    ) -> Result<Acquired, Error> {
+    ) -> Result<Told<Acquired>, Error> {
         match self.acquire_named(moment, key, caller, request, lease) {
             Some(acquired) => Ok(acquired),
             None => self.always(key, |handle| self.acquire(moment, handle, caller, request, lease)),
+        }
+    }
+
+    /// An answer to an Acquire that may be told, at the latest when the patience with the store ends: then what can be said
+    /// without it, which is a permit where the breaker is closed, else a provisional rejection.
+    ///
+    /// # Errors
+    /// No room for another breaker.
+    pub async fn acquired(
+        &self,
+        mut told: Told<Acquired>,
+        key: &str,
+        caller: CallerId,
+        request: RequestId,
+        lease: Option<Duration>,
+        patience: Duration,
+    ) -> Result<Acquired, Error> {
+        let until = after(patience.min(STORE_PATIENCE));
+        loop {
+            let (answer, ticket) = match told {
+                Told::Now(acquired) => return Ok(acquired),
+                Told::Later(acquired, ticket) => (Some(acquired), ticket),
+                Told::Again(ticket) => (None, ticket),
+            };
+            match (self.wait(ticket, until).await, answer) {
+                (Waited::Durable, Some(acquired)) => return Ok(acquired),
+                (Waited::InVain, answer) => {
+                    if let Some(Decision::Permitted(permit)) = answer.map(|answer| answer.decision) {
+                        // Nobody has it, and nobody will.
+                        let _ = self.report_by_key(self.moment(), key, &permit, &Report::of(Outcome::Cancelled), "");
+                    }
+                    return self.always(key, |handle| self.acquire_unrecorded(handle, caller, lease));
+                }
+                _ => told = self.acquire_by_key(self.moment(), key, caller, request, lease)?,
+            }
         }
     }
 
@@ -387,23 +423,25 @@ impl Engine {
         caller: CallerId,
         request: RequestId,
         lease: Option<Duration>,
-    ) -> Option<Acquired> {
+    ) -> Option<Told<Acquired>> {
         if request == RequestId::default() {
             return self.acquire_now(moment, name, caller, request, lease);
         }
         let mut fresh = None;
         let known = self.shared.requests.once(request, moment.now, || {
-            let acquired = self.acquire_now(moment, name, caller, request, lease).ok_or(())?;
-            fresh = Some(acquired);
-            Ok::<_, ()>(match acquired.decision {
-                Decision::Permitted(permit) => Some(permit),
-                Decision::Rejected { .. } => None,
-            })
+            let told = self.acquire_now(moment, name, caller, request, lease).ok_or(())?;
+            // A probe is remembered by its breaker, and what waits for the store may come to nothing.
+            let permit = match &told {
+                Told::Now(Acquired { decision: Decision::Permitted(permit), .. }) => Some(*permit),
+                _ => None,
+            };
+            fresh = Some(told);
+            Ok::<_, ()>(permit)
         });
         match known {
             Ok(Some(permit)) => {
                 let mut slot = name.lock(&self.shared.registry)?;
-                Some(acquired(slot.tenant(), moment.now, caller, Decision::Permitted(permit)))
+                Some(Told::Now(acquired(slot.tenant(), moment.now, caller, Decision::Permitted(permit))))
             }
             Ok(None) => fresh,
             Err(()) => None,
@@ -417,16 +455,52 @@ impl Engine {
         caller: CallerId,
         request: RequestId,
         lease: Option<Duration>,
-    ) -> Option<Acquired> {
-        let room = self.shared.limits.ledger_bytes.saturating_sub(self.shared.ledger_bytes.load(Ordering::Relaxed));
+    ) -> Option<Told<Acquired>> {
         let act = |tenant: &mut Tenant, moment: Moment| {
-            let ledger_bytes_max = (tenant.breaker.ledger_bytes() + room).min(LEDGER_BYTES_MAX);
-            let callers_max = self.callers_max(tenant);
-            let acquire = Acquire { caller, request, lease, ledger_bytes_max, callers_max };
+            let acquire = self.acquire_of(tenant, caller, request, lease);
             let step = tenant.breaker.acquire(moment, &acquire);
+            if matches!(step.answer, Decision::Rejected { .. }) {
+                tenant.is_dirty = self.shared.is_lasting;
+            }
             (acquired(tenant, moment.now, caller, step.answer), step.transitions)
         };
-        self.step(name, moment, act, by_time)
+        let waits = |tenant: &Tenant, acquired: &Acquired| {
+            let is_probe = |permit: Permit| matches!(permit.kind, PermitKind::Probe | PermitKind::CallerProbe);
+            matches!(acquired.decision, Decision::Permitted(permit) if is_probe(permit)) || tenant.is_untold(caller)
+        };
+        if self.shared.is_lasting && !self.shared.was_asked.load(Ordering::Relaxed) {
+            self.shared.was_asked.store(true, Ordering::Relaxed);
+        }
+        self.step(name, moment, act, by_time, waits)
+    }
+
+    fn acquire_of(&self, tenant: &Tenant, caller: CallerId, request: RequestId, lease: Option<Duration>) -> Acquire {
+        let room = self.shared.limits.ledger_bytes.saturating_sub(self.shared.ledger_bytes.load(Ordering::Relaxed));
+        let ledger_bytes_max = (tenant.breaker.ledger_bytes() + room).min(LEDGER_BYTES_MAX);
+        Acquire { caller, request, lease, ledger_bytes_max, callers_max: self.callers_max(tenant) }
+    }
+
+    /// What can be said while nothing can be recorded.
+    fn acquire_unrecorded(&self, handle: Handle, caller: CallerId, lease: Option<Duration>) -> Option<Acquired> {
+        let mut slot = self.shared.registry.lock(handle)?;
+        let index = slot.index();
+        let tenant = slot.tenant();
+        tenant.used = tenant.used.max(self.now());
+        let (now, told) = (tenant.used, tenant.told().map(|told| told.status));
+        let acquire = self.acquire_of(tenant, caller, RequestId::default(), lease);
+        let act = |tenant: &mut Tenant| (tenant.breaker.acquire_unrecorded(now, &acquire, told.as_ref()), Vec::new());
+        let decision = self.settle(tenant, index, act, by_time).0;
+        let is_provisional = matches!(decision, Decision::Rejected { .. });
+        let status = tenant.breaker.status(now);
+        let told = told.unwrap_or(status);
+        Some(Acquired {
+            is_provisional,
+            // Refused as if it were open, whatever is behind it.
+            state: if is_provisional { StateName::Open } else { told.state },
+            generation: told.generation,
+            forced: told.forced,
+            ..acquired(tenant, now, caller, decision)
+        })
     }
 
     /// Says how a call went. The permit must be of this breaker: its token names the key, and whoever reads it checks
@@ -438,7 +512,7 @@ impl Engine {
         permit: &Permit,
         report: &Report,
         error_class: &str,
-    ) -> Option<ReportAnswer> {
+    ) -> Option<Told<ReportAnswer>> {
         self.report_named(moment, handle, permit, report, error_class)
     }
 
@@ -451,8 +525,9 @@ impl Engine {
         permit: &Permit,
         report: &Report,
         error_class: &str,
-    ) -> ReportAnswer {
-        self.report_named(moment, key, permit, report, error_class).unwrap_or(ReportAnswer::GONE)
+    ) -> Told<ReportAnswer> {
+        let reported = self.report_named(moment, key, permit, report, error_class);
+        reported.unwrap_or(Told::Now(ReportAnswer::GONE))
     }
 
     fn report_named(
@@ -462,8 +537,9 @@ impl Engine {
         permit: &Permit,
         report: &Report,
         error_class: &str,
-    ) -> Option<ReportAnswer> {
+    ) -> Option<Told<ReportAnswer>> {
         let act = |tenant: &mut Tenant, moment| {
+            tenant.is_dirty = self.shared.is_lasting;
             let step = tenant.breaker.report(moment, permit, report);
             let (caller_state, caller_generation) = tenant.breaker.caller_scope(permit.caller);
             let answer = ReportAnswer {
@@ -476,22 +552,35 @@ impl Engine {
             };
             (answer, step.transitions)
         };
-        self.step(name, moment, act, |answer| match answer.reported {
+        let cause = |answer: &ReportAnswer| match answer.reported {
             Reported::Counted => Cause { caller: permit.caller, error_class, ..Cause::default() },
             Reported::Stale | Reported::Duplicate => Cause::default(),
-        })
+        };
+        self.step(name, moment, act, cause, |tenant, _| tenant.is_untold(permit.caller))
     }
 
     /// Counts what a client has decided by itself, once for each batch.
     ///
     /// # Errors
-    /// Too many clients send batches.
-    pub fn report_batch(&self, client: &str, sequence: u64, tallies: &[CallerTally<'_>]) -> Result<BatchAnswer, Error> {
+    /// Too many clients send batches; the store did not record a move that it made. Sent again it is a duplicate then.
+    pub async fn report_batch(
+        &self,
+        client: &str,
+        sequence: u64,
+        tallies: &[CallerTally<'_>],
+    ) -> Result<BatchAnswer, Error> {
         let moment = self.moment();
+        let mut tickets = Vec::new();
         let counted = self.shared.batches.once(client, sequence, moment.now, || {
-            let counted = tallies.iter().filter(|tally| self.count_tally(moment, tally)).count();
+            let counted = tallies.iter().filter(|tally| self.count_tally(moment, tally, &mut tickets)).count();
             u32::try_from(counted).unwrap_or(u32::MAX)
         })?;
+        let until = after(STORE_PATIENCE);
+        for ticket in tickets {
+            if self.wait(ticket, until).await == Waited::InVain {
+                return Err(self.store_unavailable());
+            }
+        }
         let changed = self.changed(tallies);
         let Some(counted) = counted else {
             return Ok(BatchAnswer { duplicate: true, changed, ..BatchAnswer::default() });
@@ -501,8 +590,9 @@ impl Engine {
     }
 
     /// True where it counted. Without room for its breaker there is nothing to count it on.
-    fn count_tally(&self, moment: Moment, tally: &CallerTally<'_>) -> bool {
+    fn count_tally(&self, moment: Moment, tally: &CallerTally<'_>, tickets: &mut Vec<Ticket>) -> bool {
         let act = |tenant: &mut Tenant, moment| {
+            tenant.is_dirty = self.shared.is_lasting;
             let callers_max = self.callers_max(tenant);
             let step = tenant.breaker.tally(moment, tally.caller, &tally.tally, callers_max);
             (step.answer, step.transitions)
@@ -511,7 +601,15 @@ impl Engine {
             Reported::Counted => Cause { caller: tally.caller, ..Cause::default() },
             Reported::Stale | Reported::Duplicate => Cause::default(),
         };
-        self.always(tally.key, |handle| self.step(handle, moment, act, cause)) == Ok(Reported::Counted)
+        let waits = |tenant: &Tenant, _: &Reported| tenant.is_untold(tally.caller);
+        let (reported, ticket) = match self.always(tally.key, |handle| self.step(handle, moment, act, cause, waits)) {
+            Ok(Told::Now(reported)) => (reported, None),
+            Ok(Told::Later(reported, ticket)) => (reported, Some(ticket)),
+            // It is going, and what was decided under it is stale.
+            Ok(Told::Again(_)) | Err(_) => (Reported::Stale, None),
+        };
+        tickets.extend(ticket);
+        reported == Reported::Counted
     }
 
     /// Where the breakers and callers stand, each once, that are not in the generations of their tallies.
@@ -535,7 +633,7 @@ impl Engine {
             tenant.breaker.see(moment.now, caller, callers_max);
             ((), Vec::new())
         };
-        self.step(handle, self.moment(), act, by_time)?;
+        self.step(handle, self.moment(), act, by_time, |_, ()| false)?;
         Some(handle)
     }
 
@@ -549,51 +647,83 @@ impl Engine {
     /// Takes a service's policy for its breaker, unless a stronger declaration stands.
     ///
     /// # Errors
-    /// A field out of its range; no room for another breaker.
-    pub fn declare(&self, key: &str, declaration: &Declaration, caller: CallerId) -> Result<View, Error> {
+    /// A field out of its range; no room for another breaker; the store did not record it.
+    pub async fn declare(&self, key: &str, declaration: &Declaration, caller: CallerId) -> Result<View, Error> {
         declaration.spec.check()?;
+        self.have_store()?;
         let cause = Cause { caller, policy: Some(EventReason::Declared), ..Cause::default() };
-        let moment = self.moment();
-        let act = |tenant: &mut Tenant, moment| {
+        let act = |tenant: &mut Tenant, moment: Moment| {
             let standing = tenant.policy.declaration.clone();
-            let declared = standing.filter(|standing| !declaration.replaces(standing));
-            ((), self.follow_policies(tenant, moment, Some(&declared.unwrap_or_else(|| declaration.clone()))))
+            let declared = standing.clone().filter(|standing| !declaration.replaces(standing));
+            let declared = declared.unwrap_or_else(|| declaration.clone());
+            let version = tenant.breaker.version();
+            let moves = self.follow_policies(tenant, moment, Some(&declared));
+            let is_news = version == 0 || standing.as_ref() != Some(&declared);
+            if is_news && tenant.breaker.version() == version {
+                // No move, but to be remembered all the same.
+                tenant.breaker.touch();
+            }
+            (view(tenant, moment.now), moves)
         };
-        self.always_as(key, Some(declaration), |handle| {
-            self.step(handle, moment, act, |()| cause)?;
-            self.view_of(handle, moment)
-        })
+        let attempt = || {
+            let moment = self.moment();
+            let step = |handle| self.step(handle, moment, act, |_| cause, |tenant, _| tenant.pending.is_some());
+            self.always_as(key, Some(declaration), step)
+        };
+        let view = self.told(attempt).await?;
+        Ok(self.complete(view))
     }
 
     /// Closes a breaker, with empty statistics and backoff.
     ///
     /// # Errors
-    /// The breaker was never seen.
-    pub fn reset(&self, key: &str, actor: Actor<'_>) -> Result<Entry, Error> {
+    /// The breaker was never seen; the store did not record it.
+    pub async fn reset(&self, key: &str, actor: Actor<'_>) -> Result<Entry, Error> {
         let act = |tenant: &mut Tenant, moment| ((), tenant.breaker.reset(moment).transitions);
-        let handle = self.find(key).ok_or_else(|| breaker_not_found(key))?;
-        let reset = self.step(handle, self.moment(), act, |()| Cause { actor, ..Cause::default() });
-        reset.and_then(|()| self.entry_of(handle, None)).ok_or_else(|| breaker_not_found(key))
+        self.operate(key, act, |()| Cause { actor, ..Cause::default() }).await?;
+        self.entry(key, None).ok_or_else(|| breaker_not_found(key))
+    }
+
+    /// Does what an operator wants with a breaker that there is.
+    async fn operate<'a, T>(
+        &self,
+        key: &str,
+        act: impl Fn(&mut Tenant, Moment) -> (T, Vec<Transition>),
+        cause: impl Fn(&T) -> Cause<'a>,
+    ) -> Result<T, Error> {
+        self.have_store()?;
+        let attempt = || {
+            let found = self.step(key, self.moment(), &act, &cause, |tenant, _| tenant.pending.is_some());
+            found.ok_or_else(|| breaker_not_found(key))
+        };
+        self.told(attempt).await
     }
 
     /// All about a breaker.
     ///
     /// # Errors
-    /// The breaker was never seen.
-    pub fn view(&self, key: &str) -> Result<View, Error> {
-        let view = self.find(key).and_then(|handle| self.view_of(handle, self.moment()));
-        view.ok_or_else(|| breaker_not_found(key))
-    }
-
-    fn view_of(&self, handle: Handle, moment: Moment) -> Option<View> {
+    /// The breaker was never seen; its last move waits for the store.
+    pub async fn view(&self, key: &str) -> Result<View, Error> {
         let act = |tenant: &mut Tenant, moment: Moment| {
             let moves = tenant.breaker.handle_timeout(moment);
             (view(tenant, moment.now), moves)
         };
-        let mut view = self.step(handle, moment, act, by_time)?;
-        view.created = self.shared.registry.lock(handle)?.let_at(&self.shared.registry);
+        let attempt = || {
+            let found = self.step(key, self.moment(), act, by_time, |tenant, _| tenant.pending.is_some());
+            found.ok_or_else(|| breaker_not_found(key))
+        };
+        let view = self.told(attempt).await?;
+        Ok(self.complete(view))
+    }
+
+    /// Adds to a view what is known outside the breaker, now that its last move has its place in the log.
+    fn complete(&self, mut view: View) -> View {
+        if let Some(mut slot) = self.shared.registry.lock_key(&view.entry.key) {
+            view.created = slot.made();
+            view.entry.sequence = slot.tenant().sequence;
+        }
         view.last_event = self.shared.events.get(view.entry.sequence);
-        Some(view)
+        view
     }
 
     /// Follows what happens.
@@ -613,15 +743,15 @@ impl Engine {
     /// Holds a breaker in a state; makes the breaker where there is none.
     ///
     /// # Errors
-    /// No room for another breaker.
-    pub fn set_override(
+    /// No room for another breaker; the store did not record it.
+    pub async fn set_override(
         &self,
         key: &str,
         mode: OverrideMode,
         expire_after: Option<Duration>,
         actor: Actor<'_>,
     ) -> Result<Entry, Error> {
-        let moment = self.moment();
+        self.have_store()?;
         let act = |tenant: &mut Tenant, moment: Moment| {
             let forced = Override {
                 mode,
@@ -632,25 +762,26 @@ impl Engine {
             };
             ((), tenant.breaker.set_override(moment, forced).transitions)
         };
-        self.always(key, |handle| {
-            self.step(handle, moment, act, |()| Cause { actor, ..Cause::default() })?;
-            self.entry_of(handle, None)
-        })
+        let cause = |(): &()| Cause { actor, ..Cause::default() };
+        let attempt = || {
+            let moment = self.moment();
+            self.always(key, |handle| self.step(handle, moment, act, cause, |tenant, ()| tenant.pending.is_some()))
+        };
+        self.told(attempt).await?;
+        self.entry(key, None).ok_or_else(|| breaker_not_found(key))
     }
 
     /// Ends an override.
     ///
     /// # Errors
-    /// The breaker was never seen, or has no override.
-    pub fn clear_override(&self, key: &str, actor: Actor<'_>) -> Result<Entry, Error> {
-        let handle = self.find(key).ok_or_else(|| breaker_not_found(key))?;
+    /// The breaker was never seen, or has no override; the store did not record it.
+    pub async fn clear_override(&self, key: &str, actor: Actor<'_>) -> Result<Entry, Error> {
         let act = |tenant: &mut Tenant, moment| {
             let step = tenant.breaker.clear_override(moment);
             (step.answer, step.transitions)
         };
         let cause = |cleared: &bool| if *cleared { Cause { actor, ..Cause::default() } } else { Cause::default() };
-        let cleared = self.step(handle, self.moment(), act, cause).ok_or_else(|| breaker_not_found(key))?;
-        if !cleared {
+        if !self.operate(key, act, cause).await? {
             return Err(Error::NotFound {
                 reason: "OVERRIDE_NOT_FOUND",
                 what: "override of",
@@ -658,34 +789,41 @@ impl Engine {
                 advice: "GetState shows whether a breaker is overridden",
             });
         }
-        self.entry_of(handle, None).ok_or_else(|| breaker_not_found(key))
+        self.entry(key, None).ok_or_else(|| breaker_not_found(key))
     }
 
     /// Forgets a breaker.
     ///
     /// # Errors
-    /// The breaker was never seen.
-    pub fn delete(&self, key: &str, actor: Actor<'_>) -> Result<(), Error> {
-        let moment = self.moment();
-        let removed = self.shared.registry.remove(
-            key,
-            |_| true,
-            |index, tenant| {
-                let moment = Moment { now: moment.now.max(tenant.used), ..moment };
-                self.settle(tenant, index, |tenant| ((), tenant.breaker.handle_timeout(moment)), by_time);
-                let status = tenant.breaker.status(moment.now);
-                let event = Event {
-                    from: status.state,
-                    to: status.state,
-                    kind: EventKind::Deleted,
-                    reason: EventReason::Breaker(crate::breaker::Reason::Requested),
-                    ..event_of(tenant, moment.now, status, actor)
-                };
-                log(&self.shared.events.append([event]));
-                self.vacate(index, tenant);
-            },
-        );
-        removed.then_some(()).ok_or_else(|| breaker_not_found(key))
+    /// The breaker was never seen; the store did not record it.
+    pub async fn delete(&self, key: &str, actor: Actor<'_>) -> Result<(), Error> {
+        self.have_store()?;
+        let until = after(STORE_PATIENCE);
+        let handle = self.find(key).ok_or_else(|| breaker_not_found(key))?;
+        while let Some(ticket) = self.let_go(handle, Some(actor)) {
+            if self.wait(ticket, until).await == Waited::InVain {
+                return Err(self.store_unavailable());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a breaker go with its record: deleted by somebody, or idle, which is no event. `None` where it is gone.
+    fn let_go(&self, handle: Handle, actor: Option<Actor<'_>>) -> Option<Ticket> {
+        let mut slot = self.shared.registry.lock(handle)?;
+        let tenant = slot.tenant();
+        if let Some(going) = tenant.going() {
+            return Some(going);
+        }
+        let moment = Moment { now: self.now().max(tenant.used), random: random() };
+        self.settle(tenant, handle.index, |tenant| ((), tenant.breaker.handle_timeout(moment)), by_time);
+        tenant.used = moment.now;
+        let before = tenant.standing();
+        let deleted = actor.map(|actor| event_of(tenant, moment.now, before.status, actor));
+        let ticket = tenant.go(before, deleted.into_iter().collect());
+        drop(slot);
+        self.submit(handle.index);
+        ticket
     }
 
     /// The first `max` breakers after a key, in the order of their keys, and one more where there are more.
@@ -714,17 +852,19 @@ impl Engine {
         if newest_first { events.read_back(from, max) } else { events.read_on(from, max) }
     }
 
-    /// Sets the operators' policy for a key or pattern. Returns the entry and how many breakers it changed.
+    /// Sets the operators' policy for a key or pattern. Returns the entry and how many breakers it changed. Has to be
+    /// awaited to its end: breakers follow it then.
     ///
     /// # Errors
-    /// A field out of its range, a version that has moved, or too many policies.
-    pub fn set_policy(
+    /// A field out of its range, a version that has moved, or too many policies; the store did not record it.
+    pub async fn set_policy(
         &self,
         pattern: &str,
         spec: PolicySpec,
         expected: Option<u64>,
         actor: Actor<'_>,
     ) -> Result<(PolicyEntry, u64), Error> {
+        let _one_at_a_time = self.shared.policy_writes.lock().await;
         let entry = PolicyEntry {
             pattern: pattern.into(),
             spec,
@@ -733,27 +873,51 @@ impl Engine {
             actor: actor.name.into(),
             set: self.now(),
         };
-        let entry = self.shared.policies.set(entry, expected)?;
-        let changed = self.apply_policies(Some(pattern), Cause { actor, ..Cause::default() });
+        let (entry, replaced) = self.shared.policies.prepare(entry, expected)?;
+        self.write_policy(&entry.pattern, replaced, Some(&entry)).await?;
+        let changed = self.apply_policies(Some(pattern), Cause { actor, ..Cause::default() }).await;
         Ok((entry, changed))
     }
 
-    /// Removes a policy that was set through the API. Returns how many breakers it changed.
+    /// Removes a policy that was set through the API. Returns how many breakers it changed. To be awaited to its end, too.
     ///
     /// # Errors
-    /// No such policy, one of the file, or a version that has moved.
-    pub fn delete_policy(&self, pattern: &str, expected: Option<u64>, actor: Actor<'_>) -> Result<u64, Error> {
-        self.shared.policies.delete(pattern, expected)?;
-        Ok(self.apply_policies(Some(pattern), Cause { actor, ..Cause::default() }))
+    /// No such policy, one of the file, or a version that has moved; the store did not record it.
+    pub async fn delete_policy(&self, pattern: &str, expected: Option<u64>, actor: Actor<'_>) -> Result<u64, Error> {
+        let _one_at_a_time = self.shared.policy_writes.lock().await;
+        let replaced = self.shared.policies.prepare_removal(pattern, expected)?;
+        self.write_policy(&pattern.into(), replaced, None).await?;
+        Ok(self.apply_policies(Some(pattern), Cause { actor, ..Cause::default() }).await)
     }
 
-    /// Takes what the policy file says now. Returns how many breakers it changed.
+    /// Stores an operator's policy, or that it is gone, and puts it in force.
+    async fn write_policy(&self, pattern: &Arc<str>, from: u64, entry: Option<&PolicyEntry>) -> Result<(), Error> {
+        self.have_store()?;
+        let mut floors = self.floors();
+        floors.policies += 1;
+        let to = entry.map(|entry| Box::new(entry.clone()));
+        let change = Change::Policy { pattern: Arc::clone(pattern), from, to };
+        let commit = Commit { author: self.shared.author, change, events: Vec::new(), marks: Vec::new(), floors };
+        // Whoever comes next has to know what became of it, so this waits for as long as it takes.
+        match self.send(commit).await {
+            Ok(()) => self.shared.policies.put(pattern, entry.cloned()),
+            Err(crate::store::Refused::Moved) => {
+                let current = self.shared.policies.get(pattern).map_or(0, |entry| entry.version);
+                return Err(Error::VersionMoved { expected: from, current });
+            }
+            Err(refused) => return Err(Error::Store { why: refused.to_string() }),
+        }
+        Ok(())
+    }
+
+    /// Takes what the policy file says now. Returns how many breakers it changed. To be awaited to its end.
     ///
     /// # Errors
     /// A field out of its range; nothing is changed then.
-    pub fn load_policies(&self, default: PolicySpec, file: Vec<(String, PolicySpec)>) -> Result<u64, Error> {
-        self.shared.policies.load_file(default, file, self.now())?;
-        Ok(self.apply_policies(None, Cause { policy: Some(EventReason::PolicyFile), ..Cause::default() }))
+    pub async fn load_policies(&self, file: FilePolicies) -> Result<u64, Error> {
+        let _one_at_a_time = self.shared.policy_writes.lock().await;
+        self.shared.policies.load_file(file.default, file.by_pattern, self.now())?;
+        Ok(self.apply_policies(None, Cause { policy: Some(EventReason::PolicyFile), ..Cause::default() }).await)
     }
 
     /// The policy that was set for exactly this key or pattern.
@@ -802,17 +966,6 @@ impl Engine {
 
     // ---- What time does --------------------------------------------------------------------------------------------
 
-    /// Fires timers as they fall due, for ever. Under a manual clock there is nothing to do.
-    pub async fn run_timers(&self) {
-        loop {
-            let next = self.shared.timers.next().unwrap_or(Timestamp::NEVER);
-            tokio::select! {
-                () = self.shared.clock.come(next) => self.fire_due(self.now()),
-                () = self.shared.timers.sooner() => {}
-            }
-        }
-    }
-
     /// Moves a manual clock. Timers that fall due fire in order, each at its own instant. `None` where the clock is the
     /// machine's.
     #[must_use]
@@ -833,8 +986,15 @@ impl Engine {
         while let Some((at, index)) = self.shared.timers.due(now) {
             // Where the entry is no more, another thread has just moved it, or emptied the slot, which takes it along.
             let Some(mut slot) = self.shared.registry.lock_index(index) else { continue };
+            let handle = slot.handle();
             let tenant = slot.tenant();
             if tenant.scheduled != at {
+                continue;
+            }
+            if tenant.is_waiting_long() || tenant.going().is_some() {
+                // Time goes on for it when its moves can be told, if it is still there.
+                self.shared.timers.set(index, at, now.after(STORE_PATIENCE));
+                tenant.scheduled = now.after(STORE_PATIENCE);
                 continue;
             }
             let moment = Moment { now: now.max(tenant.used), random: random() };
@@ -842,12 +1002,25 @@ impl Engine {
                 tenant.used = moment.now;
             }
             self.settle(tenant, index, |tenant| ((), tenant.breaker.handle_timeout(moment)), by_time);
-            if !self.is_idle(tenant, now) {
+            let (is_idle, is_stored, is_pending) =
+                (self.is_idle(tenant, now), tenant.is_stored, tenant.pending.is_some());
+            if !is_idle {
                 self.schedule(tenant, index, now);
+                drop(slot);
+                if is_pending {
+                    self.submit(index);
+                }
                 continue;
             }
             // It goes by its key, whose lock comes before the slot's.
             let key = tenant.key.to_arc();
+            if is_stored {
+                // Looked after again in case that takes long.
+                self.schedule(tenant, index, now);
+                drop(slot);
+                self.let_go(handle, None);
+                continue;
+            }
             drop(slot);
             if !self.evict(&key, now)
                 && let Some(mut slot) = self.shared.registry.lock_index(index)
@@ -858,13 +1031,13 @@ impl Engine {
     }
 
     fn evict(&self, key: &str, now: Timestamp) -> bool {
-        let may_go = |tenant: &mut Tenant| self.is_idle(tenant, now);
+        let may_go = |tenant: &mut Tenant| self.is_idle(tenant, now) && !tenant.is_stored;
         self.shared.registry.remove(key, may_go, |index, tenant| self.vacate(index, tenant))
     }
 
     fn is_idle(&self, tenant: &Tenant, now: Timestamp) -> bool {
         let idle = now.since(tenant.used) >= self.shared.limits.breaker_idle;
-        idle && tenant.policy.declaration.is_none() && tenant.breaker.is_at_rest()
+        idle && tenant.pending.is_none() && tenant.policy.declaration.is_none() && tenant.breaker.is_at_rest()
     }
 
     /// Gives back what a tenant no longer needs, and sets its timer anew: its breaker's deadline, or when it should be
@@ -908,25 +1081,49 @@ impl Engine {
         }
         let shared = &self.shared;
         let now = self.now();
-        let handle = shared.registry.find_or_create(
-            key,
-            |tenant| tenant.policy.declaration.is_none() && tenant.breaker.tidy(now),
-            // The slot is locked: who writes a policy now finds the breaker in it after that, and lets it follow.
-            |key, generation| {
-                let policy = shared.policies.resolve(key.as_str(), declared);
-                Tenant {
-                    breaker: Breaker::new(Arc::clone(&policy.policy), generation, now),
-                    policy,
-                    key,
-                    sequence: 0,
-                    used: now,
-                    scheduled: Timestamp::NEVER,
-                }
-            },
-            |tenant, handle| self.schedule(tenant, handle.index, now),
-            |index, tenant| self.vacate(index, tenant),
-        );
-        handle.ok_or_else(|| self.breaker_limit())
+        // One with a record has to leave the store first.
+        let stored: Cell<Option<Arc<str>>> = Cell::new(None);
+        let may_go = |tenant: &mut Tenant| {
+            let may_go = tenant.policy.declaration.is_none() && tenant.pending.is_none() && tenant.breaker.tidy(now);
+            if may_go && tenant.is_stored {
+                stored.set(Some(tenant.key.to_arc()));
+            }
+            may_go && !tenant.is_stored
+        };
+        let create = || {
+            shared.registry.find_or_create(
+                key,
+                may_go,
+                // The slot is locked: who writes a policy now finds the breaker in it after that, and lets it follow.
+                |key, generation| {
+                    let policy = shared.policies.resolve(key.as_str(), declared);
+                    let tenant = Tenant {
+                        breaker: Breaker::new(Arc::clone(&policy.policy), generation, now),
+                        policy,
+                        key,
+                        sequence: 0,
+                        used: now,
+                        scheduled: Timestamp::NEVER,
+                        is_dirty: false,
+                        is_stored: false,
+                        pending: None,
+                    };
+                    (tenant, now)
+                },
+                |tenant, handle| self.schedule(tenant, handle.index, now),
+                |index, tenant| self.vacate(index, tenant),
+            )
+        };
+        for _ in 0..ROOM_TRIES {
+            if let Some(handle) = create() {
+                return Ok(handle);
+            }
+            let Some(key) = stored.take() else { break };
+            if let Some(idle) = self.find(&key) {
+                self.let_go(idle, None);
+            }
+        }
+        Err(self.breaker_limit())
     }
 
     fn breaker_limit(&self) -> Error {
@@ -961,65 +1158,96 @@ impl Engine {
         Err(self.breaker_limit())
     }
 
-    /// Lets a breaker act under its lock and carries out what comes back. `None` where there is none of that name.
+    /// Lets a breaker act under its lock and carries out what comes back. `waits` says whether the answer tells of what is
+    /// not durable. `None` where there is none of that name.
     fn step<'a, T>(
         &self,
         name: impl Name,
         moment: Moment,
         act: impl FnOnce(&mut Tenant, Moment) -> (T, Vec<Transition>),
         cause: impl FnOnce(&T) -> Cause<'a>,
-    ) -> Option<T> {
+        waits: impl FnOnce(&Tenant, &T) -> bool,
+    ) -> Option<Told<T>> {
         let mut slot = name.lock(&self.shared.registry)?;
-        let index = slot.index();
+        let handle = slot.handle();
+        let index = handle.index;
         let tenant = slot.tenant();
+        if let Some(going) = tenant.going() {
+            return Some(Told::Again(going));
+        }
         // One random number may serve a batch; its breakers still differ. Two threads may read the clock in one order
         // and come here in the other: a breaker's time never goes back.
         let moment = Moment { random: moment.random ^ spread(index), now: moment.now.max(tenant.used) };
         tenant.used = moment.now;
-        let answer = self.settle(tenant, index, |tenant| act(tenant, moment), cause);
+        let was_dirty = tenant.is_dirty;
+        let (answer, is_raised) = self.settle(tenant, index, |tenant| act(tenant, moment), cause);
         // The end of a permit's lease is a deadline, at which statistics are looked after too; a tally has none.
         if tenant.breaker.deadline() == Timestamp::NEVER {
             self.schedule_aging(tenant, index);
         }
-        Some(answer)
+        if was_dirty {
+            tenant.is_dirty = true;
+        } else if tenant.is_dirty {
+            self.shared.dirty.lock().push(handle);
+        }
+        // Nearly every call.
+        if tenant.pending.is_none() {
+            return Some(Told::Now(answer));
+        }
+        let ticket = tenant.ticket().filter(|_| is_raised || waits(tenant, &answer));
+        drop(slot);
+        self.submit(index);
+        Some(match ticket {
+            Some(ticket) if !ticket.is_due() => Told::Later(answer, ticket),
+            _ => Told::Now(answer),
+        })
     }
 
+    /// Lets a breaker act, and notes what it did for the store. True where it did something that has to be durable before it
+    /// is told; who has let go of the slot calls [`Engine::submit`] then.
     fn settle<'a, T>(
         &self,
         tenant: &mut Tenant,
         index: u32,
         act: impl FnOnce(&mut Tenant) -> (T, Vec<Transition>),
         cause: impl FnOnce(&T) -> Cause<'a>,
-    ) -> T {
-        let before = tenant.breaker.ledger_bytes();
-        let callers_before = tenant.breaker.callers_known();
+    ) -> (T, bool) {
+        let before = (tenant.breaker.ledger_bytes(), tenant.breaker.callers_known());
+        let standing = tenant.standing();
         let (answer, moves) = act(tenant);
-        let callers = tenant.breaker.callers_known();
-        if callers != callers_before {
-            // Wraps on the way down, as it should.
-            self.shared.callers_known.fetch_add(callers.wrapping_sub(callers_before), Ordering::Relaxed);
-        }
-        let after = tenant.breaker.ledger_bytes();
-        if after > before {
-            self.shared.ledger_bytes.fetch_add(after - before, Ordering::Relaxed);
-        } else if before > after {
-            self.shared.ledger_bytes.fetch_sub(before - after, Ordering::Relaxed);
-        }
+        self.account(before.0, before.1, tenant);
         let mut deadline = tenant.breaker.deadline();
-        if !moves.is_empty() {
-            self.publish(tenant, moves, cause(&answer));
-            // What kept it from going may be over, while it was looked after ever more seldom.
-            deadline = deadline.min(tenant.used.after(self.shared.limits.breaker_idle));
+        let is_raised = standing.is_before(tenant);
+        if is_raised {
+            if !moves.is_empty() {
+                // What kept it from going may be over, while it was looked after ever more seldom.
+                deadline = deadline.min(tenant.used.after(self.shared.limits.breaker_idle));
+            }
+            let events = self.events_of(tenant, moves, cause(&answer));
+            tenant.note_moves(standing, events);
         }
         if deadline < tenant.scheduled {
             self.shared.timers.set(index, tenant.scheduled, deadline);
             tenant.scheduled = deadline;
         }
-        answer
+        (answer, is_raised)
+    }
+
+    /// Keeps the sums over all breakers, of what a breaker held before and holds now.
+    fn account(&self, ledger_before: usize, callers_before: usize, tenant: &Tenant) {
+        let callers = tenant.breaker.callers_known();
+        if callers != callers_before {
+            // Wraps on the way down, as it should.
+            self.shared.callers_known.fetch_add(callers.wrapping_sub(callers_before), Ordering::Relaxed);
+        }
+        let ledger = tenant.breaker.ledger_bytes();
+        if ledger != ledger_before {
+            self.shared.ledger_bytes.fetch_add(ledger.wrapping_sub(ledger_before), Ordering::Relaxed);
+        }
     }
 
     /// Makes events of moves. The cause is behind the last move; those before it came with time.
-    fn publish(&self, tenant: &mut Tenant, moves: Vec<Transition>, cause: Cause<'_>) {
+    fn events_of(&self, tenant: &Tenant, moves: Vec<Transition>, cause: Cause<'_>) -> Vec<Event> {
         let last = moves.len().saturating_sub(1);
         let events = moves.into_iter().enumerate().map(|(index, transition)| {
             let cause = if index == last { cause } else { Cause::default() };
@@ -1038,9 +1266,7 @@ impl Engine {
                 ..event_of(tenant, transition.at, transition.status, cause.actor)
             }
         });
-        let appended = self.shared.events.append(events.collect::<Vec<_>>());
-        tenant.sequence = appended.last().map_or(tenant.sequence, |event| event.sequence);
-        log(&appended);
+        events.collect()
     }
 
     /// The names of the callers that a move is about.
@@ -1066,23 +1292,42 @@ impl Engine {
         tenant.breaker.set_policy(moment, Arc::clone(&tenant.policy.policy)).transitions
     }
 
-    /// Lets every breaker that a pattern matches follow the policies as they are now.
-    fn apply_policies(&self, pattern: Option<&str>, cause: Cause<'_>) -> u64 {
+    /// Lets every breaker that a pattern matches follow the policies as they are now, and waits now and then for the store to
+    /// keep up. Returns how many have another policy.
+    async fn apply_policies(&self, pattern: Option<&str>, cause: Cause<'_>) -> u64 {
         let moment = self.moment();
         let mut changed = 0;
         for index in 0..self.end() {
-            let Some(mut slot) = self.shared.registry.lock_index(index) else { continue };
-            let tenant = slot.tenant();
-            if pattern.is_none_or(|pattern| matches(pattern, tenant.key.as_str())) {
-                let moment = Moment { now: moment.now.max(tenant.used), ..moment };
-                let before = Arc::clone(tenant.breaker.policy());
-                let declared = tenant.policy.declaration.clone();
-                let act = |tenant: &mut Tenant| ((), self.follow_policies(tenant, moment, declared.as_ref()));
-                self.settle(tenant, index, act, |()| cause);
-                changed += u64::from(before != *tenant.breaker.policy());
+            let (is_changed, ticket) = self.apply_policies_at(index, pattern, moment, cause).unwrap_or_default();
+            changed += u64::from(is_changed);
+            if let Some(ticket) = ticket {
+                self.submit(index);
+                if changed.is_multiple_of(POLICIES_AT_ONCE) {
+                    self.wait(ticket, after(STORE_PATIENCE)).await;
+                }
             }
         }
         changed
+    }
+
+    fn apply_policies_at(
+        &self,
+        index: u32,
+        pattern: Option<&str>,
+        moment: Moment,
+        cause: Cause<'_>,
+    ) -> Option<(bool, Option<Ticket>)> {
+        let mut slot = self.shared.registry.lock_index(index)?;
+        let tenant = slot.tenant();
+        if tenant.going().is_some() || !pattern.is_none_or(|pattern| matches(pattern, tenant.key.as_str())) {
+            return None;
+        }
+        let moment = Moment { now: moment.now.max(tenant.used), ..moment };
+        let before = Arc::clone(tenant.breaker.policy());
+        let declared = tenant.policy.declaration.clone();
+        let act = |tenant: &mut Tenant| ((), self.follow_policies(tenant, moment, declared.as_ref()));
+        let ((), is_raised) = self.settle(tenant, index, act, |()| cause);
+        Some((before != *tenant.breaker.policy(), tenant.ticket().filter(|_| is_raised)))
     }
 
     /// Where a breaker stands, and a caller with it.
@@ -1093,13 +1338,13 @@ impl Engine {
 
     fn entry_of(&self, name: impl Name, caller: Option<CallerId>) -> Option<Entry> {
         let mut slot = name.lock(&self.shared.registry)?;
-        Some(entry(slot.tenant(), self.now(), caller))
+        Some(told_entry(slot.tenant(), self.now(), caller))
     }
 
     fn entry_at(&self, index: u32, caller: Option<CallerId>, wanted: impl Fn(&str) -> bool) -> Option<Entry> {
         let mut slot = self.shared.registry.lock_index(index)?;
         let tenant = slot.tenant();
-        wanted(tenant.key.as_str()).then(|| entry(tenant, self.now(), caller))
+        wanted(tenant.key.as_str()).then(|| told_entry(tenant, self.now(), caller))
     }
 
     fn end(&self) -> u32 {
@@ -1135,6 +1380,7 @@ fn acquired(tenant: &Tenant, now: Timestamp, caller: CallerId, decision: Decisio
             Decision::Rejected { .. } => tenant.breaker.caller_scope(caller).1,
         },
         forced: tenant.breaker.forced(),
+        is_provisional: false,
     }
 }
 
@@ -1146,6 +1392,17 @@ fn entry(tenant: &mut Tenant, now: Timestamp, caller: Option<CallerId>) -> Entry
         policy_version: tenant.policy.version,
         status: tenant.breaker.status(now),
         caller: caller.and_then(|caller| tenant.breaker.caller_status(caller, now)),
+    }
+}
+
+/// As [`entry`], of what has been told.
+fn told_entry(tenant: &mut Tenant, now: Timestamp, caller: Option<CallerId>) -> Entry {
+    let told = tenant.told().copied();
+    let caller = caller.filter(|caller| !tenant.has_caller_untold(*caller));
+    let entry = entry(tenant, now, caller);
+    match told {
+        Some(told) => Entry { status: told.status, policy_version: told.policy_version, ..entry },
+        None => entry,
     }
 }
 
@@ -1189,6 +1446,12 @@ fn event_of(tenant: &Tenant, at: Timestamp, status: Status, actor: Actor<'_>) ->
         status,
     }
 }
+
+/// Stored breakers that are made to go before a new one is refused. Where the store takes its time, the next ones find room.
+const ROOM_TRIES: usize = 8;
+
+/// Breakers that follow a policy before the store has to have caught up.
+const POLICIES_AT_ONCE: u64 = 1_000;
 
 /// Time alone is behind the moves, not whoever happened to come by.
 fn by_time<T>(_: &T) -> Cause<'static> {
@@ -1240,10 +1503,15 @@ fn non_empty(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
-    use crate::breaker::Outcome;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    fn now<T>(told: Told<T>) -> T {
+        told.now().unwrap()
+    }
 
     fn engine() -> Engine {
         let clock = Clock::manual(Timestamp::from_nanos(1_577_836_800_000_000_000));
@@ -1259,10 +1527,14 @@ mod tests {
 
     fn call(engine: &Engine, key: &str, lease: Duration) {
         let caller = CallerId::default();
-        let acquired = engine.acquire_by_key(engine.moment(), key, caller, RequestId::default(), Some(lease)).unwrap();
+        let acquired =
+            engine.acquire_by_key(engine.moment(), key, caller, RequestId::default(), Some(lease)).map(now).unwrap();
         let Decision::Permitted(permit) = acquired.decision else { panic!("rejected") };
         let report = Report::of(Outcome::Success);
-        assert_eq!(engine.report_by_key(engine.moment(), key, &permit, &report, "").reported, Reported::Counted);
+        assert_eq!(
+            engine.report_by_key(engine.moment(), key, &permit, &report, "").now().unwrap().reported,
+            Reported::Counted
+        );
     }
 
     #[test]
@@ -1272,7 +1544,7 @@ mod tests {
         call(&engine, "long-lease", 60 * SECOND);
         let tally = Tally { generation: 1, successes: 1, ..Tally::default() };
         let tallies = [CallerTally { key: "tallied", caller: CallerId::default(), tally }];
-        engine.report_batch("sdk", 1, &tallies).unwrap();
+        engine.report_batch("sdk", 1, &tallies).now_or_never().unwrap().unwrap();
         assert_eq!(holds(&engine, "short-lease"), (true, true));
         assert_eq!(holds(&engine, "tallied"), (true, false));
 

@@ -7,12 +7,14 @@
 use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::Error;
 use crate::breaker::{Policy, PolicySpec, Timestamp};
 
 /// Where an operator's policy was set.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PolicyOrigin {
     /// Through the API.
     Api,
@@ -21,7 +23,7 @@ pub enum PolicyOrigin {
 }
 
 /// An operator's policy for a key or pattern.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct PolicyEntry {
     /// A key, or a key with `*` for any run of characters.
     pub pattern: Arc<str>,
@@ -38,7 +40,7 @@ pub struct PolicyEntry {
 }
 
 /// What a service has declared for a breaker.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Declaration {
     /// The fields that it sets.
     pub spec: PolicySpec,
@@ -67,6 +69,8 @@ pub struct Resolved {
     pub declaration: Option<Declaration>,
     /// Whether something stronger changed what was declared.
     pub differs_from_declared: bool,
+    /// A hash of the policy, to tell over a restart whether it changed.
+    pub hash: u64,
 }
 
 impl Resolved {
@@ -130,34 +134,57 @@ impl Policies {
         resolved
     }
 
-    /// Sets the API's policy for a pattern, if the entry that stands has the version expected.
-    pub(super) fn set(&self, entry: PolicyEntry, expected: Option<u64>) -> Result<PolicyEntry, Error> {
-        entry.spec.check()?;
+    /// Takes what an earlier server has stored: the API's entries, and the version that was reached.
+    pub(super) fn restore(&self, entries: Vec<PolicyEntry>, version: u64) {
         let mut table = self.table.write();
+        for entry in entries {
+            table.place(entry);
+        }
+        table.version = table.version.max(version);
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.table.read().version
+    }
+
+    /// The API's policy for a pattern as it would be stored, if the entry that stands has the version expected; and the
+    /// version of the one that it replaces, 0 where there is none.
+    pub(super) fn prepare(&self, entry: PolicyEntry, expected: Option<u64>) -> Result<(PolicyEntry, u64), Error> {
+        entry.spec.check()?;
+        let table = self.table.read();
         table.expect(&entry.pattern, expected)?;
         let standing = table.position(&entry.pattern, PolicyOrigin::Api);
         if standing.is_none() && table.entries.len() >= self.max {
             return Err(self.limit());
         }
-        if let Some(index) = standing {
-            table.entries.remove(index);
-        }
-        Ok(table.insert(entry))
+        let replaced = standing.map_or(0, |index| table.entries[index].version);
+        Ok((PolicyEntry { version: table.version + 1, ..entry }, replaced))
     }
 
-    /// Removes the API's policy for a pattern.
-    pub(super) fn delete(&self, pattern: &str, expected: Option<u64>) -> Result<PolicyEntry, Error> {
-        let mut table = self.table.write();
+    /// The version of the API's policy for a pattern, if it may be removed.
+    pub(super) fn prepare_removal(&self, pattern: &str, expected: Option<u64>) -> Result<u64, Error> {
+        let table = self.table.read();
         table.expect(pattern, expected)?;
-        let Some(index) = table.position(pattern, PolicyOrigin::Api) else {
-            return Err(match table.position(pattern, PolicyOrigin::File) {
+        match table.position(pattern, PolicyOrigin::Api) {
+            Some(index) => Ok(table.entries[index].version),
+            None => Err(match table.position(pattern, PolicyOrigin::File) {
                 Some(_) => Error::PolicyOfFile { pattern: pattern.to_owned() },
                 None => policy_not_found(pattern),
-            });
-        };
-        let entry = table.entries.remove(index);
+            }),
+        }
+    }
+
+    /// Puts what is stored now in the place of the API's entry for a pattern.
+    pub(super) fn put(&self, pattern: &str, entry: Option<PolicyEntry>) {
+        let mut table = self.table.write();
+        if let Some(index) = table.position(pattern, PolicyOrigin::Api) {
+            table.entries.remove(index);
+        }
         table.written();
-        Ok(entry)
+        if let Some(entry) = entry {
+            table.version = table.version.max(entry.version);
+            table.place(entry);
+        }
     }
 
     /// Takes what the file says now: the default and the file's entries. What the API has set stays, and so do the
@@ -249,12 +276,14 @@ impl Table {
         }
     }
 
-    fn insert(&mut self, entry: PolicyEntry) -> PolicyEntry {
+    fn insert(&mut self, entry: PolicyEntry) {
         self.written();
-        let entry = PolicyEntry { version: self.version, ..entry };
+        self.place(PolicyEntry { version: self.version, ..entry });
+    }
+
+    fn place(&mut self, entry: PolicyEntry) {
         let place = self.entries.partition_point(|other| strength(other) <= strength(&entry));
-        self.entries.insert(place, entry.clone());
-        entry
+        self.entries.insert(place, entry);
     }
 
     fn written(&mut self) {
@@ -282,6 +311,7 @@ impl Table {
         Resolved {
             declaration: declared.cloned(),
             differs_from_declared: declared.is_some() && policy != resolve(&base),
+            hash: xxh3_64(format!("{policy:?}").as_bytes()),
             policy: Arc::new(policy),
             version: self.version,
             sources: entries().map(origin).chain(own).collect(),

@@ -14,7 +14,6 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use hashbrown::DefaultHashBuilder;
@@ -22,6 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
+    commits::Pending,
     keys::{Key, Keys},
     policies::Resolved,
 };
@@ -33,6 +33,8 @@ const CHUNK: u32 = (24 * 1024 / size_of::<Mutex<Slot>>()) as u32;
 const EVICTION_SCAN_MAX: u32 = 1 << 17;
 /// The same while a whole turn has found none, so that a refusal costs little.
 const EVICTION_SCAN_BARREN: u32 = 256;
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Where a breaker is, as long as it is there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -64,8 +66,8 @@ impl Name for &str {
 pub(super) struct Slot {
     /// How often it has been let.
     incarnation: u32,
-    /// When it was last let, in seconds after the registry began. A place for a breaker has to be small.
-    let_at: u32,
+    /// When its breaker was made, in seconds after the Unix epoch. A place for a breaker has to be small.
+    made_at: u32,
     tenant: Option<Tenant>,
 }
 
@@ -81,13 +83,18 @@ pub(super) struct Tenant {
     pub(super) used: Timestamp,
     /// Its entry among the timers.
     pub(super) scheduled: Timestamp,
+    /// It has counted since its statistics were last written.
+    pub(super) is_dirty: bool,
+    /// The store has a record of it, or will have.
+    pub(super) is_stored: bool,
+    /// Its moves that were not told yet, as they wait for the store. Nearly no breaker has any.
+    pub(super) pending: Option<Box<Pending>>,
 }
 
 type Chunk = Box<[Mutex<Slot>]>;
 
 #[derive(Debug)]
 pub(super) struct Registry {
-    began: Timestamp,
     hasher: DefaultHashBuilder,
     /// Where each key's breaker is. The key itself is in the slot.
     keys: Keys,
@@ -113,9 +120,9 @@ pub fn key_hash(key: &str) -> u64 {
 }
 
 impl Registry {
-    pub(super) fn new(max: u32, began: Timestamp) -> Self {
+    /// Breakers made in it start at the generation `floor`.
+    pub(super) fn new(max: u32, floor: u64) -> Self {
         Self {
-            began,
             hasher: DefaultHashBuilder::default(),
             keys: Keys::new(max),
             slots: (0..max.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
@@ -123,7 +130,7 @@ impl Registry {
             free: Mutex::default(),
             let_once: AtomicU32::new(0),
             used: AtomicU32::new(0),
-            generation_floor: AtomicU64::new(1),
+            generation_floor: AtomicU64::new(floor),
             hand: AtomicU32::new(0),
             barren: AtomicU32::new(0),
         }
@@ -144,7 +151,7 @@ impl Registry {
         &self,
         key: &str,
         evictable: impl Fn(&mut Tenant) -> bool,
-        create: impl FnOnce(Key, u64) -> Tenant,
+        create: impl FnOnce(Key, u64) -> (Tenant, Timestamp),
         placed: impl FnOnce(&mut Tenant, Handle),
         evicted: impl Fn(u32, &mut Tenant),
     ) -> Option<Handle> {
@@ -158,9 +165,9 @@ impl Registry {
         let mut slot = self.cell(index)?.lock();
         slot.incarnation = slot.incarnation.wrapping_add(1);
         let handle = Handle { index, incarnation: slot.incarnation };
-        let generation = self.generation_floor.load(Ordering::Acquire);
-        let tenant = create(Key::new(key), generation);
-        slot.let_at = u32::try_from(tenant.used.since(self.began).as_secs()).unwrap_or(u32::MAX);
+        let generation = self.generation_floor();
+        let (tenant, made) = create(Key::new(key), generation);
+        slot.made_at = u32::try_from(made.as_nanos() / NANOS_PER_SECOND).unwrap_or(u32::MAX);
         let tenant = slot.tenant.insert(tenant);
         self.used.fetch_add(1, Ordering::Relaxed);
         placed(tenant, handle);
@@ -238,6 +245,11 @@ impl Registry {
         })
     }
 
+    /// The generation that a breaker made now starts at.
+    pub(super) fn generation_floor(&self) -> u64 {
+        self.generation_floor.load(Ordering::Acquire)
+    }
+
     /// Locks whatever is in a slot.
     pub(super) fn lock_index(&self, index: u32) -> Option<SlotGuard<'_>> {
         let slot = self.cell(index)?.lock();
@@ -297,9 +309,9 @@ impl SlotGuard<'_> {
         Handle { index: self.index, incarnation: self.slot.incarnation }
     }
 
-    /// When the slot was let, to the second.
-    pub(super) fn let_at(&self, registry: &Registry) -> Timestamp {
-        registry.began.after(Duration::from_secs(u64::from(self.slot.let_at)))
+    /// When its breaker was made, to the second.
+    pub(super) fn made(&self) -> Timestamp {
+        Timestamp::from_nanos(u64::from(self.slot.made_at) * NANOS_PER_SECOND)
     }
 
     #[expect(clippy::expect_used, reason = "a guard is made only of a slot that is let, and lives under its lock")]

@@ -107,7 +107,12 @@ impl admin_service_server::AdminService for AdminService {
             request.policy.as_ref().ok_or_else(|| Error::invalid("policy", "is required: the fields to override"))?;
         let spec = convert::policy(policy).map_err(|error| error.within("policy"))?;
         let actor = actor(&request.actor, &request.reason)?;
-        let (entry, breakers_changed) = self.engine().set_policy(pattern, spec, request.expected_version, actor)?;
+        let (engine, pattern, expected) = (self.engine().clone(), pattern.to_owned(), request.expected_version);
+        let (name, comment) = (actor.name.to_owned(), actor.comment.to_owned());
+        let (entry, breakers_changed) = to_the_end(self.engine(), async move {
+            engine.set_policy(&pattern, spec, expected, Actor { name: &name, comment: &comment }).await
+        })
+        .await?;
         Ok(Response::new(pb::SetPolicyResponse { entry: Some(to_policy_entry(&entry)), breakers_changed }))
     }
 
@@ -115,7 +120,12 @@ impl admin_service_server::AdminService for AdminService {
         let request = request.get_ref();
         let pattern = convert::pattern("pattern", &request.pattern)?;
         let actor = actor(&request.actor, &request.reason)?;
-        let breakers_changed = self.engine().delete_policy(pattern, request.expected_version, actor)?;
+        let (engine, pattern, expected) = (self.engine().clone(), pattern.to_owned(), request.expected_version);
+        let (name, comment) = (actor.name.to_owned(), actor.comment.to_owned());
+        let breakers_changed = to_the_end(self.engine(), async move {
+            engine.delete_policy(&pattern, expected, Actor { name: &name, comment: &comment }).await
+        })
+        .await?;
         Ok(Response::new(pb::DeletePolicyResponse { breakers_changed }))
     }
 
@@ -128,21 +138,21 @@ impl admin_service_server::AdminService for AdminService {
             comment: convert::required_reason("reason", &request.reason)?,
         };
         let expire_after = convert::expire_after("expire_after", request.expire_after.as_ref())?;
-        let entry = self.engine().set_override(key, mode, expire_after, actor)?;
+        let entry = self.engine().set_override(key, mode, expire_after, actor).await?;
         Ok(Response::new(pb::SetOverrideResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
     async fn clear_override(&self, request: Request<pb::ClearOverrideRequest>) -> Answer<pb::ClearOverrideResponse> {
         let request = request.get_ref();
         let key = convert::key("breaker", &request.breaker)?;
-        let entry = self.engine().clear_override(key, actor(&request.actor, &request.reason)?)?;
+        let entry = self.engine().clear_override(key, actor(&request.actor, &request.reason)?).await?;
         Ok(Response::new(pb::ClearOverrideResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
     async fn delete_breaker(&self, request: Request<pb::DeleteBreakerRequest>) -> Answer<pb::DeleteBreakerResponse> {
         let request = request.get_ref();
         let key = convert::key("breaker", &request.breaker)?;
-        self.engine().delete(key, actor(&request.actor, &request.reason)?)?;
+        self.engine().delete(key, actor(&request.actor, &request.reason)?).await?;
         Ok(Response::new(pb::DeleteBreakerResponse {}))
     }
 
@@ -193,8 +203,10 @@ impl admin_service_server::AdminService for AdminService {
         let now = engine.now();
         Ok(Response::new(pb::GetServerInfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            store: "memory".to_owned(),
-            store_healthy: true,
+            store: engine.store_name().to_owned(),
+            store_healthy: engine.store_problem().is_none(),
+            store_problem: engine.store_problem().unwrap_or_default(),
+            store_damage: self.context.store_damage.clone(),
             history: format!("{:016x}", engine.history()),
             start_time: Some(convert::to_timestamp(engine.started())),
             now: Some(convert::to_timestamp(now)),
@@ -210,6 +222,18 @@ impl admin_service_server::AdminService for AdminService {
 
 fn actor<'a>(name: &'a str, reason: &'a str) -> Result<Actor<'a>, Error> {
     Ok(Actor { name: convert::actor("actor", name)?, comment: convert::reason("reason", reason)? })
+}
+
+/// Does what must not be left half done when whoever asked has gone, or was told that the store fails.
+async fn to_the_end<T: Send + 'static>(
+    engine: &Engine,
+    act: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Status> {
+    tokio::select! {
+        biased;
+        done = tokio::spawn(act) => Ok(done.map_err(|_| Status::internal("it was not brought to its end"))??),
+        Err(failure) = engine.store_failure() => Err(failure.into()),
+    }
 }
 
 fn page_name(entry: &PolicyEntry) -> String {

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tonic::{Request, Response, Status, Streaming};
+use futures_util::future::try_join_all;
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
     convert,
@@ -15,10 +16,13 @@ use crate::{
     breaker::{CallerView, Decision, Kind},
     engine::{
         Acquired, Actor, BatchAnswer, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind, EventReason,
-        Filter, Position, ReportAnswer, Resolved, View, WatchOptions, key_hash,
+        Filter, Position, ReportAnswer, Resolved, STORE_PATIENCE, Told, View, WatchOptions, key_hash,
     },
     shutdown::Shutdown,
 };
+
+/// Of its deadline, an Acquire may wait so much for the store: the rest is for the way back.
+const PART_OF_DEADLINE: f64 = 0.6;
 
 /// What the services share.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub struct Context {
     pub stream_max_age: Duration,
     /// Most handles of a session.
     pub session_handles: u32,
+    /// What of the store could not be read at the start; empty: nothing.
+    pub store_damage: String,
 }
 
 /// `BreakerService`.
@@ -56,14 +62,17 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl breaker_service_server::BreakerService for BreakerService {
     async fn acquire(&self, request: Request<pb::AcquireRequest>) -> Answer<pb::AcquireResponse> {
+        let patience = patience(request.metadata());
         let request = request.get_ref();
         let engine = self.engine();
         let key = convert::key("breaker", &request.breaker)?;
         let caller = engine.caller(convert::caller("caller", &request.caller)?);
         let id = convert::request_id("request_id", &request.request_id, key, caller)?;
         let lease = convert::lease("lease", request.lease.as_ref())?;
-        let moment = engine.moment();
-        let acquired = engine.acquire_by_key(moment, key, caller, id, lease)?;
+        let acquired = match engine.acquire_by_key(engine.moment(), key, caller, id, lease)? {
+            Told::Now(acquired) => acquired,
+            told => Box::pin(engine.acquired(told, key, caller, id, lease, patience)).await?,
+        };
         Ok(Response::new(to_acquired(key_hash(key), &acquired)))
     }
 
@@ -73,13 +82,12 @@ impl breaker_service_server::BreakerService for BreakerService {
         let permit = decode_permit_text(key_hash(key), &request.permit)?;
         let report = convert::report(request)?;
         let engine = self.engine();
-        let moment = engine.moment();
-        let answer = engine.report_by_key(moment, key, &permit, &report, &request.error_class);
-        Ok(Response::new(to_reported(&answer)))
+        let attempt = || Ok(engine.report_by_key(engine.moment(), key, &permit, &report, &request.error_class));
+        Ok(Response::new(to_reported(&told(engine, attempt).await?)))
     }
 
     async fn report_batch(&self, request: Request<pb::ReportBatchRequest>) -> Answer<pb::ReportBatchResponse> {
-        Ok(Response::new(report_batch(self.engine(), request.get_ref())?))
+        Ok(Response::new(Box::pin(report_batch(self.engine(), request.get_ref())).await?))
     }
 
     type SessionStream = Session;
@@ -92,15 +100,17 @@ impl breaker_service_server::BreakerService for BreakerService {
         let request = request.get_ref();
         let engine = self.engine();
         let caller = engine.caller(convert::caller("caller", &request.caller)?);
-        let mut declared = Vec::with_capacity(request.declarations.len());
-        for wanted in convert::declarations(request)? {
+        let declare = async |wanted: convert::Declaration<'_>| {
             let declaration = Declaration { spec: wanted.spec, revision: wanted.revision };
-            let view = engine.declare(wanted.key, &declaration, caller)?;
-            declared.push(pb::Declared {
+            let view = engine.declare(wanted.key, &declaration, caller).await?;
+            Ok::<_, Error>(pb::Declared {
                 status: Some(to_status(engine, &view.entry)),
                 policy: Some(to_policy_in_force(&view.policy, view.declared_revision)),
-            });
-        }
+            })
+        };
+        // At once, so that they share a write of the store.
+        let declared = convert::declarations(request)?.into_iter().map(declare);
+        let declared = Box::pin(try_join_all(declared)).await?;
         Ok(Response::new(pb::DeclareResponse { declared }))
     }
 
@@ -111,13 +121,13 @@ impl breaker_service_server::BreakerService for BreakerService {
             name: convert::actor("actor", &request.actor)?,
             comment: convert::reason("reason", &request.reason)?,
         };
-        let entry = self.engine().reset(key, actor)?;
+        let entry = Box::pin(self.engine().reset(key, actor)).await?;
         Ok(Response::new(pb::ResetResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
     async fn get_state(&self, request: Request<pb::GetStateRequest>) -> Answer<pb::GetStateResponse> {
         let key = convert::key("breaker", &request.get_ref().breaker)?;
-        let view = self.engine().view(key)?;
+        let view = Box::pin(self.engine().view(key)).await?;
         Ok(Response::new(to_view(self.engine(), &view)))
     }
 
@@ -147,8 +157,40 @@ impl breaker_service_server::BreakerService for BreakerService {
     }
 }
 
+/// An answer, when it may be told: at once, nearly always.
+pub(super) async fn told<T>(engine: &Engine, mut attempt: impl FnMut() -> Result<Told<T>, Error>) -> Result<T, Error> {
+    match attempt()? {
+        Told::Now(answer) => Ok(answer),
+        first => {
+            let mut first = Some(first);
+            Box::pin(engine.told(move || first.take().map_or_else(&mut attempt, Ok))).await
+        }
+    }
+}
+
+/// How long a call has for the store: with an answer in time for its own deadline, if it has one.
+fn patience(metadata: &MetadataMap) -> Duration {
+    let deadline = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(timeout);
+    deadline.map_or(STORE_PATIENCE, |deadline| deadline.mul_f64(PART_OF_DEADLINE))
+}
+
+/// A call's timeout, as the protocol writes it: up to eight digits and a unit.
+fn timeout(value: &str) -> Option<Duration> {
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
 /// Checks and counts a batch.
-pub(super) fn report_batch(
+pub(super) async fn report_batch(
     engine: &Engine,
     request: &pb::ReportBatchRequest,
 ) -> Result<pb::ReportBatchResponse, Error> {
@@ -156,7 +198,7 @@ pub(super) fn report_batch(
         .into_iter()
         .map(|item| CallerTally { key: item.key, caller: engine.caller(item.caller), tally: item.tally })
         .collect();
-    let answer = engine.report_batch(&request.client_id, request.batch_sequence, &tallies)?;
+    let answer = engine.report_batch(&request.client_id, request.batch_sequence, &tallies).await?;
     Ok(to_batch_reported(engine, &answer))
 }
 
@@ -202,6 +244,7 @@ fn to_acquired(key_hash: u64, acquired: &Acquired) -> pb::AcquireResponse {
             response.decision = pb::Decision::Rejected as i32;
             response.reason = convert::to_rejection_reason(reason) as i32;
             response.retry_after = Some(convert::to_duration(retry_after));
+            response.provisional = acquired.is_provisional;
         }
     }
     response

@@ -1,16 +1,18 @@
 //! `Session`: many calls on one stream.
 //!
-//! A frame of the client is answered by one frame, in the order they come, when the client has room to take it. Nothing is
-//! queued in between: a client that does not read is not read from.
+//! A frame of the client is answered by one frame, in the order they come, when the client has room to take it. What has to
+//! wait for the store is answered in later frames, by its number. Nothing else is queued in between: a client that does not
+//! read is not read from.
 
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context as TaskContext, Poll},
+    task::{Context as TaskContext, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio_stream::Stream;
 use tonic::{Code, Status, Streaming};
 
@@ -23,11 +25,13 @@ use super::{
 };
 use crate::{
     breaker::{CallerId, Decision, Moment},
-    engine::{Acquired, Engine, Error, Handle, ReportAnswer, key_hash},
+    engine::{Acquired, Engine, Error, Handle, ReportAnswer, STORE_PATIENCE, Told, key_hash},
 };
 
 /// Most items of a frame.
 const ITEMS_MAX: usize = 10_000;
+/// Most items that wait for the store before nothing more is read.
+const WAITING_MAX: usize = 10_000;
 /// Frames answered before it is looked whether the session should end.
 const FRAMES_BETWEEN_LOOKS: u32 = 256;
 /// Permits are written into blocks of this size.
@@ -45,7 +49,21 @@ pub struct Session {
     permits: BytesMut,
     goodbye: Pin<Box<Goodbye>>,
     frames_since_look: u32,
-    over: bool,
+    /// Answers that wait for the store.
+    waiting: FuturesUnordered<Waiting>,
+    /// Nothing is read any more.
+    is_over: bool,
+    /// Said when nothing waits any more.
+    last_word: Option<pb::SessionResponse>,
+}
+
+type Waiting = Pin<Box<dyn Future<Output = Late> + Send>>;
+
+/// An answer that had to wait, by the number of its item.
+enum Late {
+    Acquired(u64, u64, Result<Acquired, Error>),
+    Reported(u64, Result<ReportAnswer, Error>),
+    Counted(u64, Result<pb::ReportBatchResponse, Error>),
 }
 
 /// A breaker that has been introduced.
@@ -65,11 +83,14 @@ impl Session {
             known: Vec::new(),
             permits: BytesMut::new(),
             frames_since_look: 0,
-            over: false,
+            waiting: FuturesUnordered::new(),
+            is_over: false,
+            last_word: None,
         }
     }
 
-    fn answer(&mut self, frame: &pb::SessionRequest) -> Result<pb::SessionResponse, Status> {
+    /// What can be answered now; the rest waits, and is answered in later frames.
+    fn answer(&mut self, mut frame: pb::SessionRequest) -> Result<pb::SessionResponse, Status> {
         let items = frame.introductions.len() + frame.acquires.len() + frame.reports.len() + frame.batches.len();
         if items > ITEMS_MAX {
             return Err(too_many_items().into());
@@ -92,27 +113,54 @@ impl Session {
         response.acquired.reserve_exact(frame.acquires.len());
         for item in &frame.acquires {
             match self.acquire(&engine, moment, item) {
-                Ok(answer) => response.acquired.push(answer),
+                Ok(answer) => response.acquired.extend(answer),
                 Err(error) => response.errors.push(session_error(item.number, &error)),
             }
         }
         response.reported.reserve_exact(frame.reports.len());
         for item in &frame.reports {
             match self.report(&engine, moment, item) {
-                Ok(answer) => response.reported.push(answer),
+                Ok(answer) => response.reported.extend(answer),
                 Err(error) => response.errors.push(session_error(item.number, &error)),
             }
         }
-        for item in &frame.batches {
-            let batch = item.batch.as_ref().ok_or_else(|| Error::invalid("batch", "is required: a batch of tallies"));
-            match batch.and_then(|batch| report_batch(&engine, batch).map_err(|error| error.within("batch"))) {
-                Ok(answer) => {
-                    response.batches.push(pb::SessionBatchReported { number: item.number, response: Some(answer) })
-                }
-                Err(error) => response.errors.push(session_error(item.number, &error)),
-            }
+        for item in std::mem::take(&mut frame.batches) {
+            self.count(&engine, item, &mut response);
         }
         Ok(response)
+    }
+
+    fn count(&mut self, engine: &Engine, item: pb::SessionBatch, response: &mut pb::SessionResponse) {
+        let (number, engine) = (item.number, engine.clone());
+        let mut counted: Waiting = Box::pin(async move {
+            let batch = item.batch.ok_or_else(|| Error::invalid("batch", "is required: a batch of tallies"));
+            let answer = match &batch {
+                Ok(batch) => report_batch(&engine, batch).await.map_err(|error| error.within("batch")),
+                Err(error) => Err(error.clone()),
+            };
+            Late::Counted(number, answer)
+        });
+        match (&mut counted).now_or_never() {
+            Some(late) => self.tell(late, response),
+            None => self.waiting.push(counted),
+        }
+    }
+
+    /// Adds what has waited to an answer.
+    fn tell(&mut self, late: Late, response: &mut pb::SessionResponse) {
+        let (number, error) = match late {
+            Late::Acquired(number, key_hash, Ok(acquired)) => {
+                return response.acquired.push(self.answer_acquire(number, key_hash, &acquired));
+            }
+            Late::Reported(number, Ok(answer)) => return response.reported.push(to_reported(number, &answer)),
+            Late::Counted(number, Ok(answer)) => {
+                return response.batches.push(pb::SessionBatchReported { number, response: Some(answer) });
+            }
+            Late::Acquired(number, _, Err(error))
+            | Late::Reported(number, Err(error))
+            | Late::Counted(number, Err(error)) => (number, error),
+        };
+        response.errors.push(session_error(number, &error));
     }
 
     fn introduce(&mut self, introduction: &pb::Introduction) -> Result<(), Error> {
@@ -137,32 +185,42 @@ impl Session {
         engine: &Engine,
         moment: Moment,
         item: &pb::SessionAcquire,
-    ) -> Result<pb::SessionAcquired, Error> {
+    ) -> Result<Option<pb::SessionAcquired>, Error> {
         let mut caller = self.caller;
         if !item.caller.is_empty() {
             caller = engine.caller(convert::caller("caller", &item.caller)?);
         }
         let lease = convert::lease("lease", item.lease.as_ref())?;
-        let (hash, acquired) = if item.handle == 0 {
+        let (key, hash, id, told) = if item.handle == 0 {
             let key = convert::key("breaker", &item.breaker)?;
             let id = convert::request_id("request_id", &item.request_id, key, caller)?;
-            (key_hash(key), engine.acquire_by_key(moment, key, caller, id, lease)?)
+            (key, key_hash(key), id, engine.acquire_by_key(moment, key, caller, id, lease)?)
         } else {
             let known = known(&mut self.known, item.handle)?;
             let id = convert::request_id("request_id", &item.request_id, &known.key, caller)?;
-            let acquired = match known.handle.and_then(|handle| engine.acquire(moment, handle, caller, id, lease)) {
-                Some(acquired) => acquired,
+            let told = match known.handle.and_then(|handle| engine.acquire(moment, handle, caller, id, lease)) {
+                Some(told) => told,
                 None => {
-                    let (handle, acquired) = engine.always(&known.key, |handle| {
+                    let (handle, told) = engine.always(&known.key, |handle| {
                         Some((handle, engine.acquire(moment, handle, caller, id, lease)?))
                     })?;
                     known.handle = Some(handle);
-                    acquired
+                    told
                 }
             };
-            (known.key_hash, acquired)
+            (&*known.key, known.key_hash, id, told)
         };
-        Ok(self.answer_acquire(item.number, hash, &acquired))
+        match told {
+            Told::Now(acquired) => Ok(Some(self.answer_acquire(item.number, hash, &acquired))),
+            told => {
+                let (engine, key, number): (_, Box<str>, _) = (engine.clone(), key.into(), item.number);
+                self.waiting.push(Box::pin(async move {
+                    let acquired = engine.acquired(told, &key, caller, id, lease, STORE_PATIENCE).await;
+                    Late::Acquired(number, hash, acquired)
+                }));
+                Ok(None)
+            }
+        }
     }
 
     fn answer_acquire(&mut self, number: u64, key_hash: u64, acquired: &Acquired) -> pb::SessionAcquired {
@@ -184,6 +242,7 @@ impl Session {
                 answer.decision = pb::Decision::Rejected as i32;
                 answer.reason = convert::to_rejection_reason(reason) as i32;
                 answer.retry_after = Some(convert::to_duration(retry_after));
+                answer.provisional = acquired.is_provisional;
             }
         }
         answer
@@ -203,13 +262,13 @@ impl Session {
         engine: &Engine,
         moment: Moment,
         item: &pb::SessionReport,
-    ) -> Result<pb::SessionReported, Error> {
+    ) -> Result<Option<pb::SessionReported>, Error> {
         let report = convert::session_report(item)?;
         let error_class = item.error_class.as_str();
-        let answer = if item.handle == 0 {
+        let (key, permit, told) = if item.handle == 0 {
             let key = convert::key("breaker", &item.breaker)?;
             let permit = decode_permit(key_hash(key), &item.permit)?;
-            engine.report_by_key(moment, key, &permit, &report, error_class)
+            (key, permit, engine.report_by_key(moment, key, &permit, &report, error_class))
         } else {
             let known = known(&mut self.known, item.handle)?;
             let permit = decode_permit(known.key_hash, &item.permit)?;
@@ -218,17 +277,35 @@ impl Session {
                 known.handle = engine.find(&known.key);
                 engine.report(moment, known.handle?, &permit, &report, error_class)
             };
-            reported.or_else(found_anew).unwrap_or(ReportAnswer::GONE)
+            let told = reported.or_else(found_anew).unwrap_or(Told::Now(ReportAnswer::GONE));
+            (&*known.key, permit, told)
         };
-        Ok(pb::SessionReported {
-            number: item.number,
-            result: convert::to_report_result(answer.reported) as i32,
-            state: convert::to_state(answer.state) as i32,
-            generation: answer.generation,
-            override_mode: convert::to_override_mode(answer.forced) as i32,
-            caller_state: convert::to_state(answer.caller_state) as i32,
-            caller_generation: answer.caller_generation,
-        })
+        match told {
+            Told::Now(answer) => Ok(Some(to_reported(item.number, &answer))),
+            told => {
+                let (engine, key, number): (_, Box<str>, _) = (engine.clone(), key.into(), item.number);
+                let error_class: Box<str> = error_class.into();
+                let mut first = Some(told);
+                self.waiting.push(Box::pin(async move {
+                    let again = || engine.report_by_key(engine.moment(), &key, &permit, &report, &error_class);
+                    let answer = engine.told(|| Ok(first.take().unwrap_or_else(again))).await;
+                    Late::Reported(number, answer)
+                }));
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn to_reported(number: u64, answer: &ReportAnswer) -> pb::SessionReported {
+    pb::SessionReported {
+        number,
+        result: convert::to_report_result(answer.reported) as i32,
+        state: convert::to_state(answer.state) as i32,
+        generation: answer.generation,
+        override_mode: convert::to_override_mode(answer.forced) as i32,
+        caller_state: convert::to_state(answer.caller_state) as i32,
+        caller_generation: answer.caller_generation,
     }
 }
 
@@ -255,28 +332,66 @@ impl Stream for Session {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        if this.over {
-            return Poll::Ready(None);
-        }
-        let frame = Pin::new(&mut this.frames).poll_next(cx);
-        this.frames_since_look += 1;
-        // The goodbye has to be polled before a wait, so that it can end it; while frames keep coming, now and then.
-        if frame.is_pending() || this.frames_since_look >= FRAMES_BETWEEN_LOOKS {
-            this.frames_since_look = 0;
-            if let (Poll::Pending, Poll::Ready(goodbye)) = (&frame, this.goodbye.as_mut().poll(cx)) {
-                this.over = true;
-                return Poll::Ready(Some(Ok(pb::SessionResponse { goodbye: Some(goodbye), ..Default::default() })));
+        loop {
+            // Nearly always there is nothing that waits.
+            if !this.waiting.is_empty()
+                && let Some(response) = this.come(cx)
+            {
+                return Poll::Ready(Some(Ok(response)));
+            }
+            if this.is_over && this.waiting.is_empty() {
+                return Poll::Ready(this.last_word.take().map(Ok));
+            }
+            if this.is_over || this.waiting.len() >= WAITING_MAX {
+                return Poll::Pending;
+            }
+            let frame = Pin::new(&mut this.frames).poll_next(cx);
+            this.frames_since_look += 1;
+            // The goodbye has to be polled before a wait, so that it can end it; while frames keep coming, now and then.
+            if frame.is_pending() || this.frames_since_look >= FRAMES_BETWEEN_LOOKS {
+                this.frames_since_look = 0;
+                if let (Poll::Pending, Poll::Ready(goodbye)) = (&frame, this.goodbye.as_mut().poll(cx)) {
+                    this.is_over = true;
+                    this.last_word = Some(pb::SessionResponse { goodbye: Some(goodbye), ..Default::default() });
+                    continue;
+                }
+            }
+            let frame = match ready!(frame) {
+                Some(Ok(frame)) => frame,
+                Some(Err(status)) => {
+                    this.is_over = true;
+                    this.waiting.clear();
+                    // The client went away; there is nobody to tell.
+                    let is_gone = status.code() == Code::Cancelled;
+                    return Poll::Ready((!is_gone).then(|| Err(of_transport(status))));
+                }
+                None => {
+                    this.is_over = true;
+                    continue;
+                }
+            };
+            let waited = this.waiting.len();
+            let answer = this.answer(frame);
+            if let Err(status) = answer {
+                this.is_over = true;
+                this.waiting.clear();
+                return Poll::Ready(Some(Err(status)));
+            }
+            // A frame of which all has to wait is answered later.
+            if this.waiting.len() == waited || answer.as_ref().is_ok_and(|answer| *answer != Default::default()) {
+                return Poll::Ready(Some(answer));
             }
         }
-        frame.map(|frame| {
-            let answer = match frame? {
-                Ok(frame) => this.answer(&frame),
-                // The client went away; there is nobody to tell.
-                Err(status) if status.code() == Code::Cancelled => return None,
-                Err(status) => Err(of_transport(status)),
-            };
-            this.over = answer.is_err();
-            Some(answer)
-        })
+    }
+}
+
+impl Session {
+    /// The answers that have waited and have come.
+    fn come(&mut self, cx: &mut TaskContext<'_>) -> Option<pb::SessionResponse> {
+        let mut response = None;
+        while let Poll::Ready(Some(late)) = self.waiting.poll_next_unpin(cx) {
+            self.tell(late, response.get_or_insert_default());
+        }
+        response
     }
 }

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt as _, stream};
+use tokio::sync::watch::Receiver;
 use tonic::{Request, Response, Status, server::NamedService};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse,
@@ -15,7 +16,7 @@ use super::{
     dispatch::{Kind, Services},
     pb,
 };
-use crate::{engine::Error, shutdown::Shutdown};
+use crate::{engine::Error, shutdown::Shutdown, store};
 
 /// Largest request of these services, in bytes: each is a name or two.
 const MESSAGE_BYTES: usize = 4 << 10;
@@ -25,8 +26,8 @@ const MESSAGE_BYTES: usize = 4 << 10;
 /// # Panics
 /// The descriptors that were built in are damaged.
 #[must_use]
-pub fn standard_services(services: Services, shutdown: &Shutdown) -> Services {
-    let health = HealthServer::new(Healthy { shutdown: shutdown.clone(), names: services.names().to_vec() })
+pub fn standard_services(services: Services, shutdown: &Shutdown, store: Receiver<store::Health>) -> Services {
+    let health = HealthServer::new(Healthy { shutdown: shutdown.clone(), store, names: services.names().to_vec() })
         .max_decoding_message_size(MESSAGE_BYTES);
     let services = services.methods(&["Watch"], Kind::Stream, health.clone()).service(health);
     let names = [services.names(), &[V1, V1ALPHA]].concat();
@@ -51,25 +52,49 @@ fn describe(names: &[&str]) -> reflection::Builder<'static> {
     names.iter().fold(builder, |builder, name| builder.with_service_name(*name))
 }
 
-/// `grpc.health.v1.Health`: the server, by the empty name, and each service serve until the server drains.
+/// `grpc.health.v1.Health`: the server, by the empty name, and each service serve until the server drains. `store` serves while
+/// the store can write; the server serves without it, because what is closed goes on being answered.
 ///
 /// tonic's own reporter is not used, because its watches do not end by themselves and would hold up a drain.
 #[derive(Clone, Debug)]
 struct Healthy {
     shutdown: Shutdown,
+    store: Receiver<store::Health>,
     names: Vec<&'static str>,
 }
 
 impl Healthy {
     fn status(&self, service: &str) -> Option<ServingStatus> {
-        if !service.is_empty() && service != HEALTH && !self.names.contains(&service) {
-            return None;
+        let is_well = match service {
+            STORE => *self.store.borrow() == store::Health::Well,
+            "" | HEALTH => true,
+            name if self.names.contains(&name) => true,
+            _ => return None,
+        };
+        let is_serving = is_well && !self.shutdown.draining();
+        Some(if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing })
+    }
+
+    /// Waits until a service's status is another one.
+    async fn changed(&mut self, service: &str, status: Option<ServingStatus>) -> Option<ServingStatus> {
+        loop {
+            let now = self.status(service);
+            if now != status {
+                return now;
+            }
+            tokio::select! {
+                () = self.shutdown.drained(), if !self.shutdown.draining() => {}
+                // The sender lives as long as the store; after it, only the drain is left.
+                Ok(()) = self.store.changed(), if service == STORE => {}
+                else => std::future::pending().await,
+            }
         }
-        Some(if self.shutdown.draining() { ServingStatus::NotServing } else { ServingStatus::Serving })
     }
 }
 
 const HEALTH: &str = <HealthServer<Healthy> as NamedService>::NAME;
+/// The store, among the names whose health can be asked for.
+const STORE: &str = "store";
 
 type Healths = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
@@ -92,19 +117,25 @@ impl Health for Healthy {
 
     type WatchStream = Healths;
 
-    /// Says how things stand, says once more when the server drains, and ends.
+    /// Says how things stand, and again whenever that changes, until the server drains.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Healths>, Status> {
-        let known = self.status(&request.get_ref().service);
-        // A service that is not known may yet come, as far as the protocol goes, so it is no error here.
-        let now = known.unwrap_or(ServingStatus::ServiceUnknown);
-        let later = stream::once({
-            let shutdown = self.shutdown.clone();
-            async move { shutdown.drained().await }
+        let service = request.into_inner().service;
+        let first = (self.clone(), None, false);
+        let statuses = stream::unfold(first, move |(mut healthy, told, is_over)| {
+            let service = service.clone();
+            async move {
+                if is_over {
+                    return None;
+                }
+                // A service that is not known may yet come, as far as the protocol goes, so it is no error here.
+                let status = match told {
+                    None => healthy.status(&service),
+                    Some(told) => healthy.changed(&service, told).await,
+                };
+                let is_over = healthy.shutdown.draining();
+                Some((answer(status.unwrap_or(ServingStatus::ServiceUnknown)), (healthy, Some(status), is_over)))
+            }
         });
-        let later = later.filter_map(move |()| async move {
-            (now == ServingStatus::Serving).then_some(answer(ServingStatus::NotServing))
-        });
-        let statuses = stream::once(async move { answer(now) }).chain(later);
         Ok(Response::new(Box::pin(statuses.map(Ok))))
     }
 }

@@ -11,7 +11,7 @@ use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{convert, pb};
-use crate::engine::Error;
+use crate::engine::{Error, STORE_PATIENCE};
 
 /// The domain of every reason.
 pub const DOMAIN: &str = "fuseboard";
@@ -112,7 +112,7 @@ const fn code(error: &Error) -> Code {
         Error::NotFound { .. } => Code::NotFound,
         Error::VersionMoved { .. } => Code::Aborted,
         Error::PolicyOfFile { .. } => Code::FailedPrecondition,
-        Error::Draining => Code::Unavailable,
+        Error::Store { .. } | Error::Draining => Code::Unavailable,
     }
 }
 
@@ -122,6 +122,7 @@ const fn reason(error: &Error) -> &'static str {
         Error::Limit { reason, .. } | Error::NotFound { reason, .. } => reason,
         Error::VersionMoved { .. } => "VERSION_MOVED",
         Error::PolicyOfFile { .. } => "POLICY_OF_FILE",
+        Error::Store { .. } => "STORE_UNAVAILABLE",
         Error::Draining => "DRAINING",
     }
 }
@@ -131,6 +132,7 @@ const fn retry_after(error: &Error) -> Option<Duration> {
         // Some limits are of what comes at once: the same will be too much tomorrow.
         Error::Limit { retry_after: Duration::ZERO, .. } => None,
         Error::Limit { retry_after, .. } => Some(*retry_after),
+        Error::Store { .. } => Some(STORE_PATIENCE),
         Error::Draining => Some(DRAINING_RETRY_AFTER),
         // A version that moved is read again first, and that takes no waiting.
         Error::Invalid { .. } | Error::NotFound { .. } | Error::VersionMoved { .. } | Error::PolicyOfFile { .. } => {
@@ -149,6 +151,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
             vec![("expected_version", expected.to_string()), ("current_version", current.to_string())]
         }
         Error::PolicyOfFile { pattern } => vec![("pattern", pattern.clone())],
+        Error::Store { why } => vec![("why", why.clone())],
         Error::Draining => vec![],
     };
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

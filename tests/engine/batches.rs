@@ -8,10 +8,11 @@ use fuseboard::{
 };
 
 use super::{NOBODY, OPERATOR, World, minutes};
+use crate::soon::Soon as _;
 
 impl World {
     fn send(&self, client: &str, sequence: u64, tallies: &[CallerTally<'_>]) -> BatchAnswer {
-        self.engine.report_batch(client, sequence, tallies).unwrap()
+        self.engine.report_batch(client, sequence, tallies).soon().unwrap()
     }
 
     /// A tally of the breaker's own generation.
@@ -62,7 +63,7 @@ fn a_tally_of_another_generation_is_stale_and_the_answer_says_once_where_its_bre
     world.engine.handle("a").unwrap();
     world.engine.handle("b").unwrap();
     let (old_a, b) = (world.tally("a", 1, 0), world.tally("b", 1, 0));
-    world.engine.reset("a", OPERATOR).unwrap();
+    world.engine.reset("a", OPERATOR).soon().unwrap();
     let answer = world.send("sdk", 1, &[old_a, b, old_a]);
     assert_eq!((answer.counted, answer.stale), (1, 2));
     assert_eq!(answer.changed, [world.view("a").entry]);
@@ -103,14 +104,14 @@ fn so_many_clients_are_remembered_as_the_limit_says_and_silent_ones_make_room_af
     for client in 0..100 {
         world.send(&format!("client-{client}"), 7, &batch);
     }
-    let refused = world.engine.report_batch("one-too-many", 1, &batch);
+    let refused = world.engine.report_batch("one-too-many", 1, &batch).soon();
     assert!(matches!(refused, Err(Error::Limit { reason: "CLIENT_LIMIT", max: 100, .. })), "{refused:?}");
     assert_eq!(world.successes("a"), 100, "what is refused counts nothing");
     assert!(world.send("client-5", 7, &batch).duplicate, "those that are there go on");
 
     world.advance(minutes(9));
     assert!(world.send("client-5", 7, &batch).duplicate);
-    assert!(world.engine.report_batch("one-too-many", 1, &batch).is_err());
+    assert!(world.engine.report_batch("one-too-many", 1, &batch).soon().is_err());
     world.advance(minutes(1));
     assert!(!world.send("one-too-many", 1, &batch).duplicate);
     assert!(world.send("client-5", 7, &batch).duplicate, "it was not silent for so long");

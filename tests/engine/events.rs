@@ -6,6 +6,7 @@ use fuseboard::{
 };
 
 use super::{NOBODY, OPERATOR, World, failures, permitted, seconds};
+use crate::soon::{Soon as _, now};
 
 #[test]
 fn every_move_is_told_with_the_next_sequence_the_breaker_after_it_and_where_it_came_from() {
@@ -13,8 +14,8 @@ fn every_move_is_told_with_the_next_sequence_the_breaker_after_it_and_where_it_c
     world.trip("a");
     world.advance(seconds(30));
     world.call("a", Outcome::Success);
-    world.engine.reset("a", OPERATOR).unwrap();
-    world.engine.delete("a", OPERATOR).unwrap();
+    world.engine.reset("a", OPERATOR).soon().unwrap();
+    world.engine.delete("a", OPERATOR).soon().unwrap();
     let log = world.log();
     let kinds: Vec<_> = log.iter().map(|event| event.kind.name()).collect();
     assert_eq!(kinds, ["opened", "half_opened", "closed", "reset", "deleted"]);
@@ -32,12 +33,12 @@ fn a_view_shows_the_last_event_of_a_breaker_while_the_log_holds_it() {
     world.engine.handle("a").unwrap();
     let view = world.view("a");
     assert_eq!((view.entry.sequence, view.last_event), (0, None));
-    world.engine.reset("a", OPERATOR).unwrap();
+    world.engine.reset("a", OPERATOR).soon().unwrap();
     let view = world.view("a");
     assert_eq!((view.entry.sequence, view.last_event), (1, Some(world.last_event())));
     world.engine.handle("b").unwrap();
     for _ in 0..3 {
-        world.engine.reset("b", OPERATOR).unwrap();
+        world.engine.reset("b", OPERATOR).soon().unwrap();
     }
     let view = world.view("a");
     assert_eq!((view.entry.sequence, view.last_event), (1, None));
@@ -49,7 +50,7 @@ fn the_log_holds_the_newest_events_up_to_its_bound() {
     assert_eq!((world.engine.usage().oldest_sequence, world.engine.usage().newest_sequence), (0, 0));
     world.engine.handle("a").unwrap();
     for _ in 0..25 {
-        world.engine.reset("a", OPERATOR).unwrap();
+        world.engine.reset("a", OPERATOR).soon().unwrap();
     }
     let usage = world.engine.usage();
     assert_eq!((usage.events, usage.oldest_sequence, usage.newest_sequence), (10, 16, 25));
@@ -61,7 +62,7 @@ fn the_history_is_read_in_pages_both_ways_from_any_place() {
     let world = World::with(Limits { events: 10, ..Limits::default() });
     world.engine.handle("a").unwrap();
     for _ in 0..25 {
-        world.engine.reset("a", OPERATOR).unwrap();
+        world.engine.reset("a", OPERATOR).soon().unwrap();
     }
     let page = |from, newest_first| {
         let events = world.engine.events(from, newest_first, 4);
@@ -94,9 +95,9 @@ fn what_changes_nothing_is_no_event() {
 fn a_breaker_that_was_never_seen_is_not_found_and_not_made_by_asking() {
     let world = World::new();
     let not_found = |error: Error| matches!(error, Error::NotFound { reason: "BREAKER_NOT_FOUND", .. });
-    assert!(not_found(world.engine.view("a").unwrap_err()));
-    assert!(not_found(world.engine.reset("a", OPERATOR).unwrap_err()));
-    assert!(not_found(world.engine.delete("a", OPERATOR).unwrap_err()));
+    assert!(not_found(world.engine.view("a").soon().unwrap_err()));
+    assert!(not_found(world.engine.reset("a", OPERATOR).soon().unwrap_err()));
+    assert!(not_found(world.engine.delete("a", OPERATOR).soon().unwrap_err()));
     assert_eq!((world.engine.find("a"), world.engine.entry("a", None)), (None, None));
     assert_eq!(world.log(), []);
 }
@@ -106,9 +107,9 @@ fn a_deletion_tells_the_breaker_as_it_last_was_and_takes_declaration_and_overrid
     let world = World::new();
     world.declare("a", failures(1));
     world.fail("a", 1);
-    world.engine.set_override("a", OverrideMode::ForcedOpen, None, OPERATOR).unwrap();
+    world.engine.set_override("a", OverrideMode::ForcedOpen, None, OPERATOR).soon().unwrap();
     let last = world.view("a").entry;
-    world.engine.delete("a", OPERATOR).unwrap();
+    world.engine.delete("a", OPERATOR).soon().unwrap();
     let event = world.last_event();
     assert_eq!((event.kind.name(), &*event.actor, event.status), ("deleted", OPERATOR.name, last.status));
     world.permit("a");
@@ -124,10 +125,14 @@ fn a_move_names_the_caller_and_the_error_class_of_the_report_that_made_it() {
     let world = World::new();
     let caller = world.engine.caller("checkout/3");
     let tally = Tally { generation: 1, failures: 4, trailing_failures: 4, ..Tally::default() };
-    world.engine.report_batch("sdk", 1, &[CallerTally { key: "a", caller, tally }]).unwrap();
+    world.engine.report_batch("sdk", 1, &[CallerTally { key: "a", caller, tally }]).soon().unwrap();
     let permit = permitted(world.decide_as("a", caller, RequestId::default()));
     let handle = world.engine.find("a").unwrap();
-    world.engine.report(world.moment(), handle, &permit, &Report::of(Outcome::Timeout), "deadline_exceeded").unwrap();
+    world
+        .engine
+        .report(world.moment(), handle, &permit, &Report::of(Outcome::Timeout), "deadline_exceeded")
+        .map(now)
+        .unwrap();
     let event = world.last_event();
     assert_eq!((event.caller.as_deref(), &*event.error_class), (Some("checkout/3"), "deadline_exceeded"));
     assert_eq!((&*event.actor, &*event.comment), ("", ""));
@@ -154,12 +159,12 @@ fn a_move_that_time_made_names_nobody_whoever_came_by() {
     let (world, _, overdue) = probe_overdue();
     let handle = world.engine.find("a").unwrap();
     let caller = world.engine.caller("checkout/3");
-    world.engine.acquire(overdue, handle, caller, RequestId::default(), None).unwrap();
+    world.engine.acquire(overdue, handle, caller, RequestId::default(), None).map(now).unwrap();
     by_nobody(&world);
 
     let (world, probe, overdue) = probe_overdue();
     let handle = world.engine.find("a").unwrap();
-    let answer = world.engine.report(overdue, handle, &probe, &Report::of(Outcome::Success), "late").unwrap();
+    let answer = world.engine.report(overdue, handle, &probe, &Report::of(Outcome::Success), "late").map(now).unwrap();
     assert_eq!(answer.reported, Reported::Stale);
     by_nobody(&world);
 }
@@ -171,8 +176,8 @@ fn what_time_made_before_an_operators_change_is_told_before_it_and_names_nobody(
     // The operator's clock is read when the open period has passed, and no timer has fired yet.
     let overdue = Moment { now: world.engine.now().after(seconds(31)), random: 0 };
     let handle = world.engine.find("a").unwrap();
-    world.engine.acquire(overdue, handle, NOBODY, RequestId::default(), None).unwrap();
-    world.engine.reset("a", OPERATOR).unwrap();
+    world.engine.acquire(overdue, handle, NOBODY, RequestId::default(), None).map(now).unwrap();
+    world.engine.reset("a", OPERATOR).soon().unwrap();
     let actors: Vec<_> = world.log().iter().map(|event| (event.kind.name(), event.actor.to_string())).collect();
     assert_eq!(actors[1..], [("half_opened", String::new()), ("reset", OPERATOR.name.to_owned())]);
 }

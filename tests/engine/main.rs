@@ -12,6 +12,9 @@ mod requests;
 mod threads;
 mod timers;
 
+#[path = "../support/soon.rs"]
+mod soon;
+
 use std::{sync::Arc, time::Duration};
 
 use fuseboard::{
@@ -21,6 +24,8 @@ use fuseboard::{
     },
     engine::{Actor, Clock, Declaration, Engine, Event, Limits, View},
 };
+
+use self::soon::{Soon as _, now};
 
 /// Where the clock stands at first.
 const START: Timestamp = Timestamp::from_nanos(1_577_836_800_000_000_000);
@@ -64,7 +69,7 @@ impl World {
     }
 
     fn decide_as(&self, key: &str, caller: CallerId, request: RequestId) -> Decision {
-        let acquire = |handle| self.engine.acquire(self.moment(), handle, caller, request, None);
+        let acquire = |handle| self.engine.acquire(self.moment(), handle, caller, request, None).map(now);
         self.engine.always(key, acquire).unwrap().decision
     }
 
@@ -81,7 +86,7 @@ impl World {
 
     fn report(&self, key: &str, permit: &Permit, outcome: Outcome) -> Reported {
         let handle = self.engine.find(key).expect("a breaker to report to");
-        self.engine.report(self.moment(), handle, permit, &Report::of(outcome), "").unwrap().reported
+        self.engine.report(self.moment(), handle, permit, &Report::of(outcome), "").map(now).unwrap().reported
     }
 
     /// One call, from the question to its report.
@@ -108,11 +113,11 @@ impl World {
     }
 
     fn declare_revision(&self, key: &str, spec: PolicySpec, revision: u64) -> View {
-        self.engine.declare(key, &Declaration { spec, revision }, NOBODY).unwrap()
+        self.engine.declare(key, &Declaration { spec, revision }, NOBODY).soon().unwrap()
     }
 
     fn view(&self, key: &str) -> View {
-        self.engine.view(key).unwrap()
+        self.engine.view(key).soon().unwrap()
     }
 
     fn state(&self, key: &str) -> StateName {

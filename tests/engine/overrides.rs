@@ -6,10 +6,11 @@ use fuseboard::{
 };
 
 use super::{OPERATOR, START, World, failures, seconds};
+use crate::soon::Soon as _;
 
 impl World {
     fn hold(&self, key: &str, mode: OverrideMode, expire: Option<u64>) {
-        self.engine.set_override(key, mode, expire.map(seconds), OPERATOR).unwrap();
+        self.engine.set_override(key, mode, expire.map(seconds), OPERATOR).soon().unwrap();
     }
 }
 
@@ -53,13 +54,13 @@ fn clearing_raises_the_generation_and_there_has_to_be_one_to_clear() {
         Err(Error::NotFound { reason, .. }) => reason,
         other => panic!("{other:?}"),
     };
-    assert_eq!(missing(world.engine.clear_override("a", OPERATOR)), "BREAKER_NOT_FOUND");
+    assert_eq!(missing(world.engine.clear_override("a", OPERATOR).soon()), "BREAKER_NOT_FOUND");
     world.hold("a", OverrideMode::Shadow, None);
     let before = world.generation("a");
-    world.engine.clear_override("a", OPERATOR).unwrap();
+    world.engine.clear_override("a", OPERATOR).soon().unwrap();
     assert!(world.generation("a") > before);
     let events = world.log().len();
-    assert_eq!(missing(world.engine.clear_override("a", OPERATOR)), "OVERRIDE_NOT_FOUND");
+    assert_eq!(missing(world.engine.clear_override("a", OPERATOR).soon()), "OVERRIDE_NOT_FOUND");
     assert_eq!(world.log().len(), events);
 }
 
@@ -73,7 +74,7 @@ fn the_computed_state_goes_on_underneath_and_both_are_shown() {
     assert_eq!((status.state, status.forced), (StateName::HalfOpen, Some(OverrideMode::ForcedClosed)));
     assert_eq!(world.last_event().status, status);
 
-    world.engine.reset("a", OPERATOR).unwrap();
+    world.engine.reset("a", OPERATOR).soon().unwrap();
     let status = world.view("a").entry.status;
     assert_eq!((status.state, status.forced), (StateName::Closed, Some(OverrideMode::ForcedClosed)));
 }
@@ -93,9 +94,9 @@ fn an_overridden_breaker_can_be_made_also_where_idle_ones_have_to_make_room() {
     let world = World::with(Limits { breakers: 1, ..Limits::default() });
     world.engine.handle("a").unwrap();
     world.hold("b", OverrideMode::ForcedOpen, None);
-    let refused = world.engine.set_override("c", OverrideMode::Shadow, None, OPERATOR);
+    let refused = world.engine.set_override("c", OverrideMode::Shadow, None, OPERATOR).soon();
     assert!(matches!(refused, Err(Error::Limit { reason: "BREAKER_LIMIT", .. })));
     let declaration = fuseboard::engine::Declaration { spec: PolicySpec::default(), revision: 0 };
-    let refused = world.engine.declare("c", &declaration, super::NOBODY);
+    let refused = world.engine.declare("c", &declaration, super::NOBODY).soon();
     assert!(matches!(refused, Err(Error::Limit { reason: "BREAKER_LIMIT", .. })));
 }

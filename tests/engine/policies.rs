@@ -4,10 +4,11 @@ use std::thread;
 
 use fuseboard::{
     breaker::{Decision, Outcome, Policy, PolicySpec, StateName},
-    engine::{Error, Limits, PolicyOrigin, matches},
+    engine::{Error, FilePolicies, Limits, PolicyOrigin, matches},
 };
 
 use super::{OPERATOR, START, World, failures, minutes, seconds};
+use crate::soon::Soon as _;
 
 impl World {
     fn policy(&self, key: &str) -> Policy {
@@ -20,12 +21,12 @@ impl World {
 
     /// Sets the operators' policy through the API. Returns its version.
     fn set(&self, pattern: &str, spec: PolicySpec) -> u64 {
-        self.engine.set_policy(pattern, spec, None, OPERATOR).unwrap().0.version
+        self.engine.set_policy(pattern, spec, None, OPERATOR).soon().unwrap().0.version
     }
 
     fn load(&self, file: &[(&str, PolicySpec)]) -> u64 {
         let file = file.iter().map(|(pattern, spec)| ((*pattern).to_owned(), spec.clone())).collect();
-        self.engine.load_policies(PolicySpec::default(), file).unwrap()
+        self.engine.load_policies(FilePolicies { default: PolicySpec::default(), by_pattern: file }).soon().unwrap()
     }
 }
 
@@ -113,7 +114,7 @@ fn the_api_is_stronger_than_the_file_for_the_same_prefix_but_not_than_what_fits_
     assert_eq!(["a", "b1", "b/longer"].map(|key| world.threshold(key)), [Some(1), Some(4), Some(5)]);
     world.set("a", open_for(5));
     assert_eq!((world.threshold("a"), world.policy("a").open_duration), (Some(1), seconds(5)), "field by field");
-    world.engine.delete_policy("b*", None, OPERATOR).unwrap();
+    world.engine.delete_policy("b*", None, OPERATOR).soon().unwrap();
     assert_eq!(world.threshold("b1"), Some(2), "the file's comes up again");
 }
 
@@ -175,7 +176,7 @@ fn moved(result: Result<impl Sized, Error>) -> (u64, u64) {
 #[test]
 fn a_write_can_demand_the_version_that_it_read() {
     let world = World::new();
-    let set = |expected| world.engine.set_policy("a", failures(1), expected, OPERATOR);
+    let set = |expected| world.engine.set_policy("a", failures(1), expected, OPERATOR).soon();
     let (first, _) = set(Some(0)).unwrap();
     assert_eq!(moved(set(Some(0))), (0, first.version), "0: there must be none yet");
     let (second, _) = set(Some(first.version)).unwrap();
@@ -183,7 +184,7 @@ fn a_write_can_demand_the_version_that_it_read() {
     assert_eq!(moved(set(Some(first.version))), (first.version, second.version));
     assert_eq!(world.engine.policy("a").unwrap(), second);
 
-    let delete = |expected| world.engine.delete_policy("a", expected, OPERATOR);
+    let delete = |expected| world.engine.delete_policy("a", expected, OPERATOR).soon();
     assert_eq!(moved(delete(Some(first.version))), (first.version, second.version));
     delete(Some(second.version)).unwrap();
     assert!(matches!(delete(None), Err(Error::NotFound { reason: "POLICY_NOT_FOUND", .. })));
@@ -196,10 +197,10 @@ fn the_version_of_a_files_entry_can_be_demanded_too_and_the_file_is_changed_in_t
     world.load(&[("a", failures(1))]);
     let read = world.engine.policy("a").unwrap();
     assert_eq!(read.origin, PolicyOrigin::File);
-    assert_eq!(moved(world.engine.set_policy("a", failures(2), Some(0), OPERATOR)), (0, read.version));
-    let deleted = world.engine.delete_policy("a", Some(read.version), OPERATOR);
+    assert_eq!(moved(world.engine.set_policy("a", failures(2), Some(0), OPERATOR).soon()), (0, read.version));
+    let deleted = world.engine.delete_policy("a", Some(read.version), OPERATOR).soon();
     assert_eq!(deleted, Err(Error::PolicyOfFile { pattern: "a".to_owned() }));
-    let (entry, _) = world.engine.set_policy("a", failures(2), Some(read.version), OPERATOR).unwrap();
+    let (entry, _) = world.engine.set_policy("a", failures(2), Some(read.version), OPERATOR).soon().unwrap();
     assert_eq!(world.engine.policy("a").unwrap(), entry, "now it is the API's that is read");
 }
 
@@ -230,7 +231,7 @@ fn a_bad_file_changes_nothing() {
     let world = World::with(Limits { policies: 2, ..Limits::default() });
     world.load(&[("a", failures(1))]);
     world.engine.handle("a").unwrap();
-    let load = |default, file| world.engine.load_policies(default, file);
+    let load = |default, file| world.engine.load_policies(FilePolicies { default, by_pattern: file }).soon();
     let bad = PolicySpec { probes: Some(0), ..PolicySpec::default() };
     let entry = |pattern: &str, spec: &PolicySpec| (pattern.to_owned(), spec.clone());
     let at_fault = load(PolicySpec::default(), vec![entry("b", &failures(2)), entry("c", &bad)]);
@@ -249,7 +250,7 @@ fn a_default_that_the_file_changes_reaches_breakers_where_nothing_stronger_speak
     world.engine.handle("a").unwrap();
     world.declare("declared", open_for(3));
     let default = PolicySpec { failure_threshold: Some(8), ..open_for(9) };
-    assert_eq!(world.engine.load_policies(default, vec![]).unwrap(), 2);
+    assert_eq!(world.engine.load_policies(FilePolicies { default, by_pattern: vec![] }).soon().unwrap(), 2);
     assert_eq!((world.threshold("a"), world.policy("a").open_duration), (Some(8), seconds(9)));
     assert_eq!((world.threshold("declared"), world.policy("declared").open_duration), (Some(8), seconds(3)));
     assert_eq!(world.last_event().reason.name(), "policy_file");
@@ -261,7 +262,7 @@ fn policies_are_bounded_those_of_the_file_included() {
     world.load(&[("a", failures(1))]);
     world.set("b", failures(1));
     world.set("c", failures(1));
-    let refused = world.engine.set_policy("d", failures(1), None, OPERATOR);
+    let refused = world.engine.set_policy("d", failures(1), None, OPERATOR).soon();
     assert!(matches!(refused, Err(Error::Limit { reason: "POLICY_LIMIT", max: 3, .. })));
     world.set("c", failures(2));
     assert_eq!(world.engine.usage().policies, 3);
@@ -275,9 +276,9 @@ fn a_field_out_of_its_range_is_refused_by_name() {
         Err(Error::Invalid { field, .. }) => field,
         _ => panic!("it is out of range"),
     };
-    assert_eq!(field(world.engine.set_policy("a", bad.clone(), None, OPERATOR).map(|_| ())), "lease");
+    assert_eq!(field(world.engine.set_policy("a", bad.clone(), None, OPERATOR).soon().map(|_| ())), "lease");
     let declaration = fuseboard::engine::Declaration { spec: bad, revision: 0 };
-    assert_eq!(field(world.engine.declare("a", &declaration, super::NOBODY).map(|_| ())), "lease");
+    assert_eq!(field(world.engine.declare("a", &declaration, super::NOBODY).soon().map(|_| ())), "lease");
     assert!(!world.exists("a"));
 }
 
@@ -323,15 +324,15 @@ fn a_change_is_an_event_with_its_reason_and_the_version_that_is_then_in_force() 
 
     let caller = world.engine.caller("checkout/3");
     let declaration = fuseboard::engine::Declaration { spec: open_for(3), revision: 1 };
-    world.engine.declare("a", &declaration, caller).unwrap();
+    world.engine.declare("a", &declaration, caller).soon().unwrap();
     let event = world.last_event();
     assert_eq!((event.reason.name(), event.caller.as_deref(), &*event.actor), ("declared", Some("checkout/3"), ""));
 
     let default = PolicySpec { probes: Some(2), ..PolicySpec::default() };
-    world.engine.load_policies(default, vec![]).unwrap();
+    world.engine.load_policies(FilePolicies { default, by_pattern: vec![] }).soon().unwrap();
     assert_eq!((world.last_event().reason.name(), &*world.last_event().actor), ("policy_file", ""));
 
-    world.engine.delete_policy("a*", None, OPERATOR).unwrap();
+    world.engine.delete_policy("a*", None, OPERATOR).soon().unwrap();
     assert_eq!((world.last_event().reason.name(), &*world.last_event().actor), ("requested", OPERATOR.name));
 }
 
@@ -340,7 +341,11 @@ fn what_leaves_the_policy_as_it_is_is_no_event_and_keeps_the_version_that_was_to
     let world = World::new();
     world.engine.handle("a").unwrap();
     let version = world.view("a").entry.policy_version;
-    assert_eq!(world.engine.set_policy("*", failures(5), None, OPERATOR).unwrap().1, 0, "the default says the same");
+    assert_eq!(
+        world.engine.set_policy("*", failures(5), None, OPERATOR).soon().unwrap().1,
+        0,
+        "the default says the same"
+    );
     let view = world.view("a");
     assert_eq!((view.entry.policy_version, view.policy.version, world.log().len()), (version, version, 0));
     assert_eq!(view.policy.sources, ["api:*", "default"], "but it is shown where it comes from");
@@ -359,9 +364,9 @@ fn the_version_of_a_keys_policy_never_goes_back_also_when_a_policy_or_the_breake
     rises();
     world.set("a", failures(1));
     rises();
-    world.engine.delete_policy("a", None, OPERATOR).unwrap();
+    world.engine.delete_policy("a", None, OPERATOR).soon().unwrap();
     rises();
-    world.engine.delete("a", OPERATOR).unwrap();
+    world.engine.delete("a", OPERATOR).soon().unwrap();
     world.engine.handle("a").unwrap();
     rises();
 }
@@ -372,9 +377,9 @@ fn only_breakers_that_a_pattern_fits_are_changed() {
     for key in ["pay/card", "pay/bank", "ship"] {
         world.engine.handle(key).unwrap();
     }
-    assert_eq!(world.engine.set_policy("pay/*", failures(2), None, OPERATOR).unwrap().1, 2);
+    assert_eq!(world.engine.set_policy("pay/*", failures(2), None, OPERATOR).soon().unwrap().1, 2);
     assert_eq!(world.threshold("ship"), Some(5));
-    assert_eq!(world.engine.delete_policy("pay/*", None, OPERATOR).unwrap(), 2);
+    assert_eq!(world.engine.delete_policy("pay/*", None, OPERATOR).soon().unwrap(), 2);
 }
 
 #[test]

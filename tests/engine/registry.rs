@@ -11,6 +11,7 @@ use fuseboard::{
 };
 
 use super::{Dice, NOBODY, OPERATOR, World, failures, minutes, permitted, seconds};
+use crate::soon::{Soon as _, now};
 
 fn room_for(breakers: u32) -> World {
     World::with(Limits { breakers, ..Limits::default() })
@@ -32,7 +33,7 @@ fn there_is_room_for_as_many_breakers_as_the_limit_says_and_what_is_there_keeps_
 
     assert_eq!(world.call("service-99999", Outcome::Success), Reported::Counted);
     world.trip("service-4711");
-    world.engine.delete("service-0", OPERATOR).unwrap();
+    world.engine.delete("service-0", OPERATOR).soon().unwrap();
     world.permit("one-too-many");
     assert_eq!(world.engine.usage().breakers, 100_000);
 }
@@ -42,9 +43,9 @@ fn at_the_limit_one_that_nobody_needs_makes_room() {
     let world = room_for(5);
     world.declare("declared", failures(5));
     let stays_open = PolicySpec { open_duration: Some(minutes(60)), ..failures(1) };
-    world.engine.set_policy("open", stays_open, None, OPERATOR).unwrap();
+    world.engine.set_policy("open", stays_open, None, OPERATOR).soon().unwrap();
     world.fail("open", 1);
-    world.engine.set_override("overridden", OverrideMode::ForcedClosed, None, OPERATOR).unwrap();
+    world.engine.set_override("overridden", OverrideMode::ForcedClosed, None, OPERATOR).soon().unwrap();
     world.call("counting", Outcome::Failure);
     world.call("idle", Outcome::Success);
     world.advance(A_WHILE);
@@ -85,7 +86,7 @@ fn a_closed_breaker_that_nobody_declared_goes_when_it_was_not_used_for_long() {
     world.call("called", Outcome::Success);
     world.call("failed-once", Outcome::Failure);
     let last_calls = PolicySpec { window: Some(WindowSpec::Count(10)), ..PolicySpec::default() };
-    world.engine.set_policy("last-calls", last_calls, None, OPERATOR).unwrap();
+    world.engine.set_policy("last-calls", last_calls, None, OPERATOR).soon().unwrap();
     world.call("last-calls", Outcome::Success);
     world.call("used", Outcome::Success);
 
@@ -105,11 +106,11 @@ fn a_closed_breaker_that_nobody_declared_goes_when_it_was_not_used_for_long() {
 #[test]
 fn one_that_is_declared_open_overridden_or_has_a_permit_out_stays_however_long_it_is_not_used() {
     let world = World::with(Limits { breaker_idle: minutes(10), ..Limits::default() });
-    let policy = |spec| world.engine.set_policy("*", spec, None, OPERATOR).map(|_| ()).unwrap();
+    let policy = |spec| world.engine.set_policy("*", spec, None, OPERATOR).soon().map(|_| ()).unwrap();
     policy(PolicySpec { open_duration: Some(minutes(600)), lease: Some(minutes(60)), ..failures(1) });
     world.declare("declared", PolicySpec::default());
     world.fail("open", 1);
-    world.engine.set_override("overridden", OverrideMode::ForcedOpen, None, OPERATOR).unwrap();
+    world.engine.set_override("overridden", OverrideMode::ForcedOpen, None, OPERATOR).soon().unwrap();
     world.permit("permit-out");
 
     world.advance(minutes(60) - seconds(1));
@@ -122,8 +123,8 @@ fn one_that_is_declared_open_overridden_or_has_a_permit_out_stays_however_long_i
     assert_eq!(world.state("open"), StateName::HalfOpen);
     assert!(world.exists("declared") && world.exists("overridden"));
 
-    world.engine.reset("open", OPERATOR).unwrap();
-    world.engine.clear_override("overridden", OPERATOR).unwrap();
+    world.engine.reset("open", OPERATOR).soon().unwrap();
+    world.engine.clear_override("overridden", OPERATOR).soon().unwrap();
     world.advance(minutes(25));
     assert!(!world.exists("open") && !world.exists("overridden") && world.exists("declared"));
 }
@@ -132,11 +133,11 @@ fn one_that_is_declared_open_overridden_or_has_a_permit_out_stays_however_long_i
 fn a_breaker_that_comes_anew_starts_above_every_generation_its_key_had_so_old_permits_are_stale() {
     let world = room_for(1);
     let old_permit = world.permit("a");
-    world.engine.reset("a", OPERATOR).unwrap();
+    world.engine.reset("a", OPERATOR).soon().unwrap();
     let young_permit = world.permit("a");
     let last = world.generation("a");
 
-    world.engine.delete("a", OPERATOR).unwrap();
+    world.engine.delete("a", OPERATOR).soon().unwrap();
     let permit = world.permit("a");
     assert!(permit.generation > last, "after a deletion");
     for old in [old_permit, young_permit] {
@@ -173,9 +174,15 @@ fn generations_of_a_key_never_repeat_whatever_happens_to_it() {
             assert!(generation >= *seen && (was_there || generation > *seen), "{key}: {seen} then {generation}");
             *seen = generation;
             match dice.below(5) {
-                0 => world.engine.delete(&key, OPERATOR).unwrap(),
-                1 => _ = world.engine.reset(&key, OPERATOR).unwrap(),
-                2 => _ = world.engine.set_override(&key, OverrideMode::Shadow, Some(seconds(9)), OPERATOR).unwrap(),
+                0 => world.engine.delete(&key, OPERATOR).soon().unwrap(),
+                1 => _ = world.engine.reset(&key, OPERATOR).soon().unwrap(),
+                2 => {
+                    _ = world
+                        .engine
+                        .set_override(&key, OverrideMode::Shadow, Some(seconds(9)), OPERATOR)
+                        .soon()
+                        .unwrap()
+                }
                 3 => world.advance(seconds(dice.below(90) as u64)),
                 _ => {
                     if let Decision::Permitted(permit) = world.decide(&key) {
@@ -183,7 +190,7 @@ fn generations_of_a_key_never_repeat_whatever_happens_to_it() {
                     }
                 }
             }
-            if let Ok(view) = world.engine.view(&key) {
+            if let Ok(view) = world.engine.view(&key).soon() {
                 *highest.get_mut(&key).unwrap() = view.entry.status.generation;
             }
         }
@@ -196,10 +203,10 @@ fn a_handle_is_good_while_its_breaker_is_there_and_never_reaches_the_next_one_in
     let gone = world.engine.handle("gone").unwrap();
     let permit = world.permit("gone");
     assert_eq!(world.engine.find("gone"), Some(gone));
-    world.engine.delete("gone", OPERATOR).unwrap();
+    world.engine.delete("gone", OPERATOR).soon().unwrap();
 
-    let acquire = || world.engine.acquire(world.moment(), gone, NOBODY, RequestId(7), None);
-    let report = || world.engine.report(world.moment(), gone, &permit, &Report::of(Outcome::Failure), "");
+    let acquire = || world.engine.acquire(world.moment(), gone, NOBODY, RequestId(7), None).map(now);
+    let report = || world.engine.report(world.moment(), gone, &permit, &Report::of(Outcome::Failure), "").map(now);
     assert_eq!((acquire(), report()), (None, None), "the place is empty");
     let next = world.engine.handle("next").unwrap();
     assert_ne!(next, gone);
@@ -227,7 +234,7 @@ fn a_list_has_every_breaker_once_in_the_order_of_keys_page_by_page() {
             break;
         }
         // What comes and goes between pages neither hides nor repeats another.
-        world.engine.delete(&keys[0], OPERATOR).unwrap();
+        world.engine.delete(&keys[0], OPERATOR).soon().unwrap();
         world.engine.handle(&keys[0]).unwrap();
         world.engine.handle("a-new-one-before").ok();
     }
@@ -259,15 +266,19 @@ fn what_permits_take_of_the_ledgers_memory_is_given_back_whatever_ends_them() {
     assert_eq!((world.state("trips"), ledger()), (StateName::Open, 0));
 
     many("reset");
-    world.engine.reset("reset", OPERATOR).unwrap();
+    world.engine.reset("reset", OPERATOR).soon().unwrap();
     assert_eq!(ledger(), 0);
 
     many("deleted");
-    world.engine.delete("deleted", OPERATOR).unwrap();
+    world.engine.delete("deleted", OPERATOR).soon().unwrap();
     assert_eq!(ledger(), 0);
 
     many("policy");
-    world.engine.set_policy("policy", PolicySpec { lease: Some(seconds(1)), ..failures(2) }, None, OPERATOR).unwrap();
+    world
+        .engine
+        .set_policy("policy", PolicySpec { lease: Some(seconds(1)), ..failures(2) }, None, OPERATOR)
+        .soon()
+        .unwrap();
     many("policy");
     world.advance(A_WHILE);
     assert_eq!(ledger(), 0);
@@ -301,13 +312,13 @@ fn a_deleted_breaker_gives_back_also_what_time_had_taken_from_it() {
     let handle = engine.handle("a").unwrap();
     let lease = Duration::from_millis(1);
     for _ in 0..1_000 {
-        engine.acquire(engine.moment(), handle, NOBODY, RequestId::default(), Some(lease)).unwrap();
+        engine.acquire(engine.moment(), handle, NOBODY, RequestId::default(), Some(lease)).map(now).unwrap();
     }
     let end = engine.now().after(lease);
     while engine.now() < end {
         std::hint::spin_loop();
     }
-    engine.delete("a", OPERATOR).unwrap();
+    engine.delete("a", OPERATOR).soon().unwrap();
     assert_eq!(engine.usage().ledger_bytes, 0);
 }
 
@@ -315,8 +326,8 @@ fn a_deleted_breaker_gives_back_also_what_time_had_taken_from_it() {
 fn what_is_used_of_each_limit_can_be_read() {
     let world = World::with(Limits { watchers: 2, ..Limits::default() });
     world.decide_as("a", world.engine.caller("checkout/1"), RequestId(1));
-    world.engine.report_batch("sdk", 1, &[]).unwrap();
-    world.engine.set_policy("a*", failures(3), None, OPERATOR).unwrap();
+    world.engine.report_batch("sdk", 1, &[]).soon().unwrap();
+    world.engine.set_policy("a*", failures(3), None, OPERATOR).soon().unwrap();
     let _watch = world.engine.watch(Default::default()).unwrap();
     let usage = world.engine.usage();
     assert_eq!((usage.breakers, usage.request_ids, usage.batch_clients), (1, 1, 1));
@@ -334,11 +345,11 @@ fn callers_are_bounded_over_all_breakers_and_calls_go_on() {
             permitted(world.decide_as(key, caller, RequestId::default()));
         }
     };
-    let known = || keys.map(|key| world.engine.view(key).unwrap().callers.len());
+    let known = || keys.map(|key| world.engine.view(key).soon().unwrap().callers.len());
     ask_all();
     assert_eq!(known(), [10, 10, 0, 0]);
     assert_eq!(world.engine.usage().callers, 20);
-    world.engine.delete("a", OPERATOR).unwrap();
+    world.engine.delete("a", OPERATOR).soon().unwrap();
     ask_all();
     assert_eq!(known().iter().sum::<usize>(), 20, "those of a breaker that is gone make room");
 }

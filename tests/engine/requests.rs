@@ -9,6 +9,7 @@ use fuseboard::{
 };
 
 use super::{NOBODY, OPERATOR, World, failures, permitted, seconds};
+use crate::soon::{Soon as _, now};
 
 impl World {
     fn ask(&self, key: &str, request: u128) -> Decision {
@@ -16,7 +17,8 @@ impl World {
     }
 
     fn ask_for(&self, key: &str, request: u128, lease: Duration) -> Decision {
-        let acquire = |handle| self.engine.acquire(self.moment(), handle, NOBODY, RequestId(request), Some(lease));
+        let acquire =
+            |handle| self.engine.acquire(self.moment(), handle, NOBODY, RequestId(request), Some(lease)).map(now);
         self.engine.always(key, acquire).unwrap().decision
     }
 }
@@ -109,7 +111,11 @@ fn requests_whose_leases_have_ended_are_forgotten_without_traffic() {
 #[test]
 fn a_probe_is_never_granted_twice_also_without_any_room_to_remember() {
     let world = World::with(Limits { request_ids: 0, ..Limits::default() });
-    world.engine.set_policy("a", PolicySpec { probes: Some(2), ..PolicySpec::default() }, None, OPERATOR).unwrap();
+    world
+        .engine
+        .set_policy("a", PolicySpec { probes: Some(2), ..PolicySpec::default() }, None, OPERATOR)
+        .soon()
+        .unwrap();
     world.trip("a");
     world.advance(seconds(30));
     let first = permitted(world.ask("a", 1));
@@ -145,8 +151,8 @@ fn a_request_that_is_known_says_that_its_handle_is_no_more() {
     let world = World::new();
     let permit = permitted(world.ask("a", 1));
     let old = world.engine.find("a").unwrap();
-    world.engine.delete("a", OPERATOR).unwrap();
-    assert_eq!(world.engine.acquire(world.moment(), old, NOBODY, RequestId(1), None), None);
+    world.engine.delete("a", OPERATOR).soon().unwrap();
+    assert_eq!(world.engine.acquire(world.moment(), old, NOBODY, RequestId(1), None).map(now), None);
     // It is answered as before, and what comes of it is stale.
     assert_eq!(permitted(world.ask("a", 1)), permit);
     assert_eq!(world.report("a", &permit, Outcome::Failure), Reported::Stale);

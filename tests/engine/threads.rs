@@ -12,6 +12,7 @@ use fuseboard::{
 };
 
 use super::{Dice, NOBODY, OPERATOR, World, failures, seconds};
+use crate::soon::{Soon as _, told};
 
 const THREADS: usize = 4;
 
@@ -19,12 +20,13 @@ const THREADS: usize = 4;
 fn call(world: &World, key: &str, outcome: Outcome) -> bool {
     let engine = &world.engine;
     let acquire = |handle| {
-        let acquired = engine.acquire(engine.moment(), handle, NOBODY, RequestId::default(), None)?;
+        let acquired = engine.acquire(engine.moment(), handle, NOBODY, RequestId::default(), None).and_then(told)?;
         Some((handle, acquired.decision))
     };
     match engine.always(key, acquire).unwrap() {
         (handle, Decision::Permitted(permit)) => engine
             .report(engine.moment(), handle, &permit, &Report::of(outcome), "")
+            .and_then(told)
             .is_some_and(|answer| answer.reported == Reported::Counted),
         (_, Decision::Rejected { .. }) => false,
     }
@@ -63,6 +65,7 @@ fn under_any_interleaving_sequences_have_no_gap_and_every_breaker_moves_legally(
         world
             .engine
             .set_policy("*", PolicySpec { open_duration: Some(seconds(1)), ..failures(2) }, None, OPERATOR)
+            .soon()
             .unwrap();
         thread::scope(|scope| {
             for number in 0..THREADS {
@@ -79,11 +82,11 @@ fn flap(world: &World, mut dice: Dice) {
     for _ in 0..2_000 {
         let key = format!("b{}", dice.below(16));
         match dice.below(12) {
-            0 => drop(world.engine.reset(&key, OPERATOR)),
-            1 => drop(world.engine.delete(&key, OPERATOR)),
+            0 => drop(world.engine.reset(&key, OPERATOR).soon()),
+            1 => drop(world.engine.delete(&key, OPERATOR).soon()),
             2 => world.advance(seconds(1)),
             3 => drop(world.engine.handle(&format!("passing-{}", dice.below(50)))),
-            4 => drop(world.engine.view(&key)),
+            4 => drop(world.engine.view(&key).soon()),
             _ => _ = call(world, &key, if dice.below(3) == 0 { Outcome::Success } else { Outcome::Failure }),
         }
     }
@@ -107,7 +110,7 @@ fn check_log(world: &World) {
     }
     assert!(log.len() > 500, "enough has happened: {}", log.len());
     for (key, (generation, state)) in last {
-        if let Ok(view) = world.engine.view(key) {
+        if let Ok(view) = world.engine.view(key).soon() {
             assert!(view.entry.status.generation >= generation);
             assert_eq!(view.entry.status.state, state);
         }
@@ -163,7 +166,11 @@ fn what_is_declared_or_overridden_while_others_crowd_it_out_is_never_lost() {
             _ = world.engine.handle(&declared);
             _ = world.engine.handle(&forced);
             assert_eq!(world.declare_revision(&declared, failures(1), 3).declared_revision, Some(3));
-            world.engine.set_override(&forced, fuseboard::breaker::OverrideMode::ForcedOpen, None, OPERATOR).unwrap();
+            world
+                .engine
+                .set_override(&forced, fuseboard::breaker::OverrideMode::ForcedOpen, None, OPERATOR)
+                .soon()
+                .unwrap();
         }
         crowding.join().unwrap();
     });
@@ -187,7 +194,7 @@ fn a_breaker_is_found_and_itself_while_its_neighbours_come_and_go() {
             let mut dice = Dice(7);
             for _ in 0..TURNS {
                 let key = format!("goes-{}", dice.below(12));
-                if world.engine.delete(&key, OPERATOR).is_err() {
+                if world.engine.delete(&key, OPERATOR).soon().is_err() {
                     world.engine.handle(&key).unwrap();
                 }
             }
@@ -211,12 +218,12 @@ fn a_breaker_is_found_and_itself_while_its_neighbours_come_and_go() {
 fn pages_of_the_history_go_on_while_the_log_moves_past_them() {
     let world = World::with(Limits { events: 50, ..Limits::default() });
     world.engine.handle("a").unwrap();
-    world.engine.reset("a", OPERATOR).unwrap();
+    world.engine.reset("a", OPERATOR).soon().unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..20_000 {
-                world.engine.reset("a", OPERATOR).unwrap();
+                world.engine.reset("a", OPERATOR).soon().unwrap();
             }
             done.store(true, Ordering::Relaxed);
         });

@@ -11,6 +11,7 @@ use fuseboard::{
 };
 
 use super::{NOBODY, OPERATOR, START, World, failures, minutes, permitted, seconds};
+use crate::soon::{Soon as _, now};
 
 fn opens_for(open_duration: Duration) -> PolicySpec {
     PolicySpec { open_duration: Some(open_duration), ..failures(1) }
@@ -91,7 +92,7 @@ fn unreported_permits_trip_a_closed_breaker_without_traffic_where_the_policy_say
 fn a_deadline_that_comes_closer_fires_at_the_closer_instant() {
     let world = World::new();
     world.trip("a");
-    world.engine.set_override("a", OverrideMode::Shadow, Some(seconds(5)), OPERATOR).unwrap();
+    world.engine.set_override("a", OverrideMode::Shadow, Some(seconds(5)), OPERATOR).soon().unwrap();
     world.advance(minutes(1));
     let told: Vec<_> = world.told().into_iter().map(|(kind, _, at)| (kind, at.as_secs())).collect();
     assert_eq!(told, [("opened", 0), ("override_set", 0), ("override_cleared", 5), ("half_opened", 30)]);
@@ -100,8 +101,9 @@ fn a_deadline_that_comes_closer_fires_at_the_closer_instant() {
 #[test]
 fn a_deadline_that_moves_away_does_not_fire_where_it_was() {
     let world = World::new();
-    let hold =
-        |time| world.engine.set_override("a", OverrideMode::ForcedOpen, Some(time), OPERATOR).map(|_| ()).unwrap();
+    let hold = |time| {
+        world.engine.set_override("a", OverrideMode::ForcedOpen, Some(time), OPERATOR).soon().map(|_| ()).unwrap()
+    };
     hold(seconds(5));
     hold(seconds(50));
     world.advance(seconds(49));
@@ -110,7 +112,7 @@ fn a_deadline_that_moves_away_does_not_fire_where_it_was() {
     assert_eq!(world.told().last(), Some(&("override_cleared", "a".to_owned(), seconds(50))));
 
     world.fail("b", 5);
-    world.engine.reset("b", OPERATOR).unwrap();
+    world.engine.reset("b", OPERATOR).soon().unwrap();
     let before = world.log().len();
     world.advance(minutes(10));
     assert_eq!(world.log().len(), before, "a reset takes the open period's end along");
@@ -120,7 +122,7 @@ fn a_deadline_that_moves_away_does_not_fire_where_it_was() {
 fn a_deleted_breakers_deadlines_go_with_it_and_leave_the_next_one_in_its_place_alone() {
     let world = World::with(Limits { breakers: 1, ..Limits::default() });
     world.trip("a");
-    world.engine.delete("a", OPERATOR).unwrap();
+    world.engine.delete("a", OPERATOR).soon().unwrap();
     world.advance(seconds(10));
     world.trip("b");
     world.advance(seconds(29));
@@ -136,7 +138,7 @@ fn a_policy_can_shorten_a_half_open_round_that_runs() {
     world.fail("a", 1);
     world.advance(seconds(12));
     let limit = PolicySpec { half_open_max_duration: Some(seconds(5)), ..PolicySpec::default() };
-    world.engine.set_policy("a", limit, None, OPERATOR).unwrap();
+    world.engine.set_policy("a", limit, None, OPERATOR).soon().unwrap();
     world.advance(seconds(4));
     assert_eq!(world.told().last(), Some(&("opened", "a".to_owned(), seconds(15))));
 }
@@ -171,10 +173,10 @@ fn a_breaker_goes_on_from_its_own_time_when_a_call_brings_an_earlier_one() {
     let handle = world.engine.find("a").unwrap();
     // The clock was read in one order, and the lock taken in the other.
     for time in [5, 4, 3].map(seconds) {
-        let acquired = world.engine.acquire(at(time), handle, NOBODY, RequestId::default(), None).unwrap();
+        let acquired = world.engine.acquire(at(time), handle, NOBODY, RequestId::default(), None).map(now).unwrap();
         let permit = permitted(acquired.decision);
         assert_eq!(permit.expire, START.after(seconds(65)));
-        world.engine.report(at(time), handle, &permit, &Report::of(Outcome::Failure), "").unwrap();
+        world.engine.report(at(time), handle, &permit, &Report::of(Outcome::Failure), "").map(now).unwrap();
     }
     let opened = world.last_event();
     assert_eq!((opened.kind.name(), opened.at), ("opened", START.after(seconds(5))));
@@ -189,7 +191,7 @@ fn a_call_that_read_the_clock_before_a_timer_fired_does_not_take_the_breaker_bac
     let before = world.moment();
     world.advance(seconds(10));
     let handle = world.engine.find("a").unwrap();
-    let probe = world.engine.acquire(before, handle, NOBODY, RequestId::default(), None).unwrap();
+    let probe = world.engine.acquire(before, handle, NOBODY, RequestId::default(), None).map(now).unwrap();
     assert_eq!(permitted(probe.decision).expire, START.after(seconds(70)));
 }
 
@@ -200,8 +202,8 @@ fn times_in_the_log_never_go_back_also_between_breakers() {
         let moment = Moment { now: START.after(time), random: 0 };
         world.declare(key, failures(1));
         let handle = world.engine.find(key).unwrap();
-        let acquired = world.engine.acquire(moment, handle, NOBODY, RequestId::default(), None).unwrap();
-        world.engine.report(moment, handle, &permitted(acquired.decision), &Report::of(Outcome::Failure), "");
+        let acquired = world.engine.acquire(moment, handle, NOBODY, RequestId::default(), None).map(now).unwrap();
+        world.engine.report(moment, handle, &permitted(acquired.decision), &Report::of(Outcome::Failure), "").map(now);
     };
     trip_at("late", seconds(5));
     trip_at("early", seconds(3));
@@ -214,16 +216,16 @@ fn times_in_the_log_never_go_back_also_between_breakers() {
 async fn timers_fire_by_themselves_on_the_machines_clock_also_one_that_comes_closer() {
     let engine = Engine::new(Clock::system(Timestamp::default()), Limits::default(), PolicySpec::default()).unwrap();
     let running = engine.clone();
-    let timers = tokio::spawn(async move { running.run_timers().await });
+    let timers = tokio::spawn(async move { running.run().await });
     // The timers now wait for the first one's idle hour.
     engine.handle("a").unwrap();
     tokio::task::yield_now().await;
 
     let mut watch = engine.watch(WatchOptions { skip_snapshot: true, ..WatchOptions::default() }).unwrap();
-    engine.set_policy("a", opens_for(Duration::from_millis(20)), None, Actor::default()).unwrap();
+    engine.set_policy("a", opens_for(Duration::from_millis(20)), None, Actor::default()).soon().unwrap();
     let handle = engine.find("a").unwrap();
-    let acquired = engine.acquire(engine.moment(), handle, NOBODY, RequestId::default(), None).unwrap();
-    engine.report(engine.moment(), handle, &permitted(acquired.decision), &Report::of(Outcome::Failure), "");
+    let acquired = engine.acquire(engine.moment(), handle, NOBODY, RequestId::default(), None).map(now).unwrap();
+    engine.report(engine.moment(), handle, &permitted(acquired.decision), &Report::of(Outcome::Failure), "").map(now);
     let half_opened = async {
         loop {
             match watch.next().await {

@@ -296,6 +296,7 @@ impl Driver for Wire {
                 generation: answer.generation,
                 override_mode: answer.override_mode,
                 caller_generation: answer.caller_generation,
+                provisional: answer.provisional,
             };
             (answer, permit)
         } else {

@@ -8,6 +8,7 @@ use fuseboard::{
 };
 
 use super::{call, engine, kinds};
+use crate::soon::Soon as _;
 
 const KEY: &str = "payments";
 
@@ -51,7 +52,7 @@ async fn a_snapshot_tells_where_the_watcher_stands_also_when_it_moved_meanwhile(
     // Read from the log as a correction: the event does not tell of the watcher.
     let options = WatchOptions { caller: Some(caller(&engine, "web/3")), ..WatchOptions::default() };
     let mut watch = engine.watch(options).unwrap();
-    engine.reset(KEY, super::OPERATOR).unwrap();
+    engine.reset(KEY, super::OPERATOR).soon().unwrap();
     let Some(Message::Snapshot { entries, .. }) = watch.next().await else { panic!() };
     let told = entries.iter().rev().find(|entry| &*entry.key == KEY).unwrap();
     assert_eq!(told.caller.unwrap().state, StateName::Closed, "the reset has restored it");

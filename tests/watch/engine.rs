@@ -13,6 +13,7 @@ use fuseboard::{
 use futures_util::FutureExt as _;
 
 use super::{Dice, OPERATOR, call, disturb, engine, fail, follower::Follower, kinds, long_log, reset};
+use crate::soon::Soon as _;
 
 async fn next_event(watch: &mut Watch) -> Arc<Event> {
     match watch.next().await {
@@ -47,7 +48,7 @@ async fn a_watch_begins_with_a_snapshot_and_goes_on_with_what_happens_after_it()
     let mut watch = start(&engine, WatchOptions::default());
     let Some(Message::Snapshot { mut entries, deleted, complete }) = watch.next().await else { panic!() };
     entries.sort_by(|a, b| a.key.cmp(&b.key));
-    assert_eq!(entries, ["closed", "open"].map(|key| engine.view(key).unwrap().entry));
+    assert_eq!(entries, ["closed", "open"].map(|key| engine.view(key).soon().unwrap().entry));
     assert_eq!((deleted.len(), complete), (0, true));
     assert_eq!(watch.next().await, None);
     reset(&engine, "open");
@@ -196,10 +197,10 @@ async fn what_moves_while_a_snapshot_is_sent_is_in_it_once_it_is_complete_and_to
         fail(&engine, key);
     }
     for key in [&keys[20], &keys[4_980]] {
-        engine.delete(key, OPERATOR).unwrap();
+        engine.delete(key, OPERATOR).soon().unwrap();
     }
     fail(&engine, "new");
-    engine.delete(&keys[4_000], OPERATOR).unwrap();
+    engine.delete(&keys[4_000], OPERATOR).soon().unwrap();
     engine.handle(&keys[4_000]).unwrap();
     follower.catch_up().await;
     for key in [&*keys[10], &*keys[4_990], "new", &*keys[4_000]] {
@@ -239,7 +240,7 @@ async fn a_position_in_the_middle_of_a_snapshot_brings_the_snapshot_again() {
     let position = follower.position();
     assert!(position.in_snapshot);
     fail(&engine, "b0000");
-    engine.delete("b0001", OPERATOR).unwrap();
+    engine.delete("b0001", OPERATOR).soon().unwrap();
     follower.reconnect(position);
     let messages = follower.catch_up().await;
     assert!(matches!(messages[0], Message::Snapshot { complete: false, .. }));
@@ -372,8 +373,8 @@ async fn the_latest_event_of_each_breaker_is_enough_where_only_the_latest_is_ask
     fail(&engine, "a");
     reset(&engine, "b");
     reset(&engine, "a");
-    engine.set_override("a", OverrideMode::Shadow, None, OPERATOR).unwrap();
-    engine.delete("b", OPERATOR).unwrap();
+    engine.set_override("a", OverrideMode::Shadow, None, OPERATOR).soon().unwrap();
+    engine.delete("b", OPERATOR).soon().unwrap();
     let events = [next_event(&mut watch).await, next_event(&mut watch).await];
     assert_eq!(kinds(&events), ["override_set", "deleted"]);
     assert_eq!(watch.next().await, None);
@@ -540,11 +541,11 @@ async fn every_kind_of_event_arrives_with_the_breaker_after_it() {
     engine.advance(Duration::from_secs(1)).unwrap();
     call(&engine, "a", CallerId::default(), Outcome::Success);
     reset(&engine, "a");
-    engine.set_policy("a", PolicySpec { probes: Some(2), ..PolicySpec::default() }, None, OPERATOR).unwrap();
-    engine.set_override("a", OverrideMode::Shadow, None, OPERATOR).unwrap();
+    engine.set_policy("a", PolicySpec { probes: Some(2), ..PolicySpec::default() }, None, OPERATOR).soon().unwrap();
+    engine.set_override("a", OverrideMode::Shadow, None, OPERATOR).soon().unwrap();
     fail(&engine, "a");
-    engine.clear_override("a", OPERATOR).unwrap();
-    engine.delete("a", OPERATOR).unwrap();
+    engine.clear_override("a", OPERATOR).soon().unwrap();
+    engine.delete("a", OPERATOR).soon().unwrap();
     let mut events = Vec::new();
     while let Some(Message::Event(event)) = watch.next().await {
         assert_eq!(event.status.state, event.to);

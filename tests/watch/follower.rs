@@ -9,6 +9,8 @@ use fuseboard::engine::{
     Engine, Entry, Event, EventKind, Filter, Message, Position, ResyncReason, Watch, WatchOptions,
 };
 
+use crate::soon::Soon as _;
+
 /// Where breakers stand, as a client keeps it.
 pub(crate) type Board = BTreeMap<Arc<str>, Entry>;
 
@@ -222,7 +224,7 @@ impl Follower {
         let mut board = self.board.clone();
         for entry in self.engine.list("", usize::MAX - 1, |entry| self.filter.has_key(&entry.key)) {
             let told = board.remove(&entry.key);
-            let view = self.engine.view(&entry.key).unwrap();
+            let view = self.engine.view(&entry.key).soon().unwrap();
             // That one comes into being is no event: it may be unknown until it moves.
             if entry.sequence > 0 || told.is_some() {
                 assert_eq!(told, Some(lasting(view.entry)), "{}", entry.key);

@@ -11,12 +11,17 @@ mod follower;
 mod stream;
 mod wire;
 
+#[path = "../support/soon.rs"]
+mod soon;
+
 use std::time::Duration;
 
 use fuseboard::{
     breaker::{CallerId, Decision, Outcome, OverrideMode, PolicySpec, Report, RequestId, Timestamp},
     engine::{Actor, Clock, Engine, Event, Limits},
 };
+
+use self::soon::{Soon as _, told};
 
 const START: Timestamp = Timestamp::from_nanos(1_577_836_800_000_000_000);
 const OPERATOR: Actor<'static> = Actor { name: "ada", comment: "a test" };
@@ -39,12 +44,12 @@ fn long_log() -> Limits {
 fn call(engine: &Engine, key: &str, caller: CallerId, outcome: Outcome) -> bool {
     let moment = engine.moment();
     let acquire = |handle| {
-        let acquired = engine.acquire(moment, handle, caller, RequestId::default(), None)?;
+        let acquired = engine.acquire(moment, handle, caller, RequestId::default(), None).and_then(told)?;
         Some((handle, acquired.decision))
     };
     match engine.always(key, acquire).unwrap() {
         (handle, Decision::Permitted(permit)) => {
-            engine.report(moment, handle, &permit, &Report::of(outcome), "");
+            engine.report(moment, handle, &permit, &Report::of(outcome), "").and_then(told);
             true
         }
         (_, Decision::Rejected { .. }) => false,
@@ -57,20 +62,20 @@ fn fail(engine: &Engine, key: &str) -> bool {
 
 fn reset(engine: &Engine, key: &str) {
     engine.handle(key).unwrap();
-    engine.reset(key, OPERATOR).unwrap();
+    engine.reset(key, OPERATOR).soon().unwrap();
 }
 
 /// Something that may happen to a breaker.
 fn disturb(engine: &Engine, key: &str, dice: &mut Dice) {
     match dice.below(10) {
-        0 | 1 => drop(engine.reset(key, OPERATOR)),
-        2 => drop(engine.delete(key, OPERATOR)),
-        3 => drop(engine.set_override(key, OverrideMode::Shadow, Some(Duration::from_secs(3)), OPERATOR)),
-        4 => drop(engine.clear_override(key, OPERATOR)),
+        0 | 1 => drop(engine.reset(key, OPERATOR).soon()),
+        2 => drop(engine.delete(key, OPERATOR).soon()),
+        3 => drop(engine.set_override(key, OverrideMode::Shadow, Some(Duration::from_secs(3)), OPERATOR).soon()),
+        4 => drop(engine.clear_override(key, OPERATOR).soon()),
         5 if dice.below(10) == 0 => _ = engine.advance(Duration::from_secs(1)),
         6 => {
             let policy = PolicySpec { probes: Some(1 + dice.below(5) as u32), ..PolicySpec::default() };
-            engine.set_policy(key, policy, None, OPERATOR).unwrap();
+            engine.set_policy(key, policy, None, OPERATOR).soon().unwrap();
         }
         7 => _ = call(engine, key, CallerId::default(), Outcome::Success),
         _ => _ = fail(engine, key),

@@ -33,6 +33,7 @@ impl Service {
             shutdown: shutdown.clone(),
             stream_max_age: Duration::from_secs(1_800),
             session_handles: 10,
+            store_damage: String::new(),
         };
         Self { engine, shutdown, context: Arc::new(context) }
     }

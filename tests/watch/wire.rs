@@ -17,6 +17,7 @@ use tokio::{task::JoinHandle, time::timeout};
 use tonic::{Code, Status, Streaming, transport::Channel};
 
 use super::{Dice, PATIENCE, disturb, engine, long_log, reset};
+use crate::soon::Soon as _;
 
 struct Server {
     engine: Engine,
@@ -33,6 +34,7 @@ impl Server {
             shutdown: shutdown.clone(),
             stream_max_age: Duration::from_secs(1_800),
             session_handles: 10,
+            store_damage: String::new(),
         };
         let services = Services::new(grpc::Limits { drain_grace: Duration::from_secs(5), ..grpc::Limits::default() });
         let dispatch = services.breaker_service(BreakerService::new(Arc::new(context))).dispatch(shutdown.clone());
@@ -227,7 +229,7 @@ async fn a_reader_that_does_not_read_costs_the_server_a_bounded_memory_and_nobod
     engine.handle("a").unwrap();
     let mut told: Vec<Weak<Event>> = Vec::new();
     for sequence in 1..=EVENTS {
-        engine.reset("a", Actor { name: "ada", comment: &comment }).unwrap();
+        engine.reset("a", Actor { name: "ada", comment: &comment }).soon().unwrap();
         told.extend(engine.events(sequence - 1, false, 1).iter().map(Arc::downgrade));
         // The one who reads has every event, however far behind the other one is.
         if sequence % 50 == 0 {

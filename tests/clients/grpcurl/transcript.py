@@ -172,7 +172,11 @@ def check(document: Path, write: bool) -> tuple[int, int]:
     passed = failed = 0
     lines = text.splitlines()
     changes: list[tuple[Step, list[str]]] = []
-    with Fuseboard(port=DEFAULT_PORT), Shell(ROOT) as shell:
+    with (
+        tempfile.TemporaryDirectory() as data_dir,
+        Fuseboard("--data-dir", data_dir, port=DEFAULT_PORT),
+        Shell(ROOT) as shell,
+    ):
         for step in script:
             printed, code = shell.run(step.command)
             agrees = matches(step.shown, printed)

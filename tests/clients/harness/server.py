@@ -34,13 +34,17 @@ def free_port() -> int:
 
 
 class Fuseboard:
-    """A running server. Leaving the `with` block stops it by SIGTERM and insists on exit code 0."""
+    """A running server, which keeps nothing unless it is given a directory.
+
+    Leaving the `with` block stops it by SIGTERM and insists on exit code 0.
+    """
 
     def __init__(self, *flags: str, port: int | None = None, verb: str | None = "serve") -> None:
         self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the server)
-        command = [str(binary()), *([verb] if verb else []), "--address", self.address, *flags]
+        home = [] if "--data-dir" in flags else ["--ephemeral"]
+        command = [str(binary()), *([verb] if verb else []), "--address", self.address, *home, *flags]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

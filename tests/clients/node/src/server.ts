@@ -49,7 +49,7 @@ async function serving(health: HealthClient, child: ChildProcess): Promise<void>
   throw new Error("fuseboard is not there");
 }
 
-/** A running server. */
+/** A running server, which keeps nothing. */
 export class Fuseboard {
   private log = "";
 
@@ -71,7 +71,7 @@ export class Fuseboard {
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !/^(FUSEBOARD_|RUST_LOG)/.test(name)),
     );
-    const child = spawn(binary(), ["serve", "--address", address, ...flags], {
+    const child = spawn(binary(), ["serve", "--ephemeral", "--address", address, ...flags], {
       env,
       stdio: ["ignore", "pipe", "pipe"],
     });

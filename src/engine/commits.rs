@@ -1,0 +1,600 @@
+//! From a move to what may be told of it.
+//!
+//! A breaker moves in memory at once, and what it made is sent to the store; an answer that would tell of the move waits
+//! until it is durable, and so do the events. At most one commit of a breaker is on its way: what happens meanwhile goes
+//! with the next one, so a busy half-open breaker costs a write for each turn of the disk, not for each probe.
+//!
+//! # Invariants
+//!
+//! - Nobody is told of a version that is not durable: not by an answer, an event, a snapshot or a list.
+//! - A commit that was sent stays sent. Who stops waiting is told that it is in doubt; the breaker goes on from it.
+//! - What does not tell of an untold move waits for nothing: the calls of those whom an isolated caller's move does not
+//!   touch, above all.
+//! - Where the store has another version, this server's moves since the common one are dropped, and those who wait for them
+//!   ask again.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior},
+};
+
+use super::{
+    Cause, Engine, Shared,
+    error::Error,
+    events::Event,
+    log,
+    registry::{Handle, Tenant},
+};
+use crate::{
+    breaker::{CallerId, OverrideMode, StateName, Status, Timestamp},
+    store::{Change, Changed, Commit, Committed, Floors, Follower, Health, Record, Refused, Version},
+};
+
+/// How long an answer waits for the store.
+pub const STORE_PATIENCE: Duration = Duration::from_secs(1);
+/// How often statistics are written behind.
+const WRITE_BEHIND: Duration = Duration::from_millis(500);
+
+/// Events of a breaker that may wait for the store before time stands still for it.
+const EVENTS_WAITING_MAX: usize = 16;
+
+/// An answer, and whether it may be told.
+#[derive(Debug)]
+pub enum Told<T> {
+    /// It may.
+    Now(T),
+    /// It may when what it tells is durable.
+    Later(T, Ticket),
+    /// There is none yet: ask again when the breaker that is going has gone.
+    Again(Ticket),
+}
+
+impl<T> Told<T> {
+    /// The answer, if it may be told.
+    #[must_use]
+    pub fn now(self) -> Option<T> {
+        match self {
+            Self::Now(answer) => Some(answer),
+            Self::Later(..) | Self::Again(_) => None,
+        }
+    }
+}
+
+/// A place in the queue of those who wait for the store.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    settled: watch::Receiver<Settled>,
+    /// The version waited for.
+    number: u64,
+}
+
+/// How far the store has come with a breaker.
+#[derive(Clone, Copy, Default, Debug)]
+struct Settled {
+    /// Versions up to this are durable.
+    number: u64,
+    /// There is nothing to wait for any more: the breaker is gone, or was replaced by what another server made of it.
+    is_over: bool,
+}
+
+/// How waiting has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Waited {
+    /// It is durable.
+    Durable,
+    /// The breaker is gone, or another one.
+    Over,
+    /// The store did not do it in time.
+    InVain,
+}
+
+impl Ticket {
+    /// How waiting has ended, if it has.
+    fn ended(&self) -> Option<Waited> {
+        let settled = *self.settled.borrow();
+        if settled.number >= self.number {
+            return Some(Waited::Durable);
+        }
+        settled.is_over.then_some(Waited::Over)
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.ended().is_some()
+    }
+
+    /// Waits until it may be told; also where it never will be, because the breaker is gone or another one.
+    pub async fn come(mut self) {
+        self.waited().await;
+    }
+
+    async fn waited(&mut self) -> Waited {
+        let number = self.number;
+        // The last word is said before the sender goes.
+        let settled = self.settled.wait_for(|settled| settled.is_over || settled.number >= number).await;
+        match settled {
+            Ok(settled) if settled.number >= number => Waited::Durable,
+            _ => Waited::Over,
+        }
+    }
+}
+
+/// The moves of a breaker that were not told yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Where the breaker stands as far as anybody knows.
+    told: Standing,
+    /// Callers whose scopes have moved since.
+    callers: Vec<CallerId>,
+    /// The version that is stored.
+    stored: Version,
+    /// What is on its way.
+    writing: Option<Writing>,
+    /// What happened and is not on its way yet.
+    events: Vec<Event>,
+    /// It is being deleted. It answers nobody until it is gone.
+    is_going: bool,
+    settled: watch::Sender<Settled>,
+}
+
+#[derive(Debug)]
+struct Writing {
+    version: Version,
+    /// Where the breaker stands in that version.
+    standing: Standing,
+    /// Callers that had moved by then.
+    callers: usize,
+}
+
+/// Where a breaker stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub(super) status: Status,
+    pub(super) policy_version: u64,
+    /// The breaker's version number.
+    number: u64,
+}
+
+impl Standing {
+    /// Whether a breaker has changed since in what has to be durable.
+    pub(super) fn is_before(&self, tenant: &Tenant) -> bool {
+        self.number != tenant.breaker.version()
+    }
+}
+
+impl Tenant {
+    pub(super) fn standing(&mut self) -> Standing {
+        Standing {
+            status: self.breaker.status(self.used),
+            policy_version: self.policy.version,
+            number: self.breaker.version(),
+        }
+    }
+
+    /// Where the breaker stands as far as anybody knows, if it is not what it is.
+    pub(super) fn told(&self) -> Option<&Standing> {
+        self.pending.as_ref().map(|pending| &pending.told)
+    }
+
+    /// A ticket for the end of a breaker that is going; `None` where it is not.
+    pub(super) fn going(&self) -> Option<Ticket> {
+        let pending = self.pending.as_ref().filter(|pending| pending.is_going)?;
+        Some(Ticket { settled: pending.settled.subscribe(), number: u64::MAX })
+    }
+
+    /// The version that it is in.
+    pub(super) const fn version(&self) -> Version {
+        Version { generation: self.breaker.generation(), number: self.breaker.version() }
+    }
+
+    /// The version that the store has, as far as this server knows.
+    pub(super) fn stored(&self) -> Version {
+        self.pending.as_ref().map_or_else(|| self.version(), |pending| pending.stored)
+    }
+
+    /// A ticket for what the breaker is now; `None` where all of it was told.
+    pub(super) fn ticket(&self) -> Option<Ticket> {
+        let pending = self.pending.as_ref()?;
+        Some(Ticket { settled: pending.settled.subscribe(), number: self.breaker.version() })
+    }
+
+    /// Whether a caller would learn from an answer what was not told yet.
+    pub(super) fn is_untold(&self, caller: CallerId) -> bool {
+        let seen = |status: &Status| -> (StateName, Option<OverrideMode>, u64) {
+            (status.state, status.forced, status.generation)
+        };
+        let now = (self.breaker.state().name(), self.breaker.forced(), self.breaker.generation());
+        self.pending.as_ref().is_some_and(|pending| {
+            seen(&pending.told.status) != now || pending.callers.contains(&caller) || pending.is_going
+        })
+    }
+
+    pub(super) fn has_caller_untold(&self, caller: CallerId) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.callers.contains(&caller))
+    }
+
+    /// Whether so much waits for the store that time should not add to it.
+    pub(super) fn is_waiting_long(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.events.len() >= EVENTS_WAITING_MAX)
+    }
+
+    /// Notes what the breaker has done since it stood at `before`.
+    pub(super) fn note_moves(&mut self, before: Standing, events: Vec<Event>) {
+        let stored = Version { generation: before.status.generation, number: before.number };
+        let pending = self.pending.get_or_insert_with(|| {
+            Box::new(Pending {
+                told: before,
+                callers: Vec::new(),
+                stored,
+                writing: None,
+                events: Vec::new(),
+                is_going: false,
+                settled: watch::Sender::new(Settled { number: stored.number, is_over: false }),
+            })
+        });
+        for event in &events {
+            let moved = event.scope.map(|scope| scope.caller);
+            pending.callers.extend(moved.filter(|caller| !pending.callers.contains(caller)));
+        }
+        pending.events.extend(events);
+        self.is_stored = true;
+    }
+
+    /// Makes it go: with the next commit, which is its last.
+    pub(super) fn go(&mut self, before: Standing, events: Vec<Event>) -> Option<Ticket> {
+        self.note_moves(before, events);
+        if let Some(pending) = &mut self.pending {
+            pending.is_going = true;
+        }
+        self.going()
+    }
+
+    /// The version that was on its way is durable.
+    fn is_durable(&mut self, sequence: Option<u64>) {
+        self.sequence = sequence.unwrap_or(self.sequence);
+        let Some(pending) = &mut self.pending else { return };
+        let Some(written) = pending.writing.take() else { return };
+        pending.told = written.standing;
+        pending.stored = written.version;
+        pending.callers.drain(..written.callers);
+        pending.settled.send_replace(Settled { number: written.version.number, is_over: false });
+        if pending.events.is_empty() && self.breaker.version() == written.version.number && !pending.is_going {
+            self.pending = None;
+        }
+    }
+
+    /// Nobody has to wait for this breaker any more.
+    pub(super) fn end_waiting(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            pending.settled.send_modify(|settled| settled.is_over = true);
+        }
+    }
+}
+
+/// What the engine does beside answering.
+pub(super) enum Work {
+    /// Sees a commit through.
+    Commit(Sent),
+    /// Takes what another server has made of a breaker.
+    Reload(Arc<str>),
+    /// Lets breakers follow a policy that another server has set.
+    FollowPolicies(Arc<str>),
+}
+
+/// A commit that is on its way.
+pub(super) struct Sent {
+    handle: Handle,
+    key: Arc<str>,
+    answer: BoxFuture<'static, Result<(), Refused>>,
+}
+
+/// What has come to its end.
+enum Done {
+    Commit(Handle, Arc<str>, Result<(), Refused>),
+    WriteBehind,
+    Other,
+}
+
+/// The engine as the store knows it.
+pub(super) struct Listener(pub(super) Weak<Shared>);
+
+impl Follower for Listener {
+    fn committed(&self, committed: &Committed) {
+        if let Some(shared) = self.0.upgrade() {
+            Engine { shared }.committed(committed);
+        }
+    }
+}
+
+impl Engine {
+    /// Sends what a breaker has done to the store, if nothing of it is on its way. Where the store answers at once, it is
+    /// told when this returns.
+    pub(super) fn submit(&self, index: u32) {
+        while let Some((handle, commit)) = self.next_commit(index) {
+            let Change::Breaker { key, .. } = &commit.change else { return };
+            let key = Arc::clone(key);
+            let mut answer = self.send(commit);
+            match (&mut answer).now_or_never() {
+                Some(Ok(())) => {}
+                Some(Err(refused)) => return self.refused(&key, &refused),
+                None => return self.shared.work(Work::Commit(Sent { handle, key, answer })),
+            }
+        }
+    }
+
+    /// Gives a commit to the store. Where the breaker keeps its generation, a batch that it has counted would count again when
+    /// it is sent again after a crash, so the marks of batches go along. Where it does not, the tallies are stale then, and the
+    /// marks wait for what the batches counted elsewhere.
+    pub(super) fn send(&self, mut commit: Commit) -> BoxFuture<'static, Result<(), Refused>> {
+        let (keeps_generation, has_probes) = match &commit.change {
+            Change::Breaker { from, to: Some(record), .. } => {
+                (record.version().generation == from.generation, !record.snapshot.probes.is_empty())
+            }
+            Change::Breaker { to: None, .. } | Change::Policy { .. } => (false, false),
+        };
+        let is_grant = has_probes && commit.events.is_empty();
+        let unwritten = self.shared.batches.unwritten().filter(|_| keeps_generation);
+        let Some(mut unwritten) = unwritten else { return self.give(commit, is_grant) };
+        commit.marks = unwritten.take_marks();
+        // Sent when this is called, under the lock.
+        self.give(commit, is_grant)
+    }
+
+    fn give(&self, commit: Commit, is_grant: bool) -> BoxFuture<'static, Result<(), Refused>> {
+        if is_grant { self.shared.store.grant(commit) } else { self.shared.store.commit(commit) }
+    }
+
+    fn next_commit(&self, index: u32) -> Option<(Handle, Commit)> {
+        let mut slot = self.shared.registry.lock_index(index)?;
+        let (handle, created) = (slot.handle(), slot.made());
+        let tenant = slot.tenant();
+        let standing = tenant.standing();
+        let pending = tenant.pending.as_mut()?;
+        let has_news = !pending.events.is_empty() || standing.number != pending.stored.number || pending.is_going;
+        if pending.writing.is_some() || !has_news {
+            return None;
+        }
+        let version = Version { generation: standing.status.generation, number: standing.number };
+        pending.writing = Some(Writing { version, standing, callers: pending.callers.len() });
+        let (from, events, is_going) = (pending.stored, std::mem::take(&mut pending.events), pending.is_going);
+        let record = (!is_going).then(|| Box::new(self.record(tenant, created)));
+        let change = Change::Breaker { key: tenant.key.to_arc(), from, to: record };
+        let mut floors = self.floors();
+        if is_going {
+            floors.generation = floors.generation.max(version.generation + 1);
+        }
+        Some((handle, Commit { author: self.shared.author, change, events, marks: Vec::new(), floors }))
+    }
+
+    pub(super) fn floors(&self) -> Floors {
+        let shared = &self.shared;
+        // A server after this one begins above, because breakers that were never stored began here.
+        let generation = shared.registry.generation_floor() + 1;
+        Floors { generation, policies: shared.policies.version(), now: self.now() }
+    }
+
+    /// All that is kept of a breaker.
+    pub(super) fn record(&self, tenant: &Tenant, created: Timestamp) -> Record {
+        let snapshot = tenant.breaker.snapshot();
+        let known = snapshot.callers.iter().flat_map(|callers| &callers.known);
+        Record {
+            key: tenant.key.to_arc(),
+            callers: known.filter_map(|known| self.shared.callers.name(known.caller)).collect(),
+            declaration: tenant.policy.declaration.clone(),
+            policy_version: tenant.policy.version,
+            policy_hash: tenant.policy.hash,
+            sequence: tenant.sequence,
+            created,
+            used: tenant.used,
+            snapshot,
+        }
+    }
+
+    /// The store has it: it may be told.
+    fn committed(&self, committed: &Committed) {
+        let is_own = committed.author == self.shared.author;
+        let events = &committed.events;
+        let last = events.last().map(|event| event.sequence);
+        match &committed.changed {
+            Changed::Breaker { key, version: Some(version) } if is_own => {
+                // The log and the breaker change together for those who read both.
+                let mut slot = self.shared.registry.lock_key(key);
+                self.shared.events.append(events);
+                let tenant = slot.as_mut().map(|slot| slot.tenant());
+                if let Some(tenant) = tenant.filter(|tenant| tenant.is_writing(*version)) {
+                    tenant.is_durable(last);
+                }
+            }
+            Changed::Breaker { key, version: None } if is_own => {
+                let gone = self.shared.registry.remove(
+                    key,
+                    |tenant| tenant.going().is_some(),
+                    |index, tenant| {
+                        self.shared.events.append(events);
+                        tenant.end_waiting();
+                        self.vacate(index, tenant);
+                    },
+                );
+                if !gone {
+                    self.shared.events.append(events);
+                }
+            }
+            Changed::Breaker { key, .. } => {
+                self.shared.events.append(events);
+                self.shared.work(Work::Reload(Arc::clone(key)));
+            }
+            Changed::Policy { pattern, entry } => {
+                if !is_own {
+                    self.shared.policies.put(pattern, entry.as_deref().cloned());
+                    self.shared.work(Work::FollowPolicies(Arc::clone(pattern)));
+                }
+            }
+        }
+        log(events);
+    }
+
+    fn refused(&self, key: &Arc<str>, refused: &Refused) {
+        match refused {
+            Refused::Moved => self.shared.work(Work::Reload(Arc::clone(key))),
+            Refused::Closed | Refused::Unreadable(_) => {
+                tracing::error!(breaker = %key, "a move was not stored: {refused}");
+            }
+        }
+    }
+
+    /// Why the store cannot write; `None` where it can.
+    #[must_use]
+    pub fn store_problem(&self) -> Option<String> {
+        match &*self.shared.health.borrow() {
+            Health::Well => None,
+            Health::Failing { why } => Some(why.clone()),
+        }
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        *self.shared.health.borrow() != Health::Well
+    }
+
+    /// The store's name.
+    #[must_use]
+    pub fn store_name(&self) -> &'static str {
+        self.shared.store.name()
+    }
+
+    /// Comes when the store cannot write, at once where it already cannot.
+    ///
+    /// # Errors
+    /// Always: what is wrong with it.
+    pub async fn store_failure(&self) -> Result<std::convert::Infallible, Error> {
+        if self.shared.health.clone().wait_for(|health| *health != Health::Well).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Err(self.store_unavailable())
+    }
+
+    /// Tells when the store's health changes.
+    #[must_use]
+    pub fn store_health(&self) -> watch::Receiver<Health> {
+        self.shared.health.clone()
+    }
+
+    /// Waits for a ticket until the patience with the store is over, which it is at once while the store fails.
+    #[expect(clippy::disallowed_methods, reason = "a disk's time is real")]
+    pub(super) async fn wait(&self, mut ticket: Ticket, until: Instant) -> Waited {
+        // Memory answers at once, also where there is no runtime.
+        if let Some(waited) = ticket.ended() {
+            return waited;
+        }
+        tokio::select! {
+            biased;
+            waited = ticket.waited() => waited,
+            _ = self.store_failure() => Waited::InVain,
+            () = tokio::time::sleep_until(until) => Waited::InVain,
+        }
+    }
+
+    /// An answer, when it may be told.
+    ///
+    /// # Errors
+    /// Those of the attempt; the store did not record it in time.
+    pub async fn told<T>(&self, mut attempt: impl FnMut() -> Result<Told<T>, Error>) -> Result<T, Error> {
+        let mut until = None;
+        loop {
+            let (answer, ticket) = match attempt()? {
+                Told::Now(answer) => return Ok(answer),
+                Told::Later(answer, ticket) => (Some(answer), ticket),
+                Told::Again(ticket) => (None, ticket),
+            };
+            let until = *until.get_or_insert_with(|| after(STORE_PATIENCE));
+            match (self.wait(ticket, until).await, answer) {
+                (Waited::Durable, Some(answer)) => return Ok(answer),
+                (Waited::InVain, _) => return Err(self.store_unavailable()),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn store_unavailable(&self) -> Error {
+        let why = self.store_problem().unwrap_or_else(|| format!("it has not answered for {STORE_PATIENCE:?}"));
+        Error::Store { why }
+    }
+
+    /// Refuses what an operator wants while it could not be recorded.
+    pub(super) fn have_store(&self) -> Result<(), Error> {
+        if self.is_failing() { Err(self.store_unavailable()) } else { Ok(()) }
+    }
+
+    /// Fires timers as they fall due, sees commits through and writes statistics behind, for ever.
+    #[expect(clippy::disallowed_methods, reason = "statistics are written behind in real time")]
+    pub async fn run(&self) {
+        let Some(mut work) = self.shared.works.lock().take() else { return };
+        let mut under_way: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
+        let mut ticks = tokio::time::interval(WRITE_BEHIND);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_writing_behind = !self.shared.store.is_lasting();
+        loop {
+            let next = self.shared.timers.next().unwrap_or(Timestamp::NEVER);
+            tokio::select! {
+                () = self.shared.clock.come(next) => self.fire_due(self.now()),
+                () = self.shared.timers.sooner() => {}
+                Some(work) = work.recv() => under_way.push(self.clone().work(work)),
+                Some(done) = under_way.next() => match done {
+                    Done::Commit(handle, _, Ok(())) => self.submit(handle.index),
+                    Done::Commit(_, key, Err(refused)) => self.refused(&key, &refused),
+                    Done::WriteBehind => is_writing_behind = false,
+                    Done::Other => {}
+                },
+                _ = ticks.tick(), if !is_writing_behind => {
+                    is_writing_behind = true;
+                    let engine = self.clone();
+                    under_way.push(Box::pin(async move {
+                        engine.write_behind().await;
+                        Done::WriteBehind
+                    }));
+                }
+            }
+        }
+    }
+
+    fn work(self, work: Work) -> BoxFuture<'static, Done> {
+        Box::pin(async move {
+            match work {
+                Work::Commit(Sent { handle, key, answer }) => Done::Commit(handle, key, answer.await),
+                Work::Reload(key) => {
+                    self.reload(&key).await;
+                    Done::Other
+                }
+                Work::FollowPolicies(pattern) => {
+                    self.apply_policies(Some(&pattern), Cause::default()).await;
+                    Done::Other
+                }
+            }
+        })
+    }
+}
+
+impl Tenant {
+    fn is_writing(&self, version: Version) -> bool {
+        let writing = self.pending.as_ref().and_then(|pending| pending.writing.as_ref());
+        writing.is_some_and(|writing| writing.version == version)
+    }
+}
+
+impl Shared {
+    /// Leaves something to [`Engine::run`].
+    pub(super) fn work(&self, work: Work) {
+        // The receiver lives as long as the engine does, running or not.
+        let _ = self.to_do.send(work);
+    }
+}
+
+/// When a wait ends that begins now.
+#[expect(clippy::disallowed_methods, reason = "a disk's time is real")]
+pub(super) fn after(patience: Duration) -> Instant {
+    Instant::now() + patience
+}

@@ -1,0 +1,315 @@
+//! From the store into memory and back: at the start, when another server has moved a breaker, and behind the calls.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::{
+    Batches, Callers, Cause, Clock, Engine, EventReason, Limits, Policies, Registry, Requests, Resolved, Shared,
+    Tenant, Timers,
+    commits::{Listener, Waited, after},
+    error::Error,
+    events::EventLog,
+    random,
+};
+use crate::{
+    breaker::{Breaker, Moment, PolicySpec, Timestamp},
+    store::{Memory, Merge, Record, Refused, Store},
+};
+
+/// Records that are read or written at once.
+const PAGE: usize = 1_000;
+/// Events that are read at once.
+const EVENTS_PAGE: usize = 4_096;
+
+/// What the configuration says about policies.
+#[derive(Clone, Default, Debug)]
+pub struct FilePolicies {
+    /// What holds where nobody says anything.
+    pub default: PolicySpec,
+    /// By key or pattern.
+    pub by_pattern: Vec<(String, PolicySpec)>,
+}
+
+impl Engine {
+    /// An engine without breakers that keeps nothing. `default` changes the built-in policy.
+    ///
+    /// # Errors
+    /// A field of the default policy that is out of its range.
+    pub fn new(clock: Clock, limits: Limits, default: PolicySpec) -> Result<Self, Error> {
+        let store = Arc::new(Memory::new(limits.events));
+        let file = FilePolicies { default, by_pattern: Vec::new() };
+        let opened = Self::open(clock, limits, file, store).now_or_never();
+        opened.unwrap_or_else(|| Err(Error::Store { why: "memory answers at once".to_owned() }))
+    }
+
+    /// An engine that goes on from what a store holds. Its clock should not be behind the store's.
+    ///
+    /// # Errors
+    /// A policy that is out of its range; a store that cannot be read.
+    pub async fn open(clock: Clock, limits: Limits, file: FilePolicies, store: Arc<dyn Store>) -> Result<Self, Error> {
+        let root = store.root().await.map_err(unreadable)?;
+        let started = clock.now();
+        #[expect(clippy::disallowed_methods, reason = "a breaker has one commit under way: its bound is the breakers'")]
+        let (to_do, works) = mpsc::unbounded_channel();
+        let shared = Shared {
+            registry: Registry::new(limits.breakers.max(1), root.floors.generation.max(1)),
+            timers: Timers::default(),
+            events: EventLog::new(limits.events, limits.events_age, root.newest),
+            policies: Policies::new(file.default.clone(), limits.policies)?,
+            requests: Requests::new(limits.request_ids),
+            batches: Batches::new(limits.batch_clients, limits.batch_retention, store.is_lasting()),
+            callers: Callers::new(limits.callers),
+            author: rand::random(),
+            health: store.health(),
+            is_lasting: store.is_lasting(),
+            store,
+            to_do,
+            works: Mutex::new(Some(works)),
+            dirty: Mutex::default(),
+            was_asked: AtomicBool::new(false),
+            policy_writes: tokio::sync::Mutex::default(),
+            started,
+            ledger_bytes: AtomicUsize::new(0),
+            callers_known: AtomicUsize::new(0),
+            watchers: AtomicU64::new(0),
+            advancing: Mutex::new(()),
+            clock,
+            limits,
+        };
+        let engine = Self { shared: Arc::new(shared) };
+        let shared = &engine.shared;
+        shared.policies.restore(root.policies, root.floors.policies);
+        shared.policies.load_file(file.default, file.by_pattern, started)?;
+        shared.batches.restore(root.marks);
+        engine.read_events(root.newest).await?;
+        let changed = engine.read_breakers().await?;
+        shared.store.follow(Arc::new(Listener(Arc::downgrade(shared))));
+        for index in changed {
+            engine.submit(index);
+        }
+        if shared.is_lasting {
+            // Whatever is told from here on is above what a server after this one begins with.
+            engine.merge(Vec::new()).await.map_err(unreadable)?;
+        }
+        Ok(engine)
+    }
+
+    async fn read_events(&self, newest: u64) -> Result<(), Error> {
+        let mut after = newest.saturating_sub(self.shared.limits.events as u64);
+        while after < newest {
+            let page = self.shared.store.events(after, EVENTS_PAGE).await.map_err(unreadable)?;
+            let Some(last) = page.last() else { break };
+            after = last.sequence;
+            self.shared.events.append(&page);
+        }
+        Ok(())
+    }
+
+    /// Returns the slots of breakers whose policy has changed since.
+    async fn read_breakers(&self) -> Result<Vec<u32>, Error> {
+        let mut versions = HashMap::new();
+        let mut after: Arc<str> = "".into();
+        let mut changed = Vec::new();
+        loop {
+            let page = self.shared.store.scan(&after, PAGE).await.map_err(unreadable)?;
+            let Some(last) = page.last() else { break };
+            after = Arc::clone(&last.key);
+            for record in page {
+                changed.extend(self.place(record, &mut versions)?);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Makes a breaker of its record. Returns its slot where its policy is another one than before, which is a move.
+    ///
+    /// # Errors
+    /// No room for another breaker.
+    fn place(&self, record: Record, versions: &mut HashMap<(usize, u64), Arc<Resolved>>) -> Result<Option<u32>, Error> {
+        let now = self.now();
+        let resolved = self.shared.policies.resolve(&record.key, record.declaration.as_ref());
+        let is_changed = resolved.hash != record.policy_hash;
+        let mut policy = resolved;
+        if !is_changed && policy.version != record.policy_version {
+            // It came into force before, as all breakers say that share it.
+            let shared = (Arc::as_ptr(&policy) as usize, record.policy_version);
+            let earlier = || Arc::new(Resolved { version: record.policy_version, ..(*policy).clone() });
+            policy = match &policy.declaration {
+                Some(_) => earlier(),
+                None => Arc::clone(versions.entry(shared).or_insert_with(earlier)),
+            };
+        }
+        for name in &record.callers {
+            let _ = self.caller(name);
+        }
+        let key = Arc::clone(&record.key);
+        let moment = Moment { now, random: random() };
+        let mut changed = None;
+        let handle = self.shared.registry.find_or_create(
+            &key,
+            |_| false,
+            |key, _| {
+                let breaker = Breaker::restore(Arc::clone(&policy.policy), record.snapshot, now);
+                let tenant = Tenant {
+                    key,
+                    breaker,
+                    policy,
+                    sequence: record.sequence,
+                    used: record.used.min(now),
+                    scheduled: Timestamp::NEVER,
+                    is_dirty: false,
+                    is_stored: true,
+                    pending: None,
+                };
+                (tenant, record.created)
+            },
+            |tenant, handle| {
+                self.account(0, 0, tenant);
+                if is_changed {
+                    let policy = Arc::clone(&tenant.policy.policy);
+                    let cause = Cause { policy: Some(EventReason::PolicyFile), ..Cause::default() };
+                    let act = |tenant: &mut Tenant| ((), tenant.breaker.set_policy(moment, policy).transitions);
+                    self.settle(tenant, handle.index, act, |()| cause);
+                    changed = Some(handle.index);
+                }
+                self.schedule(tenant, handle.index, now);
+            },
+            |_, _| {},
+        );
+        handle.ok_or_else(|| self.breaker_limit())?;
+        Ok(changed)
+    }
+
+    /// Takes what another server has made of a breaker in the place of what this one had.
+    pub(super) async fn reload(&self, key: &str) {
+        match self.shared.store.load(key).await {
+            Ok(record) => self.adopt(key, record),
+            Err(refused) => tracing::error!(breaker = key, "cannot be taken over from another server: {refused}"),
+        }
+    }
+
+    fn adopt(&self, key: &str, record: Option<Record>) {
+        let Some(record) = record else {
+            let leave = |index: u32, tenant: &mut Tenant| {
+                tenant.end_waiting();
+                self.vacate(index, tenant);
+            };
+            self.shared.registry.remove(key, |tenant| tenant.is_stored, leave);
+            return;
+        };
+        let now = self.now();
+        if let Some(mut slot) = self.shared.registry.lock_key(key) {
+            let index = slot.index();
+            let tenant = slot.tenant();
+            let known = tenant.stored();
+            // Old news. What was done from there on is on its way, and stays.
+            if record.version() == known || (known.number > 0 && record.version() < known) {
+                return;
+            }
+            let before = (tenant.breaker.ledger_bytes(), tenant.breaker.callers_known());
+            for name in &record.callers {
+                let _ = self.caller(name);
+            }
+            tenant.policy = self.shared.policies.resolve(key, record.declaration.as_ref());
+            tenant.breaker = Breaker::restore(Arc::clone(&tenant.policy.policy), record.snapshot, now);
+            tenant.sequence = record.sequence;
+            tenant.is_stored = true;
+            tenant.end_waiting();
+            self.account(before.0, before.1, tenant);
+            self.schedule(tenant, index, now);
+            return;
+        }
+        match self.place(record, &mut HashMap::new()) {
+            Ok(changed) => changed.into_iter().for_each(|index| self.submit(index)),
+            Err(error) => tracing::error!(breaker = key, "cannot be taken over from another server: {error}"),
+        }
+    }
+
+    /// Writes what was counted since the last time, a page at a time so that commits come in between.
+    pub(super) async fn write_behind(&self) {
+        if self.is_failing() {
+            // Those that have gone since are not waited for. No slot is locked under the list's lock.
+            let is_full = self.shared.dirty.lock().len() > self.shared.limits.breakers as usize;
+            let waiting = if is_full { std::mem::take(&mut *self.shared.dirty.lock()) } else { Vec::new() };
+            let waiting = waiting.into_iter().filter(|handle| self.shared.registry.lock(*handle).is_some());
+            let waiting: Vec<_> = waiting.collect();
+            self.shared.dirty.lock().extend(waiting);
+            return;
+        }
+        let was_asked = self.shared.was_asked.swap(false, Ordering::AcqRel);
+        let dirty = std::mem::take(&mut *self.shared.dirty.lock());
+        if dirty.is_empty() && !was_asked {
+            return;
+        }
+        let mut pages = dirty.chunks(PAGE);
+        let mut page = pages.next().unwrap_or_default();
+        loop {
+            let mut records = Vec::with_capacity(page.len());
+            for handle in page {
+                let Some(mut slot) = self.shared.registry.lock(*handle) else { continue };
+                let created = slot.made();
+                let tenant = slot.tenant();
+                if tenant.pending.is_some() {
+                    // Its next turn comes when nothing of it is on its way.
+                    self.shared.dirty.lock().push(*handle);
+                    continue;
+                }
+                tenant.is_dirty = false;
+                tenant.is_stored = true;
+                records.push(self.record(tenant, created));
+            }
+            if let Err(refused) = self.merge(records).await {
+                tracing::error!("statistics were not stored: {refused}");
+            }
+            match pages.next() {
+                Some(next) => page = next,
+                None => return,
+            }
+        }
+    }
+
+    async fn merge(&self, records: Vec<Record>) -> Result<(), Refused> {
+        let mut answer = {
+            let mut unwritten = self.shared.batches.unwritten();
+            let (marks, forgotten) = unwritten
+                .as_mut()
+                .map(|unwritten| (unwritten.take_marks(), unwritten.take_forgotten()))
+                .unwrap_or_default();
+            self.shared.store.merge(Merge { records, marks, forgotten, floors: self.floors() })
+        };
+        (&mut answer).await
+    }
+
+    /// Writes all that is not written yet. [`Engine::run`] has to run meanwhile. For when nobody calls any more; gives up
+    /// after `grace`.
+    pub async fn close(&self, grace: Duration) {
+        let until = after(grace);
+        for index in 0..self.end() {
+            let ticket = self.shared.registry.lock_index(index).and_then(|mut slot| slot.tenant().ticket());
+            let waited = match ticket {
+                Some(ticket) => self.wait(ticket, until).await,
+                None => Waited::Durable,
+            };
+            if waited == Waited::InVain {
+                tracing::error!("stopped before everything was stored: {}", self.store_unavailable());
+                return;
+            }
+        }
+        self.shared.was_asked.store(true, Ordering::Release);
+        self.write_behind().await;
+    }
+}
+
+fn unreadable(refused: Refused) -> Error {
+    Error::Store { why: refused.to_string() }
+}

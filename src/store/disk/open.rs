@@ -1,0 +1,180 @@
+//! Opens the file, makes it, and installs another in its place.
+//!
+//! A file is never half there: it is made under another name, synced, and then renamed.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use redb::{Builder, Database, ReadableDatabase as _, StorageBackend};
+
+use super::{
+    backend::{Backends, Watched},
+    lock,
+    tables::{self, Fault, Meta, Oldest, Retention, Writing},
+};
+use crate::engine::{Event, PolicyEntry};
+use crate::store::{Mark, Record};
+
+/// The file's name in the data directory.
+pub(super) const FILE: &str = "fuseboard.redb";
+/// A file that is being made.
+pub(super) const NEW_FILE: &str = "fuseboard.redb.new";
+
+/// Where the file is and how it is opened.
+#[derive(Clone)]
+pub(super) struct Site {
+    pub(super) directory: PathBuf,
+    pub(super) cache_bytes: usize,
+    pub(super) backends: Backends,
+    /// A sync has failed, and not all bytes were written since.
+    pub(super) sync_failed: Arc<AtomicBool>,
+}
+
+/// A file that is open, and what was read of it.
+pub(super) struct Open {
+    pub(super) database: Database,
+    pub(super) meta: Meta,
+    pub(super) oldest: Oldest,
+}
+
+/// What a file holds.
+#[derive(Default)]
+pub(super) struct Contents {
+    pub(super) records: Vec<Record>,
+    pub(super) policies: Vec<PolicyEntry>,
+    pub(super) marks: Vec<Mark>,
+    /// Oldest first.
+    pub(super) events: Vec<Event>,
+}
+
+/// Values that one transaction of a new file brings.
+const BUILD_CHUNK: usize = 10_000;
+
+impl Site {
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory.join(FILE)
+    }
+
+    /// Opens the file and verifies every page; at a start also every value and the log.
+    pub(super) fn open(&self, is_start: bool) -> Result<Open, Fault> {
+        let backend = (self.backends)(&self.path())?;
+        check_version(&*backend)?;
+        let backend = Watched::new(backend, Arc::clone(&self.sync_failed));
+        backend.settle()?;
+        let open = || {
+            let database = self.builder().create_with_backend(backend)?;
+            let transaction = database.begin_read()?;
+            let meta = tables::meta(&transaction)?;
+            if is_start {
+                tables::verify(&transaction, &meta)?;
+            }
+            let oldest = tables::oldest_of(&transaction.open_table(tables::EVENTS)?)?;
+            drop(transaction);
+            Ok(Open { database, meta, oldest })
+        };
+        catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| Err(Fault::panicked(&*panic)))
+    }
+
+    fn builder(&self) -> Builder {
+        let mut builder = Builder::new();
+        builder.set_cache_size(self.cache_bytes).set_check_integrity_on_open(true);
+        builder
+    }
+
+    /// Makes a file of these contents, which takes the place of the one that is there. The events are numbered from 1.
+    pub(super) fn install(&self, meta: Meta, contents: &Contents) -> Result<(), Fault> {
+        let path = self.directory.join(NEW_FILE);
+        let mut options = OpenOptions::new();
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.write(true).create(true).truncate(true).open(&path)?;
+        let backend = Watched::new((self.backends)(&path)?, Arc::default());
+        let database = self.builder().create_with_backend(backend)?;
+        let transaction = database.begin_write()?;
+        tables::create(&transaction)?;
+        transaction.commit()?;
+        let mut meta = meta;
+        let mut oldest = None;
+        let most = [contents.records.len(), contents.policies.len(), contents.marks.len(), contents.events.len()];
+        let most = most.into_iter().max().unwrap_or(0).max(1);
+        for start in (0..most).step_by(BUILD_CHUNK) {
+            let transaction = database.begin_write()?;
+            let mut writing = Writing::begin(&transaction, meta, oldest)?;
+            chunk(&contents.records, start).iter().try_for_each(|record| writing.put_record(record))?;
+            chunk(&contents.policies, start).iter().try_for_each(|entry| writing.put_policy(entry))?;
+            writing.put_marks(chunk(&contents.marks, start))?;
+            for event in chunk(&contents.events, start) {
+                writing.append(event.clone())?;
+            }
+            (meta, oldest) = writing.finish(Retention::NONE)?;
+            transaction.commit()?;
+        }
+        database.close()?;
+        // Closing writes once more.
+        (self.backends)(&path)?.sync_data()?;
+        fs::rename(&path, self.path())?;
+        lock::sync(&self.directory)?;
+        Ok(())
+    }
+
+    /// Gives the file a second name that nothing has, and keeps it when another is installed in its place.
+    pub(super) fn set_aside(&self, seconds: u64) -> io::Result<PathBuf> {
+        let mut aside = self.directory.join(format!("{FILE}.damaged-{seconds}"));
+        let mut number = 1;
+        loop {
+            match link(&self.path(), &aside) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    aside = self.directory.join(format!("{FILE}.damaged-{seconds}-{number}"));
+                    number += 1;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        lock::sync(&self.directory)?;
+        Ok(aside)
+    }
+}
+
+fn chunk<T>(values: &[T], start: usize) -> &[T] {
+    &values[start.min(values.len())..(start + BUILD_CHUNK).min(values.len())]
+}
+
+/// A second name, or a copy where the file system knows no second names.
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let mut copy = OpenOptions::new().write(true).create_new(true).open(to)?;
+            io::copy(&mut fs::File::open(from)?, &mut copy)?;
+            copy.sync_all()
+        }
+        linked => linked,
+    }
+}
+
+/// The version of redb's own format, in both of its commit slots.
+const VERSIONS: [u64; 2] = [64, 192];
+const VERSION: u8 = 3;
+
+/// Refuses a file of another version of redb. A flipped bit is in one slot, a version in both.
+pub(super) fn check_version(backend: &dyn StorageBackend) -> Result<(), Fault> {
+    let mut versions = [0; 2];
+    if backend.len()? == 0 {
+        return Err(Fault::Damaged("it is empty".to_owned()));
+    }
+    for (version, place) in versions.iter_mut().zip(VERSIONS) {
+        backend.read(place, std::slice::from_mut(version))?;
+    }
+    match versions {
+        [first, second] if first == second && first != VERSION && first != 0 => {
+            let known = format!("this server knows {VERSION}: another one wrote it");
+            Err(Fault::Newer(format!("its file format is {first}, and {known}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,309 @@
+//! The one thread that writes.
+//!
+//! It takes all that waits, applies it in order in one transaction, and when that is durable tells followers and answers.
+//! When a transaction fails it opens the file again and looks whether the transaction is in it: if so, what it brought is
+//! told now; if not, it is applied again. Nothing is told twice and nothing out of order, as everything else waits meanwhile.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+use redb::Database;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+
+use super::{
+    open::Site,
+    tables::{Fault, Meta, Oldest, Retention, Writing},
+    watchdog::Watchdog,
+};
+use crate::store::{Commit, Committed, Follower, Health, Merge, Refused};
+
+/// Most commits of a transaction.
+const COMMITS_MAX: usize = 4_096;
+/// Bytes after which a transaction takes no more commits.
+const BYTES_MAX: usize = 4 << 20;
+/// Most records of a merge in a transaction, so that a commit that comes meanwhile is not delayed by all of it.
+const MERGE_MAX: usize = 1_000;
+/// Longest time between two attempts.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// What the writer shares with who asks it.
+pub(super) struct Shared {
+    pub(super) queue: Mutex<Queue>,
+    pub(super) filled: Condvar,
+    /// Told when the store is being closed.
+    pub(super) closing: Condvar,
+    pub(super) followers: Mutex<Vec<Arc<dyn Follower>>>,
+    pub(super) health: watch::Sender<Health>,
+    /// `None` while it is opened again, and in the end. Held for reading by each read.
+    pub(super) database: RwLock<Option<Database>>,
+    /// Changes when there may be a database again, or never will be.
+    pub(super) reopened: watch::Sender<()>,
+    pub(super) now: AtomicU64,
+    pub(super) watchdog: Watchdog,
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) commits: VecDeque<Waiting<Commit>>,
+    pub(super) merges: VecDeque<Waiting<Merge>>,
+    /// A reader found that the file has to be opened again.
+    pub(super) wants_reopening: bool,
+    pub(super) is_closed: bool,
+}
+
+/// What waits to be written.
+pub(super) struct Waiting<T> {
+    pub(super) what: T,
+    pub(super) answer: oneshot::Sender<Result<(), Refused>>,
+    /// Its place in the queue, which is free when it was answered.
+    pub(super) _place: OwnedSemaphorePermit,
+}
+
+impl Shared {
+    pub(super) fn failing(&self, why: String) {
+        let failing = Health::Failing { why };
+        self.health.send_if_modified(|health| {
+            let is_other = *health != failing;
+            if let Health::Failing { why } = &failing
+                && is_other
+            {
+                tracing::error!("the store cannot write: {why}");
+            }
+            *health = failing;
+            is_other
+        });
+    }
+
+    fn well(&self) {
+        self.health.send_if_modified(|health| {
+            let was_failing = std::mem::take(health) != Health::Well;
+            if was_failing {
+                tracing::info!("the store writes again");
+            }
+            was_failing
+        });
+    }
+}
+
+/// What a transaction does, before it is known whether it is durable.
+struct Attempt {
+    meta: Meta,
+    oldest: Oldest,
+    commits: Vec<Result<Committed, Refused>>,
+    /// Records of the merge in front.
+    merged: Option<usize>,
+}
+
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) site: Site,
+    pub(super) retention: Retention,
+    /// Shortest time between two attempts.
+    pub(super) retry_min: Duration,
+    pub(super) meta: Meta,
+    pub(super) oldest: Oldest,
+    /// Taken from the queue and not answered.
+    pub(super) commits: VecDeque<Waiting<Commit>>,
+    pub(super) merges: VecDeque<Waiting<Merge>>,
+    /// How many records of the first merge are durable.
+    pub(super) merged: usize,
+    /// The last transaction had records of a merge.
+    pub(super) has_merged: bool,
+    /// How long to wait before the next attempt.
+    pub(super) retry: Duration,
+}
+
+impl Writer {
+    /// Writes until the store is closed and nothing waits.
+    pub(super) fn run(mut self) {
+        while self.take() {
+            if !self.write() {
+                break;
+            }
+        }
+        let Self { shared, commits, merges, .. } = self;
+        let mut queue = shared.queue.lock();
+        queue.is_closed = true;
+        let commits = commits.into_iter().chain(std::mem::take(&mut queue.commits)).map(|waiting| waiting.answer);
+        let merges = merges.into_iter().chain(std::mem::take(&mut queue.merges)).map(|waiting| waiting.answer);
+        commits.chain(merges).for_each(|answer| _ = answer.send(Err(Refused::Closed)));
+        drop(queue);
+        close(&shared);
+        shared.reopened.send_replace(());
+    }
+
+    /// Waits until there is something to write. False when the store is closed.
+    fn take(&mut self) -> bool {
+        let mut queue = self.shared.queue.lock();
+        loop {
+            self.commits.append(&mut queue.commits);
+            self.merges.append(&mut queue.merges);
+            let wants_reopening = std::mem::take(&mut queue.wants_reopening);
+            if wants_reopening || !self.commits.is_empty() || !self.merges.is_empty() {
+                return true;
+            }
+            if queue.is_closed {
+                return false;
+            }
+            self.shared.filled.wait(&mut queue);
+        }
+    }
+
+    /// Writes one transaction. False when the store was closed before it could.
+    fn write(&mut self) -> bool {
+        let mut is_last = false;
+        loop {
+            let mut attempt = None;
+            self.shared.watchdog.begin();
+            let written = catch_unwind(AssertUnwindSafe(|| self.transact(&mut attempt)));
+            let written = written.unwrap_or_else(|panic| Err(Fault::panicked(&*panic)));
+            self.shared.watchdog.end();
+            let durable = match written {
+                Ok(()) => None,
+                Err(fault) => {
+                    self.shared.failing(fault.to_string());
+                    let Some(durable) = self.reopen() else { return false };
+                    Some(durable)
+                }
+            };
+            match (attempt, durable) {
+                (attempt, None) => return self.succeed(attempt),
+                (Some(attempt), Some((meta, _))) if attempt.meta.transaction == meta.transaction => {
+                    return self.succeed(Some(attempt));
+                }
+                (_, Some(durable)) => (self.meta, self.oldest) = durable,
+            }
+            // One more attempt where it is being closed, and no more.
+            if std::mem::replace(&mut is_last, self.shared.queue.lock().is_closed) {
+                return false;
+            }
+        }
+    }
+
+    fn succeed(&mut self, attempt: Option<Attempt>) -> bool {
+        self.retry = self.retry_min;
+        // Before anything is answered: who was answered finds it well.
+        self.shared.well();
+        if let Some(attempt) = attempt {
+            self.settle(attempt);
+        }
+        true
+    }
+
+    /// One transaction of what waits. `attempt` is set when only the commit is left to do.
+    fn transact(&self, attempt: &mut Option<Attempt>) -> Result<(), Fault> {
+        let database = self.shared.database.read();
+        let Some(database) = &*database else { return Err(redb::StorageError::DatabaseClosed.into()) };
+        let transaction = database.begin_write()?;
+        let mut writing = Writing::begin(&transaction, self.meta, self.oldest)?;
+        let mut commits = Vec::new();
+        for commit in self.commits.iter().take(COMMITS_MAX) {
+            commits.push(writing.commit(&commit.what)?);
+            if writing.bytes > BYTES_MAX {
+                break;
+            }
+        }
+        let mut merged = None;
+        // Commits go first, but not for ever.
+        if let Some(merge) = self.merges.front().filter(|_| commits.is_empty() || !self.has_merged) {
+            let left = &merge.what.records[self.merged..];
+            let records = &left[..left.len().min(MERGE_MAX)];
+            writing.merge(&merge.what, records, self.merged == 0)?;
+            merged = Some(records.len());
+        }
+        let is_empty = self.commits.is_empty() && self.merges.is_empty();
+        if !writing.is_changed && !is_empty {
+            *attempt = Some(Attempt { meta: self.meta, oldest: self.oldest, commits, merged });
+            drop(writing);
+            transaction.abort()?;
+            return Ok(());
+        }
+        let (meta, oldest) = writing.finish(self.retention)?;
+        *attempt = Some(Attempt { meta, oldest, commits, merged });
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// A transaction is durable: tells and answers what it brought.
+    fn settle(&mut self, attempt: Attempt) {
+        (self.meta, self.oldest) = (attempt.meta, attempt.oldest);
+        self.shared.now.fetch_max(self.meta.floors.now.as_nanos(), Ordering::AcqRel);
+        let followers = self.shared.followers.lock().clone();
+        for outcome in &attempt.commits {
+            let Ok(committed) = outcome else { continue };
+            for follower in &followers {
+                if catch_unwind(AssertUnwindSafe(|| follower.committed(committed))).is_err() {
+                    tracing::error!("a follower of the store has panicked");
+                }
+            }
+        }
+        for outcome in attempt.commits {
+            if let Some(waiting) = self.commits.pop_front() {
+                // Nobody may wait any more.
+                _ = waiting.answer.send(outcome.map(|_| ()));
+            }
+        }
+        self.has_merged = attempt.merged.is_some();
+        if let Some(merged) = attempt.merged {
+            self.merged += merged;
+            if self.merges.front().is_some_and(|merge| self.merged >= merge.what.records.len()) {
+                self.merged = 0;
+                if let Some(merge) = self.merges.pop_front() {
+                    _ = merge.answer.send(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// Opens the file again, as often as it takes. `None` when the store is closed and it could not.
+    fn reopen(&mut self) -> Option<(Meta, Oldest)> {
+        close(&self.shared);
+        loop {
+            let is_closed = self.pause();
+            let fault = match self.site.open(false) {
+                // What was durable and told cannot be taken back, and its sequences cannot be given again.
+                Ok(open) if open.meta.transaction < self.meta.transaction || open.meta.epoch != self.meta.epoch => {
+                    Fault::Damaged("it lacks what was written before: the disk has lost it".to_owned())
+                }
+                Ok(open) => {
+                    *self.shared.database.write() = Some(open.database);
+                    self.shared.reopened.send_replace(());
+                    return Some((open.meta, open.oldest));
+                }
+                Err(fault) => fault,
+            };
+            self.shared.failing(fault.to_string());
+            if is_closed {
+                return None;
+            }
+        }
+    }
+
+    /// Waits before another attempt, longer each time. True at once when the store is being closed.
+    fn pause(&mut self) -> bool {
+        let mut queue = self.shared.queue.lock();
+        if !queue.is_closed {
+            self.shared.closing.wait_for(&mut queue, self.retry);
+        }
+        self.retry = (self.retry * 2).min(RETRY_MAX);
+        queue.is_closed
+    }
+}
+
+/// Closes the database. Where that fails it is repaired when it is opened again, and nothing is lost that was answered.
+fn close(shared: &Shared) {
+    let Some(database) = shared.database.write().take() else { return };
+    match catch_unwind(AssertUnwindSafe(|| database.close())) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("the store's file was not closed properly: {error}"),
+        Err(_) => tracing::error!("the store's file was not closed properly"),
+    }
+}

@@ -1,0 +1,192 @@
+//! A store in memory behind a gate, and servers on it that can be killed.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use fuseboard::{
+    breaker::Timestamp,
+    engine::Event,
+    store::{Answer, Commit, Committed, Follower, Health, Memory, Merge, Record, Refused, Root, Store},
+};
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+/// One server's way to a store that outlives it. What was let through is there for the next server.
+pub(crate) struct Gated {
+    memory: Memory,
+    gate: Mutex<Gate>,
+    health: watch::Sender<Health>,
+    /// Until the server is killed: then nothing is let through any more, and it hears of nothing.
+    lives: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Gate {
+    is_shut: bool,
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    what: What,
+    answer: oneshot::Sender<Result<(), Refused>>,
+}
+
+enum What {
+    Commit(Box<Commit>),
+    Merge(Merge),
+}
+
+/// A server that hears of commits as long as it lives.
+struct Living {
+    follower: Arc<dyn Follower>,
+    lives: Arc<AtomicBool>,
+}
+
+impl Follower for Living {
+    fn committed(&self, committed: &Committed) {
+        if self.lives.load(Ordering::Acquire) {
+            self.follower.committed(committed);
+        }
+    }
+}
+
+impl Gated {
+    pub(crate) fn new(memory: &Memory) -> Self {
+        Self {
+            memory: memory.clone(),
+            gate: Mutex::default(),
+            health: watch::Sender::default(),
+            lives: Arc::new(AtomicBool::new(true)),
+        }
+    }
+
+    pub(crate) fn shut(&self) {
+        self.gate.lock().is_shut = true;
+    }
+
+    /// Lets all through that waits, and what comes.
+    pub(crate) fn open(&self) {
+        while self.let_one() {}
+        self.gate.lock().is_shut = false;
+    }
+
+    /// Lets one through. False where none waits.
+    pub(crate) fn let_one(&self) -> bool {
+        let Some(next) = self.gate.lock().waiting.pop_front() else { return false };
+        let answer = self.write(next.what);
+        // Whoever asked may have gone.
+        let _ = next.answer.send(answer);
+        true
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.gate.lock().waiting.len()
+    }
+
+    /// The store says that it cannot write, and does not.
+    pub(crate) fn fail(&self) {
+        self.shut();
+        self.health.send_replace(Health::Failing { why: "no space left".to_owned() });
+    }
+
+    pub(crate) fn recover(&self) {
+        self.health.send_replace(Health::Well);
+        self.open();
+    }
+
+    pub(crate) fn kill(&self) {
+        self.lives.store(false, Ordering::Release);
+        self.gate.lock().is_shut = true;
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        !self.lives.load(Ordering::Acquire)
+    }
+
+    fn write(&self, what: What) -> Result<(), Refused> {
+        let answer = match what {
+            What::Commit(commit) => self.memory.commit(*commit),
+            What::Merge(merge) => self.memory.merge(merge),
+        };
+        answer.now_or_never().expect("memory answers at once")
+    }
+
+    fn send(&self, what: What) -> Answer<'static, ()> {
+        let mut gate = self.gate.lock();
+        if !gate.is_shut {
+            return Box::pin(std::future::ready(self.write(what)));
+        }
+        let (answer, answered) = oneshot::channel();
+        gate.waiting.push_back(Waiting { what, answer });
+        Box::pin(async move {
+            match answered.await {
+                Ok(answer) => answer,
+                // A killed server hears nothing.
+                Err(_) => std::future::pending().await,
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Gated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gated").finish_non_exhaustive()
+    }
+}
+
+impl Store for Gated {
+    fn name(&self) -> &'static str {
+        "gated"
+    }
+
+    fn is_lasting(&self) -> bool {
+        true
+    }
+
+    fn epoch(&self) -> u64 {
+        self.memory.epoch()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.memory.now()
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) {
+        self.memory.follow(Arc::new(Living { follower, lives: Arc::clone(&self.lives) }));
+    }
+
+    fn root(&self) -> Answer<'_, Root> {
+        self.memory.root()
+    }
+
+    fn load<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
+        self.memory.load(key)
+    }
+
+    fn scan<'a>(&'a self, after: &'a str, max: usize) -> Answer<'a, Vec<Record>> {
+        self.memory.scan(after, max)
+    }
+
+    fn events(&self, after: u64, max: usize) -> Answer<'_, Vec<Arc<Event>>> {
+        self.memory.events(after, max)
+    }
+
+    fn commit(&self, commit: Commit) -> Answer<'static, ()> {
+        self.send(What::Commit(Box::new(commit)))
+    }
+
+    fn merge(&self, merge: Merge) -> Answer<'static, ()> {
+        self.send(What::Merge(merge))
+    }
+}
