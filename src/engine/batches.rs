@@ -89,6 +89,8 @@ impl Batches {
         }
         *last = sequence;
         if let Some(mut unwritten) = self.unwritten() {
+            // It is back. What is to be forgotten may be written after its mark.
+            unwritten.forgotten.retain(|forgotten| **forgotten != *client);
             unwritten.marks.insert(client.into(), Mark { client: client.into(), sequence, at: now });
         }
         Ok(Some(count()))

@@ -378,3 +378,22 @@ async fn full_of_stored_idle_breakers_a_new_key_finds_room() {
     server.open_gate().await;
     engine.handle("f").unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_was_forgotten_and_comes_back_is_remembered() {
+    let memory = Memory::new(1000);
+    let setup = Setup { limits: Limits { batch_clients: 2, ..Limits::default() }, ..Setup::default() };
+    let server = Server::on(&memory, setup.clone()).await;
+    call(&server.engine, "a", Outcome::Success).await;
+    send(&server.engine, 1, 0).await.unwrap();
+    server.engine.report_batch("silent", 1, &[]).await.unwrap();
+    pass(seconds(1)).await;
+    server.advance(seconds(601)).await;
+    // It takes the place of both, and then one of them trips the breaker: a commit before the next write behind.
+    server.engine.report_batch("new", 1, &[]).await.unwrap();
+    assert_eq!(send(&server.engine, 2, 5).await.unwrap().counted, 1);
+    assert_eq!(state(&server.engine, "a").0, StateName::Open);
+    pass(seconds(1)).await;
+    let server = server.crash(&memory, &setup).await;
+    assert!(send(&server.engine, 2, 5).await.unwrap().duplicate);
+}
