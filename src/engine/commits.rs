@@ -94,14 +94,17 @@ pub(super) enum Waited {
     InVain,
 }
 
+impl Settled {
+    /// How waiting for a version has ended, if it has.
+    fn ended(self, number: u64) -> Option<Waited> {
+        if self.number >= number { Some(Waited::Durable) } else { self.is_over.then_some(Waited::Over) }
+    }
+}
+
 impl Ticket {
     /// How waiting has ended, if it has.
     fn ended(&self) -> Option<Waited> {
-        let settled = *self.settled.borrow();
-        if settled.number >= self.number {
-            return Some(Waited::Durable);
-        }
-        settled.is_over.then_some(Waited::Over)
+        self.settled.borrow().ended(self.number)
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -116,11 +119,8 @@ impl Ticket {
     async fn waited(&mut self) -> Waited {
         let number = self.number;
         // The last word is said before the sender goes.
-        let settled = self.settled.wait_for(|settled| settled.is_over || settled.number >= number).await;
-        match settled {
-            Ok(settled) if settled.number >= number => Waited::Durable,
-            _ => Waited::Over,
-        }
+        let settled = self.settled.wait_for(|settled| settled.ended(number).is_some()).await;
+        settled.ok().and_then(|settled| settled.ended(number)).unwrap_or(Waited::Over)
     }
 }
 
@@ -536,7 +536,7 @@ impl Engine {
         let mut under_way: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
         let mut ticks = tokio::time::interval(WRITE_BEHIND);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_writing_behind = !self.shared.store.is_lasting();
+        let mut is_writing_behind = !self.shared.is_lasting;
         loop {
             let next = self.shared.timers.next().unwrap_or(Timestamp::NEVER);
             tokio::select! {

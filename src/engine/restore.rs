@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{
-    Batches, Callers, Cause, Clock, Engine, EventReason, Limits, Policies, Registry, Requests, Resolved, Shared,
-    Tenant, Timers,
+    Batches, Callers, Cause, Clock, Engine, EventReason, Handle, Limits, Policies, Registry, Requests, Resolved,
+    Shared, Tenant, Timers,
     commits::{Listener, Waited, after},
     error::Error,
     events::EventLog,
@@ -248,38 +248,38 @@ impl Engine {
         }
         let was_asked = self.shared.was_asked.swap(false, Ordering::AcqRel);
         let dirty = std::mem::take(&mut *self.shared.dirty.lock());
-        if dirty.is_empty() && !was_asked {
-            return;
+        if dirty.is_empty() && was_asked {
+            // The time alone.
+            self.merge_or_log(Vec::new()).await;
         }
-        let mut pages = dirty.chunks(PAGE);
-        let mut page = pages.next().unwrap_or_default();
-        loop {
-            let mut records = Vec::with_capacity(page.len());
-            for handle in page {
-                let Some(mut slot) = self.shared.registry.lock(*handle) else { continue };
-                let created = slot.made();
-                let tenant = slot.tenant();
-                if tenant.pending.is_some() {
-                    // Its next turn comes when nothing of it is on its way.
-                    self.shared.dirty.lock().push(*handle);
-                    continue;
-                }
-                tenant.is_dirty = false;
-                tenant.is_stored = true;
-                records.push(self.record(tenant, created));
-            }
-            if let Err(refused) = self.merge(records).await {
-                tracing::error!("statistics were not stored: {refused}");
-            }
-            match pages.next() {
-                Some(next) => page = next,
-                None => return,
-            }
+        for page in dirty.chunks(PAGE) {
+            let records = page.iter().filter_map(|handle| self.record_to_merge(*handle)).collect();
+            self.merge_or_log(records).await;
+        }
+    }
+
+    /// What a breaker has counted. `None` where it is gone, or where its next turn comes, when nothing of it is on its way.
+    fn record_to_merge(&self, handle: Handle) -> Option<Record> {
+        let mut slot = self.shared.registry.lock(handle)?;
+        let created = slot.made();
+        let tenant = slot.tenant();
+        if tenant.pending.is_some() {
+            self.shared.dirty.lock().push(handle);
+            return None;
+        }
+        tenant.is_dirty = false;
+        tenant.is_stored = true;
+        Some(self.record(tenant, created))
+    }
+
+    async fn merge_or_log(&self, records: Vec<Record>) {
+        if let Err(refused) = self.merge(records).await {
+            tracing::error!("statistics were not stored: {refused}");
         }
     }
 
     async fn merge(&self, records: Vec<Record>) -> Result<(), Refused> {
-        let mut answer = {
+        let answer = {
             let mut unwritten = self.shared.batches.unwritten();
             let (marks, forgotten) = unwritten
                 .as_mut()
@@ -287,7 +287,7 @@ impl Engine {
                 .unwrap_or_default();
             self.shared.store.merge(Merge { records, marks, forgotten, floors: self.floors() })
         };
-        (&mut answer).await
+        answer.await
     }
 
     /// Writes all that is not written yet. [`Engine::run`] has to run meanwhile. For when nobody calls any more; gives up

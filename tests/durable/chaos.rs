@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use fuseboard::breaker::{Outcome, PermitKind};
 use parking_lot::Mutex;
 
-use super::*;
+use super::{dice::Dice, *};
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
 const PROBES: u32 = 2;
@@ -144,18 +144,6 @@ async fn run(seed: u64) {
     check(&server, &heard);
     let heard = heard.lock();
     assert!(crashes > 0 && heard.log.len() > 5, "{crashes} crashes, {} events", heard.log.len());
-}
-
-/// Numbers that look random, and are the same for the same seed (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((x ^ (x >> 31)) % bound as u64) as usize
-    }
 }
 
 #[tokio::test(start_paused = true)]

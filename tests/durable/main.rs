@@ -13,6 +13,9 @@ mod silence;
 mod trips;
 mod two;
 
+#[path = "../support/dice.rs"]
+mod dice;
+
 use std::{sync::Arc, time::Duration};
 
 use fuseboard::{

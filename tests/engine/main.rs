@@ -12,6 +12,8 @@ mod requests;
 mod threads;
 mod timers;
 
+#[path = "../support/dice.rs"]
+mod dice;
 #[path = "../support/soon.rs"]
 mod soon;
 
@@ -25,6 +27,7 @@ use fuseboard::{
     engine::{Actor, Clock, Declaration, Engine, Event, Limits, View},
 };
 
+use self::dice::Dice;
 use self::soon::{Soon as _, now};
 
 /// Where the clock stands at first.
@@ -166,16 +169,4 @@ const fn minutes(minutes: u64) -> Duration {
 /// A policy of one rule: so many failures in a row.
 fn failures(threshold: u32) -> PolicySpec {
     PolicySpec { failure_threshold: Some(threshold), ..PolicySpec::default() }
-}
-
-/// Numbers that look random, and are the same for the same seed (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((x ^ (x >> 31)) % bound as u64) as usize
-    }
 }

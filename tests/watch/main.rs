@@ -11,6 +11,8 @@ mod follower;
 mod stream;
 mod wire;
 
+#[path = "../support/dice.rs"]
+mod dice;
 #[path = "../support/soon.rs"]
 mod soon;
 
@@ -21,6 +23,7 @@ use fuseboard::{
     engine::{Actor, Clock, Engine, Event, Limits},
 };
 
+use self::dice::Dice;
 use self::soon::{Soon as _, told};
 
 const START: Timestamp = Timestamp::from_nanos(1_577_836_800_000_000_000);
@@ -84,16 +87,4 @@ fn disturb(engine: &Engine, key: &str, dice: &mut Dice) {
 
 fn kinds(events: &[impl AsRef<Event>]) -> Vec<&'static str> {
     events.iter().map(|event| event.as_ref().kind.name()).collect()
-}
-
-/// Numbers that look random, and are the same for the same seed (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((x ^ (x >> 31)) % bound as u64) as usize
-    }
 }
