@@ -16,7 +16,14 @@ from fuseboard._wire import local_rule
 from fuseboard.v1 import policy_pb2
 
 LINE_BYTES = 16 << 20
-DURATIONS = ("acquire_timeout", "report_timeout", "report_interval", "progress_interval", "max_staleness", "close_timeout")
+DURATIONS = (
+    "acquire_timeout",
+    "report_timeout",
+    "report_interval",
+    "progress_interval",
+    "max_staleness",
+    "close_timeout",
+)
 
 
 class CallError(Exception):

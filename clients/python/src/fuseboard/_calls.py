@@ -31,8 +31,8 @@ _IGNORED = Verdict("ignored")
 _CANCELLED = Verdict("cancelled")
 
 
-def classify_by_error(result: Any, error: BaseException | None) -> Verdict:
-    """The classifier where none is given: any error is a failure, a timeout is a timeout, and being cancelled is that."""
+def classify_by_error(error: BaseException | None) -> Verdict:
+    """Where no classifier is given: any error is a failure, a timeout is a timeout, and being cancelled is that."""
     if error is None:
         return _SUCCESS
     if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)):
@@ -44,14 +44,14 @@ def classify_by_error(result: Any, error: BaseException | None) -> Verdict:
 def judge(classify: Classify | None, result: Any, error: BaseException | None) -> Verdict:
     """What a call's end means. A classifier that fails itself does not take the permit with it."""
     if classify is None or (error is not None and not isinstance(error, Exception)):
-        return classify_by_error(result, error)
+        return classify_by_error(error)
     try:
         said = classify(result, error)
         verdict = said if isinstance(said, Verdict) else Verdict(said)
         as_seconds(verdict.retry_after)
     except Exception:
         log.exception("the classifier has failed")
-        return classify_by_error(result, error) if error is not None else _IGNORED
+        return classify_by_error(error) if error is not None else _IGNORED
     return verdict
 
 
@@ -164,6 +164,8 @@ class Guarded:
 class Home:
     """A client's part that its breakers need: the clock, the link, and the way onto the event loop."""
 
+    guard_type: type[Guard] = Guard
+
     def __init__(self, settings: Settings, clock: Callable[[], float] | None) -> None:
         self.settings = settings
         self.clock = clock or time.monotonic
@@ -202,7 +204,7 @@ class Home:
         when_unavailable: str | None,
     ) -> Guard:
         settings = self.settings
-        guard = Guard(
+        guard = self.guard_type(
             key,
             self.link,
             mode=mode or settings.mode,  # type: ignore[arg-type]
@@ -230,7 +232,9 @@ class Home:
             dropped += guard.dropped
         connection = self.connection
         if connection is None:
-            return Stats(permits, rejections, dropped_reports=dropped, unreported=self._unreported, staleness=float("inf"))
+            return Stats(
+                permits, rejections, dropped_reports=dropped, unreported=self._unreported, staleness=float("inf")
+            )
         session, watch = connection.session, connection.watch
         return Stats(
             permits,

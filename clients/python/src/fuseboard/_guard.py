@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from fuseboard._local import LocalBreaker, LocalRejection, LocalRule
 from fuseboard._tally import COUNT_MAX, Tally
 from fuseboard._view import View
+from fuseboard.v1 import breaker_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +131,7 @@ class Guard:
         self.rejections: Counter[str] = Counter()
         self.dropped = 0
         # The declaration that is sent with each session, as its owner keeps it.
-        self.declared: object | None = None
+        self.declared: pb.Declaration | None = None
 
     # Deciding.
 
@@ -237,9 +238,9 @@ class Guard:
     def _current(self, view: View, now: float) -> Tally:
         tally = self._tally
         if tally is not None:
-            if tally.generation == view.generation and tally.caller_generation == view.caller_generation:
-                if tally.calls < COUNT_MAX:
-                    return tally
+            is_same = (tally.generation, tally.caller_generation) == (view.generation, view.caller_generation)
+            if is_same and tally.calls < COUNT_MAX:
+                return tally
             self._earlier.append(tally)
             if len(self._earlier) > EARLIER_MAX:
                 self.dropped += self._earlier.pop(0).calls
@@ -272,7 +273,7 @@ class Guard:
             if known is not None:
                 if view.generation < known.generation:
                     return
-                elif view.caller_generation < known.caller_generation:
+                if view.caller_generation < known.caller_generation:
                     view = view._replace(
                         caller_state=known.caller_state,
                         caller_generation=known.caller_generation,

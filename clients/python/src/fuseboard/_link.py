@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -60,7 +60,7 @@ class Connection:
         self.guards: dict[str, Guard] = {}
         self._settings = settings
         self._channel = _channel(settings)
-        self._stub = BreakerServiceStub(self._channel)
+        self._stub = _stub(self._channel)
         self._metadata = [("authorization", f"Bearer {settings.token}")] if settings.token else None
         # Versions of the policies that are known, or being read.
         self._policies: dict[str, int] = {}
@@ -96,9 +96,9 @@ class Connection:
             self._spawn(self._declare([guard]))
 
     def _renew(self) -> None:
-        """Another connection: the one there is swallows what it is given, and may do so for as long as the system lets it."""
+        """Another connection: the one there is swallows what it is given, perhaps for many minutes to come."""
         silent, self._channel = self._channel, _channel(self._settings)
-        self._stub = BreakerServiceStub(self._channel)
+        self._stub = _stub(self._channel)
         self._spawn(silent.close())
 
     async def ready(self) -> None:
@@ -123,7 +123,8 @@ class Connection:
         """GetState."""
         with _errors(key):
             request = pb.GetStateRequest(breaker=key)
-            return await self._stub.GetState(request, timeout=UNARY_S, metadata=self._metadata)
+            answer: pb.GetStateResponse = await self._stub.GetState(request, timeout=UNARY_S, metadata=self._metadata)
+            return answer
 
     async def reset(self, key: str, reason: str, actor: str) -> None:
         """Reset, and what it means here."""
@@ -158,7 +159,8 @@ class Connection:
         response = pb.DeclareResponse()
         for start in range(0, len(guards), DECLARATIONS_MAX):
             request = pb.DeclareRequest(caller=self._settings.caller)
-            request.declarations.extend(guard.declared for guard in guards[start : start + DECLARATIONS_MAX])
+            some = guards[start : start + DECLARATIONS_MAX]
+            request.declarations.extend(guard.declared for guard in some if guard.declared is not None)
             response = await self._stub.Declare(request, timeout=UNARY_S, metadata=self._metadata)
             for declared in response.declared:
                 self._learn_policy(self.guards[declared.status.breaker], declared.policy)
@@ -184,8 +186,8 @@ class Connection:
         guard.rule = local_rule(policy.policy)
         guard.slow_after = seconds(policy.policy.slow_call_duration)
 
-    def _spawn(self, work: asyncio.Future[None] | object) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -193,6 +195,11 @@ class Connection:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a task of the client has failed", exc_info=task.exception())
+
+
+def _stub(channel: grpc.aio.Channel) -> Any:
+    # What is generated for grpc has no types.
+    return BreakerServiceStub(channel)  # type: ignore[no-untyped-call]
 
 
 def _channel(settings: Settings) -> grpc.aio.Channel:
@@ -205,7 +212,7 @@ def _channel(settings: Settings) -> grpc.aio.Channel:
 
 
 @contextlib.contextmanager
-def _errors(key: str):  # type: ignore[no-untyped-def]
+def _errors(key: str) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:

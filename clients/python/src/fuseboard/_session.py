@@ -12,7 +12,7 @@ import time
 from collections import deque
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import grpc
 
@@ -51,7 +51,7 @@ RETRY_CODES = {grpc.StatusCode.UNAVAILABLE.value[0], grpc.StatusCode.RESOURCE_EX
 Answer: TypeAlias = Union[Yes, No, None]
 
 
-def offer(future: Future, value: object) -> bool:
+def offer(future: Future[Any], value: object) -> bool:
     """Gives a future its value. False where nobody waits for it any more."""
     try:
         future.set_result(value)
@@ -106,7 +106,7 @@ class Session:
         guards: dict[str, Guard],
         clock: Callable[[], float],
         *,
-        open_stream: Callable[[], grpc.aio.StreamStreamCall],
+        open_stream: Callable[[], Any],
         declare: Callable[[], Awaitable[None]],
         on_first_answer: Callable[[Guard], None],
     ) -> None:
@@ -304,7 +304,7 @@ class Session:
             self._filled.set()
         return self._frame
 
-    async def _write(self, call: grpc.aio.StreamStreamCall) -> None:
+    async def _write(self, call: Any) -> None:
         while True:
             await self._filled.wait()
             self._filled.clear()
@@ -364,7 +364,9 @@ class Session:
             return
         self._put(frame, batch.sequence, batch.tallies)
 
-    def _put(self, frame: breaker_service_pb2.SessionRequest, sequence: int, tallies: list[tuple[Guard, Tally]]) -> None:
+    def _put(
+        self, frame: breaker_service_pb2.SessionRequest, sequence: int, tallies: list[tuple[Guard, Tally]]
+    ) -> None:
         number = next(self._numbers)
         self._sent[number] = time.monotonic(), sequence
         now = self._clock()
@@ -389,7 +391,7 @@ class Session:
 
     # Answers.
 
-    async def _read(self, call: grpc.aio.StreamStreamCall) -> None:
+    async def _read(self, call: Any) -> None:
         async for frame in call:
             for answer in frame.acquired:
                 self._acquired(answer)

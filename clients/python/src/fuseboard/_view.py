@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 FOREVER = float("inf")
 
-STATES = {pb.STATE_CLOSED: "closed", pb.STATE_OPEN: "open", pb.STATE_HALF_OPEN: "half_open"}
-OVERRIDES = {
+STATES: dict[int, str] = {pb.STATE_CLOSED: "closed", pb.STATE_OPEN: "open", pb.STATE_HALF_OPEN: "half_open"}
+OVERRIDES: dict[int, str] = {
     pb.OVERRIDE_MODE_FORCED_OPEN: "forced_open",
     pb.OVERRIDE_MODE_FORCED_CLOSED: "forced_closed",
     pb.OVERRIDE_MODE_SHADOW: "shadow",
 }
-REASONS = {
+REASONS: dict[int, str] = {
     pb.REJECTION_REASON_OPEN: "open",
     pb.REJECTION_REASON_HALF_OPEN_FULL: "half_open_full",
     pb.REJECTION_REASON_CALLER_ISOLATED: "caller_isolated",
@@ -69,8 +69,11 @@ def seconds(duration: Duration) -> float:
 def of_status(
     status: pb.BreakerStatus, before: View | None, now: float, *, told_at: Timestamp | None = None, scope: bool = False
 ) -> View:
-    """The view after a status. `told_at` is the server's time of it, where known. `scope`: what it says of the caller is
-    said of this one (and nothing said means that it is not isolated); else what is known of the caller stands."""
+    """The view after a status.
+
+    `told_at` is the server's time of it, where known. `scope`: what it says of the caller is said of this one (and
+    nothing said means that it is not isolated); else what is known of the caller stands.
+    """
     override_until = FOREVER
     if told_at and status.HasField("override_expire_time"):
         left = status.override_expire_time.ToNanoseconds() - told_at.ToNanoseconds()

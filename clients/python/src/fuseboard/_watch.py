@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -47,7 +47,7 @@ class Watch:
         guards: dict[str, Guard],
         clock: Callable[[], float],
         *,
-        open_stream: Callable[[breaker_service_pb2.WatchEventsRequest], grpc.aio.UnaryStreamCall],
+        open_stream: Callable[[breaker_service_pb2.WatchEventsRequest], Any],
         on_event: Callable[[Event], None],
         on_policy: Callable[[Guard, int], None],
         on_silence: Callable[[], None],
@@ -138,12 +138,14 @@ class Watch:
             caller=self._settings.caller,
         )
         put_seconds(request.progress_interval, self._settings.progress_interval)
+        # However short a word is believed: the server need not speak more often than it was asked to.
+        silence = max(self._settings.max_staleness, 2 * self._settings.progress_interval)
         call = self._open_stream(request)
         is_whole = bool(self._token)
         named: set[str] = set()
         try:
             while True:
-                message = await asyncio.wait_for(call.read(), self._settings.max_staleness)
+                message = await asyncio.wait_for(call.read(), silence)
                 if message is grpc.aio.EOF:
                     break
                 kind = message.WhichOneof("message")
@@ -170,7 +172,7 @@ class Watch:
                         spoken.set()
         except asyncio.TimeoutError:
             self._failures += 1
-            log.warning("the server was silent for %g s: connecting anew", self._settings.max_staleness)
+            log.warning("the server was silent for %g s: connecting anew", silence)
             self._on_silence()
         except grpc.RpcError as error:
             self._failures += 1

@@ -44,13 +44,11 @@ def local_rule(policy: policy_pb2.Policy) -> LocalRule:
     )
 
 
-def view_of_answer(
-    answer: breaker_service_pb2.SessionAcquired, before: View | None, now: float
-) -> View:
+def view_of_answer(answer: breaker_service_pb2.SessionAcquired, before: View | None, now: float) -> View:
     """What an answer to an acquire tells of the breaker.
 
-    Of the caller's own scope it tells the generation alone. Where that is not the one that is known, calls are asked for
-    until a report's answer or an event tells the state.
+    Of the caller's own scope it tells the generation alone. Where that is not the one that is known, calls are asked
+    for until a report's answer or an event tells the state.
     """
     caller_state, caller_until = "closed", FOREVER
     if answer.reason == breaker_pb2.REJECTION_REASON_CALLER_ISOLATED:
@@ -95,6 +93,6 @@ def view_of_report(answer: breaker_service_pb2.SessionReported, before: View | N
     )
 
 
-def reason_of(reason: breaker_pb2.RejectionReason.ValueType) -> str:
+def reason_of(reason: int) -> str:
     """A rejection's reason in words; of a newer server perhaps one that is not known here."""
     return REASONS.get(reason, "open")

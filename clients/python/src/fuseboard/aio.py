@@ -9,7 +9,7 @@ import logging
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from fuseboard._calls import BreakerOptions, Guarded, Home, Stats, checked_options, judge
 from fuseboard._guard import Mode, No, WhenUnavailable, Yes
@@ -84,6 +84,7 @@ class Client(Home):
         super().__init__(checked, clock)
         self._breakers: dict[str, Breaker] = {}
         self._listeners: list[Callable[[Event], Any]] = []
+        self._listening: set[asyncio.Future[None]] = set()
         self._feeds: weakref.WeakSet[asyncio.Queue[Event | None]] = weakref.WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -144,7 +145,10 @@ class Client(Home):
             yield event
 
     async def close(self) -> None:
-        """Sends what waits, within `close_timeout`, and ends the connection. Calls after it are decided without a server."""
+        """Sends what waits, within `close_timeout`, and ends the connection.
+
+        Calls after it are decided without a server.
+        """
         if self.is_closed:
             return
         self.is_closed = True
@@ -185,7 +189,9 @@ class Client(Home):
             try:
                 answer = listener(event)
                 if asyncio.iscoroutine(answer):
-                    asyncio.ensure_future(_logged(answer))
+                    task = asyncio.ensure_future(_logged(answer))
+                    self._listening.add(task)
+                    task.add_done_callback(self._listening.discard)
             except Exception:
                 log.exception("a listener has failed")
 
@@ -199,7 +205,9 @@ class Breaker(Guarded):
     async def execute(self, call: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Makes the call if the breaker permits it, and reports how it went.
 
-        :raises RejectedError: where it was rejected and there is no fallback. What the call raises comes back untouched.
+        :raises RejectedError: where it was rejected and there is no fallback.
+
+        What the call raises comes back untouched.
         :raises CallTimeoutError: where it took longer than `call_timeout`.
         """
         return await self._execute(self._options, call, args, kwargs)
@@ -238,7 +246,7 @@ class Breaker(Guarded):
         if decision is None:
             decision = await self._ask()
         if isinstance(decision, No):
-            return await _fall_back(options, self.rejected(decision))
+            return cast("T", await _fall_back(options, self.rejected(decision)))
         start = clock()
         try:
             if options.call_timeout is None:
@@ -254,7 +262,7 @@ class Breaker(Guarded):
             await self._wait_for(told)
             if options.fallback is None:
                 raise
-            return await _fall_back(options, error)
+            return cast("T", await _fall_back(options, error))
         now = clock()
         if options.classify is None and decision.source == "cached":
             self._guard.settle(decision, "success", now, duration=now - start)
@@ -336,7 +344,8 @@ class Breaker(Guarded):
 class Permit:
     """Leave for one call. Reported once; left without a report it is `cancelled`.
 
-    In an `async with` an error is classified as `execute` does it, and none is a success, unless it was reported before.
+    In an `async with` an error is classified as `execute` does it, and none is a success, unless it was reported
+    before.
     """
 
     __slots__ = ("__weakref__", "_breaker", "_start", "_yes", "source")
@@ -377,7 +386,10 @@ class Permit:
         retry_after: Duration = 0.0,
         local: bool = False,
     ) -> None:
-        """How the call went. Waits for the answer to a failure and of a probe, as `execute` does. Twice does nothing."""
+        """How the call went. Waits for the answer to a failure and of a probe, as `execute` does.
+
+        Reporting twice does nothing.
+        """
         await self._breaker._wait_for(self._settle(Verdict(outcome, error_class, retry_after, local), duration))
 
     def _settle(self, verdict: Verdict, duration: Duration | None) -> Future[None] | None:
@@ -399,10 +411,10 @@ class Permit:
             await self._breaker._wait_for(told)
 
     def __del__(self) -> None:
-        if getattr(self, "_yes", None) is not None:
+        yes = getattr(self, "_yes", None)
+        if yes is not None:
             loop = self._breaker._home._loop
             if loop is not None and not loop.is_closed():
-                yes, self._yes = self._yes, None
                 loop.call_soon_threadsafe(self._breaker.tell, yes, Verdict("cancelled"), 0.0)
 
 

@@ -13,15 +13,25 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
-from fuseboard._calls import BreakerOptions, Guarded, Home, Stats, checked_options, judge
-from fuseboard._guard import Guard, Mode, No, WhenUnavailable, Yes
+from fuseboard._calls import BreakerOptions, Guarded, Home, checked_options, judge
+from fuseboard._guard import Mode, No, WhenUnavailable, Yes
 from fuseboard._link import UNARY_S, Connection
-from fuseboard._session import offer
-from fuseboard.errors import FuseboardError, RejectedError
+from fuseboard.errors import FuseboardError
 from fuseboard.events import Event
-from fuseboard.options import BREAKERS_MAX, Classify, Duration, Outcome, Policy, Tls, Verdict, as_seconds, check_key, settings
+from fuseboard.options import (
+    BREAKERS_MAX,
+    Classify,
+    Duration,
+    Outcome,
+    Policy,
+    Tls,
+    Verdict,
+    as_seconds,
+    check_key,
+    settings,
+)
 from fuseboard.v1 import breaker_service_pb2, policy_pb2
 
 P = ParamSpec("P")
@@ -36,8 +46,8 @@ EVENTS_MAX = 1_000
 class Client(Home):
     """Protects calls by breakers that a Fuseboard server keeps for a whole fleet.
 
-    It connects with its first call, in the background. All of it may be used from any thread. The child of a fork makes a
-    connection of its own with its first call.
+    It connects with its first call, in the background. All of it may be used from any thread. The child of a fork
+    makes a connection of its own with its first call.
     """
 
     def __init__(
@@ -97,7 +107,8 @@ class Client(Home):
     ) -> Breaker:
         """The breaker with this key. Asked for again it is the same one, and its options are those of the first time.
 
-        `call_timeout` cannot stop a call of a thread: one that took longer is reported as `timeout`, and its result stands.
+        `call_timeout` cannot stop a call of a thread: one that took longer is reported as `timeout`, and its result
+        stands.
         `fallback` gets the error.
 
         :raises ValueError: for a bad key or option, and for more than 1,000 breakers.
@@ -139,7 +150,10 @@ class Client(Home):
         return Feed(self)
 
     def close(self) -> None:
-        """Sends what waits, within `close_timeout`, and ends the connection. Calls after it are decided without a server."""
+        """Sends what waits, within `close_timeout`, and ends the connection.
+
+        Calls after it are decided without a server.
+        """
         with self._lock:
             if self.is_closed:
                 return
@@ -224,7 +238,9 @@ class Breaker(Guarded):
     def execute(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Makes the call if the breaker permits it, and reports how it went.
 
-        :raises RejectedError: where it was rejected and there is no fallback. What the call raises comes back untouched.
+        :raises RejectedError: where it was rejected and there is no fallback.
+
+        What the call raises comes back untouched.
         """
         return self._execute(self._options, call, args, kwargs)
 
@@ -263,16 +279,17 @@ class Breaker(Guarded):
         decision = self._guard.decide(start)
         if decision is None:
             decision = self._ask()
+            start = clock()
         if isinstance(decision, No):
-            return _fall_back(options, self.rejected(decision))
+            return cast("T", _fall_back(options, self.rejected(decision)))
         try:
             result = call(*args, **kwargs)
         except BaseException as error:
             verdict = judge(options.classify, None, error)
-            self._tell_and_wait(decision, verdict, clock() - start, options)
+            self.tell_and_wait(decision, verdict, clock() - start)
             if options.fallback is None or not isinstance(error, Exception):
                 raise
-            return _fall_back(options, error)
+            return cast("T", _fall_back(options, error))
         now = clock()
         took = now - start
         late = options.call_timeout is not None and took > options.call_timeout
@@ -282,7 +299,7 @@ class Breaker(Guarded):
         verdict = judge(options.classify, result, None)
         if late and verdict.outcome == "success":
             verdict = Verdict("timeout", "call_timeout")
-        self._tell_and_wait(decision, verdict, took, options)
+        self.tell_and_wait(decision, verdict, took)
         return result
 
     def acquire(self) -> Permit:
@@ -350,7 +367,8 @@ class Breaker(Guarded):
                 raise
         return decision or self._guard.without_server(home.clock())
 
-    def _tell_and_wait(self, yes: Yes, verdict: Verdict, duration: float, options: BreakerOptions) -> None:
+    def tell_and_wait(self, yes: Yes, verdict: Verdict, duration: float) -> None:
+        """Takes a call's outcome, and waits for its answer where that matters, at most `report_timeout`."""
         told = self.tell(yes, verdict, duration)
         home = self._home
         if told is None or home.is_closed:
@@ -406,12 +424,15 @@ class Permit:
         retry_after: Duration = 0.0,
         local: bool = False,
     ) -> None:
-        """How the call went. Waits for the answer to a failure and of a probe, as `execute` does. Twice does nothing."""
+        """How the call went. Waits for the answer to a failure and of a probe, as `execute` does.
+
+        Reporting twice does nothing.
+        """
         yes, self._yes = self._yes, None
         if yes is not None:
             took = self._breaker._home.clock() - self._start if duration is None else as_seconds(duration)
             verdict = Verdict(outcome, error_class, retry_after, local)
-            self._breaker._tell_and_wait(yes, verdict, took, self._breaker._options)
+            self._breaker.tell_and_wait(yes, verdict, took)
 
     def __enter__(self) -> Permit:
         return self

@@ -13,7 +13,7 @@ class ManualClock:
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
-        self._stub = clock_service_pb2_grpc.ClockServiceStub(self._channel)
+        self._stub = clock_service_pb2_grpc.ClockServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def advance(self, duration: Duration) -> None:
         """Moves it forward. Whatever falls due has happened when this comes back."""

@@ -1,107 +1,147 @@
 """Clients that need no server: their breakers stand as a test has set them, and remember what was reported.
 
-They are the real clients over a link that leads nowhere, so that deciding, classifying and permits are the real ones.
+They are the real clients without a connection, so that deciding, classifying, fallbacks and permits are the real ones.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from fuseboard import aio
+from fuseboard._calls import Home
+from fuseboard._guard import Guard, No, Yes
+from fuseboard._link import Connection
 from fuseboard._view import View
 from fuseboard.client import Client
-from fuseboard.errors import BreakerNotFoundError
 from fuseboard.events import Event
+from fuseboard.options import Duration, as_seconds
+from fuseboard.v1 import breaker_pb2, breaker_service_pb2, policy_pb2
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from fuseboard._calls import Guarded
-    from fuseboard._guard import Guard, Yes
-    from fuseboard._link import Connection
-    from fuseboard.options import Verdict
-
-RETRY_AFTER_S = 30.0
 # Outcomes that a breaker remembers.
 OUTCOMES_MAX = 100_000
 
+_STATES = {
+    "closed": breaker_pb2.STATE_CLOSED,
+    "open": breaker_pb2.STATE_OPEN,
+    "half_open": breaker_pb2.STATE_HALF_OPEN,
+}
 
-class _Fake(Client if TYPE_CHECKING else object):  # type: ignore[misc]
+
+class FakeGuard(Guard):
+    """A breaker that stands as it was set, and remembers outcomes."""
+
+    __slots__ = ("outcomes",)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.mode = "cached"
+        self.covered = True
+        self.view = View("closed", 1)
+        self.outcomes: list[str] = []
+
+    def decide(self, now: float) -> Yes | No:
+        """As the real one; what it would ask for is permitted."""
+        return super().decide(now) or Yes("cached", self.view)
+
+    def settle(self, yes: Yes, outcome: str, now: float, **details: Any) -> bool:
+        """Remembers the outcome. There is nobody to tell."""
+        if len(self.outcomes) < OUTCOMES_MAX:
+            self.outcomes.append(outcome)
+        return False
+
+
+class FakeConnection:
+    """What an operator's calls come to."""
+
+    def __init__(self, fake: Fake) -> None:
+        self._fake = fake
+
+    async def ready(self) -> None:
+        """At once."""
+
+    async def state(self, key: str) -> breaker_service_pb2.GetStateResponse:
+        guard = self._fake.guards[key]
+        answer = breaker_service_pb2.GetStateResponse()
+        if guard.view is not None:
+            answer.status.state = _STATES[guard.view.state]
+            answer.status.generation = guard.view.generation
+        answer.status.breaker = key
+        outcomes = self._fake.outcomes(key)
+        answer.totals.successes = outcomes.count("success")
+        answer.totals.failures = outcomes.count("failure") + outcomes.count("timeout")
+        return answer
+
+    async def reset(self, key: str, reason: str, actor: str) -> None:
+        self._fake.set_closed(key, kind="reset")
+
+    async def declare(self, key: str, policy: policy_pb2.Policy, revision: int) -> policy_pb2.PolicyInForce:
+        return policy_pb2.PolicyInForce(policy=policy, declared_revision=revision, sources=["declared"])
+
+
+class Fake(Home):
     """What both fakes have in common."""
 
-    def _prepare(self) -> None:
-        self._fake_lock = threading.Lock()
-        self._outcomes: dict[str, list[str]] = {}
-        self.link.usable = True
-        self.link.heard_at = float("inf")
+    guard_type = FakeGuard
+    breaker: Any
+    _heard: Any
+
+    def set_open(self, key: str, retry_after: Duration = 30.0) -> None:
+        """From now on calls are rejected, `open`, for so long."""
+        self._stand(key, "opened", state="open", open_until=self.clock() + as_seconds(retry_after))
+
+    def set_isolated(self, key: str, retry_after: Duration = 30.0) -> None:
+        """From now on calls are rejected, `caller_isolated`, for so long."""
+        self._stand(key, "caller_isolated", caller_state="open", caller_until=self.clock() + as_seconds(retry_after))
+
+    def set_forced_open(self, key: str) -> None:
+        """From now on calls are rejected, `forced_open`."""
+        self._stand(key, "override_set", override="forced_open")
+
+    def set_closed(self, key: str, *, kind: str = "closed") -> None:
+        """From now on calls are permitted."""
+        self._stand(key, kind)
+
+    def outcomes(self, key: str) -> list[str]:
+        """What was reported to the breaker, in order."""
+        guard = self._known(key)
+        return list(guard.outcomes)
 
     def on_loop(self, work: Callable[[Connection], None]) -> None:
         """There is no connection."""
 
-    def new_guard(self, key: str, *options: Any) -> Guard:
-        guard = super().new_guard(key, *options)
-        guard.mode = "cached"
-        guard.covered = True
-        guard.learn(View("closed", 1))
-        self._outcomes[key] = []
-        return guard
-
-    def open(self, key: str, retry_after: float = RETRY_AFTER_S) -> None:
-        """Calls to the breaker are rejected, `open`, for so many seconds."""
-        now = self.clock()
-        self._stand(key, "opened", state="open", open_until=now + retry_after)
-
-    def force_open(self, key: str) -> None:
-        """Calls to the breaker are rejected, `forced_open`."""
-        self._stand(key, "override_set", override="forced_open")
-
-    def isolate(self, key: str, retry_after: float = RETRY_AFTER_S) -> None:
-        """Calls to the breaker are rejected, `caller_isolated`, for so many seconds."""
-        self._stand(key, "caller_isolated", caller_state="open", caller_until=self.clock() + retry_after)
-
-    def close_breaker(self, key: str) -> None:
-        """Calls to the breaker are permitted."""
-        self._stand(key, "closed", state="closed")
-
-    def outcomes(self, key: str) -> list[str]:
-        """What was reported to the breaker, in order."""
-        self.breaker(key)
-        with self._fake_lock:
-            return list(self._outcomes[key])
-
-    def _stand(self, key: str, kind: str, **changes: Any) -> None:
+    def _known(self, key: str) -> FakeGuard:
         self.breaker(key)
         guard = self.guards[key]
+        assert isinstance(guard, FakeGuard)
+        return guard
+
+    def _stand(self, key: str, kind: str, **changes: Any) -> None:
+        guard = self._known(key)
         before = guard.view or View("closed", 1)
-        view = View("closed", before.generation + 1)._replace(**changes)
-        guard.forget()
-        guard.learn(view)
-        self._heard(Event(kind, breaker=key, generation=view.generation, before=before.state, after=view.state))
-
-    def _remember(self, guard: Guard, outcome: str) -> None:
-        with self._fake_lock:
-            outcomes = self._outcomes[guard.key]
-            if len(outcomes) < OUTCOMES_MAX:
-                outcomes.append(outcome)
+        guard.view = View("closed", before.generation + 1)._replace(**changes)
+        self._heard(Event(kind, key, generation=guard.view.generation, before=before.state, after=guard.view.state))
 
 
-def _remembering(guard: Guard, remember: Callable[[Guard, str], None]) -> None:
-    """Makes the guard tell what it is told."""
-
-
-class FakeClient(_Fake, Client):
+class FakeClient(Fake, Client):
     """In place of a `fuseboard.Client`."""
 
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         Client.__init__(self, "fake:1", caller="test/1", clock=clock)
-        self._prepare()
+        self.link.usable, self.link.heard_at = True, float("inf")
+
+    def _wait(self, work: Callable[[Any], Coroutine[Any, Any, Any]], timeout: float) -> Any:
+        return asyncio.run(work(FakeConnection(self)))
 
 
-class FakeAioClient(_Fake, aio.Client):
+class FakeAioClient(Fake, aio.Client):
     """In place of a `fuseboard.aio.Client`."""
 
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         aio.Client.__init__(self, "fake:1", caller="test/1", clock=clock)
-        self._prepare()
+        self.link.usable, self.link.heard_at = True, float("inf")
+
+    def connected(self) -> Any:
+        """The operator's calls have something to talk to."""
+        return FakeConnection(self)
