@@ -1,0 +1,86 @@
+/** The interface that users of in-process breakers know, over a breaker that can be shared. */
+import { EventEmitter } from "node:events";
+import type { Breaker } from "./breaker.js";
+import { Client } from "./client.js";
+import { RejectedError } from "./errors.js";
+import type { BreakerEvent } from "./events.js";
+import { instance, printableKey, type State, service } from "./options.js";
+
+export interface CircuitBreakerOptions {
+  /** Failures in a row that open it. Default: 5. */
+  failureThreshold?: number;
+  /** How long it stays open, in milliseconds. Default: 30,000. */
+  resetTimeout?: number;
+  /** Only failures in a row younger than this count, in milliseconds. Default: 0, no limit. */
+  monitoringPeriod?: number;
+  /** Key of the breaker; who uses the same one shares it. Default: one of its own. */
+  name?: string;
+  /** Default: one for the process, to the address that `FUSEBOARD_ADDRESS` says. */
+  client?: Client;
+}
+
+const NAMES: Record<State, "CLOSED" | "OPEN" | "HALF_OPEN"> = {
+  closed: "CLOSED",
+  open: "OPEN",
+  half_open: "HALF_OPEN",
+};
+
+let shared: Client | undefined;
+let unnamed = 0;
+
+/** Reads from memory; acts at once; and goes on without a server. */
+export class CircuitBreaker extends EventEmitter<Record<"open" | "closed" | "halfOpen" | "reset", [BreakerEvent]>> {
+  readonly #breaker: Breaker;
+
+  constructor({
+    failureThreshold = 5,
+    resetTimeout = 30_000,
+    monitoringPeriod = 0,
+    name,
+    client,
+  }: CircuitBreakerOptions = {}) {
+    super();
+    shared ??= client ? undefined : new Client();
+    const home = client ?? shared!;
+    unnamed += name ? 0 : 1;
+    const key = name ?? printableKey(`unnamed/${service()}/${instance()}/${unnamed}`);
+    this.#breaker = home.breaker(key, {
+      policy: { failureThreshold, openDurationMs: resetTimeout, monitoringPeriodMs: monitoringPeriod },
+    });
+    for (const move of ["open", "closed", "halfOpen", "reset"] as const) {
+      this.#breaker.on(move, (event) => this.emit(move, event));
+    }
+  }
+
+  /** Makes the call, or throws `Error('Circuit breaker is OPEN')`. The call's own error comes back untouched. */
+  async execute<T>(call: () => T | PromiseLike<T>): Promise<T> {
+    try {
+      return await this.#breaker.execute(call);
+    } catch (error) {
+      if (error instanceof RejectedError && error.breaker === this.#breaker.key) {
+        throw new Error("Circuit breaker is OPEN", { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  /** The state as memory has it. */
+  getState(): "CLOSED" | "OPEN" | "HALF_OPEN" {
+    return NAMES[this.#breaker.memory().state];
+  }
+
+  /** Calls are refused now. */
+  isOpen(): boolean {
+    return this.getState() === "OPEN";
+  }
+
+  /** Failures in a row. */
+  getFailures(): number {
+    return this.#breaker.memory().failures;
+  }
+
+  /** Closes it, here at once, and for all who share it as soon as the server has heard. */
+  reset(): void {
+    this.#breaker.resetHere();
+  }
+}
