@@ -56,8 +56,9 @@ class Fuseboard:
         self.channel = grpc.insecure_channel(
             self.address,
             # A channel of its own: by default equal targets share one connection, and a restarted server's
-            # clients would sit out the backoff of the one before.
-            options=[("grpc.use_local_subchannel_pool", 1)],
+            # clients would sit out the backoff of the one before. Nor is the first second of backoff sat out when the
+            # first try comes before the server listens.
+            options=[("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 100)],
         )
         try:
             self._wait_until_serving()
