@@ -1,5 +1,8 @@
 """Options and fixtures of the conformance tests."""
 
+import faulthandler
+from typing import Any
+
 import pytest
 
 from conformance import drivers, scenarios
@@ -23,10 +26,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def plays(request: pytest.FixtureRequest) -> Plays:
-    """What was played in this run: a client's selected scenarios are all played at its first."""
-    chosen: dict[str, list[scenarios.Scenario]] = {}
+    """What was played in this run: a client's selected scenarios are all played at its
+    first, and so are its faults."""
+    # A play takes longer than what is a hang in other tests. The tests have a time limit of their own.
+    faulthandler.cancel_dump_traceback_later()
+    chosen: dict[str, dict[str, list[Any]]] = {"scenario": {}, "fault": {}}
     for item in request.session.items:
         params = getattr(getattr(item, "callspec", None), "params", {})
-        if "language" in params and "scenario" in params:
-            chosen.setdefault(params["language"], []).append(params["scenario"])
-    return Plays(chosen)
+        for kind, by_language in chosen.items():
+            if "language" in params and kind in params:
+                by_language.setdefault(params["language"], []).append(params[kind])
+    return Plays(chosen["scenario"], chosen["fault"])

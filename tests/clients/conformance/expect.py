@@ -1,5 +1,6 @@
 """Whether an answer is what a step expects of it."""
 
+import math
 from typing import Any
 
 Json = Any
@@ -8,9 +9,9 @@ Json = Any
 def mismatches(expected: Json, actual: Json, path: str = "") -> list[str]:
     """What is not as expected, in words; empty where all is.
 
-    An object is matched as a subset and a list element by element. `null` expects a field to be absent, and 0 is also
-    what an absent number is. `{"at_least": x}`, `{"at_most": x}` and `{"between": [x, y]}` stand for numbers,
-    `{"one_of": […]}` for anything.
+    An object is matched as a subset and a list element by element. `null` expects a field to be absent or an empty
+    text, and 0 is also what an absent number is. Numbers are equal up to what floating point makes of them.
+    `{"at_least": x}`, `{"at_most": x}` and `{"between": [x, y]}` stand for numbers, `{"one_of": […]}` for anything.
     """
     where = path or "answer"
     if isinstance(expected, dict):
@@ -43,13 +44,11 @@ def mismatches(expected: Json, actual: Json, path: str = "") -> list[str]:
 
 
 def _same(expected: Json, actual: Json) -> bool:
-    if actual is None:
-        return expected is None or (expected == 0 and _is_number(expected))
-    return (type(expected) is type(actual) and expected == actual) or _both_numbers_and_equal(expected, actual)
-
-
-def _both_numbers_and_equal(expected: Json, actual: Json) -> bool:
-    return _is_number(expected) and _is_number(actual) and expected == actual
+    if actual is None or actual == "":
+        return expected is None or expected == actual or (actual is None and _is_number(expected) and expected == 0)
+    if _is_number(expected) and _is_number(actual):
+        return math.isclose(expected, actual, rel_tol=1e-9, abs_tol=1e-6)
+    return type(expected) is type(actual) and bool(expected == actual)
 
 
 def _is_number(value: Json) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from conformance import drivers
 from conformance.drivers import Driver, DriverError
+from conformance.faults import Borne, Fault, suffer
 from conformance.player import Played, play
 from conformance.scenarios import Scenario
 
@@ -16,16 +17,35 @@ AT_A_TIME = int(os.environ.get("FUSEBOARD_AT_A_TIME", "6"))
 class Plays:
     """The results of a run, by language."""
 
-    def __init__(self, chosen: dict[str, list[Scenario]]) -> None:
-        self.chosen = chosen
+    def __init__(self, scenarios: dict[str, list[Scenario]], faults: dict[str, list[Fault]]) -> None:
+        self._scenarios = scenarios
+        self._faults = faults
         self.results: dict[str, dict[str, Played]] = {}
+        self._borne: dict[str, dict[str, Borne]] = {}
 
     def of(self, language: str) -> dict[str, Played]:
         """How the chosen scenarios went, by their ids. The first to ask plays them."""
         if language not in self.results:
-            chosen = self.chosen[language]
-            self.results[language] = asyncio.run(play_all(drivers.known()[language], chosen))
+            path, chosen = drivers.known()[language], self._scenarios[language]
+            self.results[language] = asyncio.run(play_all(path, chosen))
         return self.results[language]
+
+    def borne(self, language: str) -> dict[str, Borne]:
+        """How the chosen faults were borne, by their names. They all happen at the same time, each to a client and a
+        server of its own: most of a fault is waiting."""
+        if language not in self._borne:
+            path, chosen = drivers.known()[language], self._faults[language]
+            self._borne[language] = asyncio.run(suffer_all(path, chosen))
+        return self._borne[language]
+
+
+async def suffer_all(path: Path, chosen: list[Fault]) -> dict[str, Borne]:
+    driver = await Driver.start(path)
+    try:
+        borne = await asyncio.gather(*(suffer(fault, driver, str(at)) for at, fault in enumerate(chosen)))
+    finally:
+        await driver.close()
+    return {fault.name: it for fault, it in zip(chosen, borne, strict=True)}
 
 
 async def play_all(path: Path, chosen: list[Scenario]) -> dict[str, Played]:
