@@ -91,6 +91,8 @@ class Wire:
             near, _ = listener.accept()
         except OSError:
             return
+        # asyncio does so by itself only for sockets that were made with the protocol's number.
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.count("connections")
         join = asyncio.get_running_loop().create_task(self._join(near))
         self._joins.add(join)
