@@ -136,8 +136,11 @@ class Player:
         if "breaker" in known:
             fields.setdefault("breaker", BREAKER)
         if verb == "client":
-            options = {"address": self._world.wire.address, "caller": f"app/{fields['client']}", **PATIENT}
-            fields["options"] = options | fields.get("options", {})
+            options = {"address": "{address}", "caller": f"app/{fields['client']}", **PATIENT} | fields.get(
+                "options", {}
+            )
+            options["address"] = options["address"].replace("{address}", self._world.wire.address)
+            fields["options"] = options
         if verb in ("breaker", "client"):
             fields.setdefault("options", {})
         for name in NAMES:
