@@ -1,6 +1,5 @@
 """Options and fixtures of the conformance tests."""
 
-import faulthandler
 from typing import Any
 
 import pytest
@@ -28,8 +27,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def plays(request: pytest.FixtureRequest) -> Plays:
     """What was played in this run: a client's selected scenarios are all played at its
     first, and so are its faults."""
-    # A play takes longer than what is a hang in other tests. The tests have a time limit of their own.
-    faulthandler.cancel_dump_traceback_later()
     chosen: dict[str, dict[str, list[Any]]] = {"scenario": {}, "fault": {}}
     for item in request.session.items:
         params = getattr(getattr(item, "callspec", None), "params", {})

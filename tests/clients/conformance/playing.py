@@ -1,8 +1,11 @@
 """Plays many scenarios with one client, several at a time, each against a server of its own."""
 
 import asyncio
+import faulthandler
 import os
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 from conformance import drivers
 from conformance.drivers import Driver, DriverError
@@ -12,6 +15,8 @@ from conformance.scenarios import Scenario
 
 # Most of a scenario is waiting, so more of them fit on a machine than it has cores.
 AT_A_TIME = int(os.environ.get("FUSEBOARD_AT_A_TIME", "6"))
+
+Result = TypeVar("Result")
 
 
 class Plays:
@@ -27,7 +32,7 @@ class Plays:
         """How the chosen scenarios went, by their ids. The first to ask plays them."""
         if language not in self.results:
             path, chosen = drivers.known()[language], self._scenarios[language]
-            self.results[language] = asyncio.run(play_all(path, chosen))
+            self.results[language] = run(play_all(path, chosen))
         return self.results[language]
 
     def borne(self, language: str) -> dict[str, Borne]:
@@ -35,8 +40,14 @@ class Plays:
         server of its own: most of a fault is waiting."""
         if language not in self._borne:
             path, chosen = drivers.known()[language], self._faults[language]
-            self._borne[language] = asyncio.run(suffer_all(path, chosen))
+            self._borne[language] = run(suffer_all(path, chosen))
         return self._borne[language]
+
+
+def run(play: Coroutine[Any, Any, Result]) -> Result:
+    """Runs what takes longer than a hang in other tests, without their dump of every stack. It is bounded by itself."""
+    faulthandler.cancel_dump_traceback_later()
+    return asyncio.run(play)
 
 
 async def suffer_all(path: Path, chosen: list[Fault]) -> dict[str, Borne]:
