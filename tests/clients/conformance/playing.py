@@ -51,7 +51,10 @@ def run(play: Coroutine[Any, Any, Result]) -> Result:
 
 
 async def suffer_all(path: Path, chosen: list[Fault]) -> dict[str, Borne]:
-    driver = await Driver.start(path)
+    try:
+        driver = await Driver.start(path)
+    except DriverError as error:
+        return {fault.name: Borne(str(error), 0, 0.0, 0.0) for fault in chosen}
     try:
         borne = await asyncio.gather(*(suffer(fault, driver, str(at)) for at, fault in enumerate(chosen)))
     finally:
@@ -62,13 +65,21 @@ async def suffer_all(path: Path, chosen: list[Fault]) -> dict[str, Borne]:
 async def play_all(path: Path, chosen: list[Scenario]) -> dict[str, Played]:
     """Plays them with one driver. One that ends fails the scenarios that were under way; the next ones get another."""
     running: list[Driver] = []
+    # One that does not even start is not tried again for each scenario.
+    unstartable: list[DriverError] = []
     starting = asyncio.Lock()
     room = asyncio.Semaphore(AT_A_TIME)
 
     async def driver() -> Driver:
         async with starting:
+            if unstartable:
+                raise unstartable[0]
             if not running or not running[-1].alive:
-                running.append(await Driver.start(path))
+                try:
+                    running.append(await Driver.start(path))
+                except DriverError as error:
+                    unstartable.append(error)
+                    raise
             return running[-1]
 
     async def one(number: int, scenario: Scenario) -> Played:
