@@ -44,10 +44,10 @@ class Plays:
         return self._borne[language]
 
 
-def run(play: Coroutine[Any, Any, Result]) -> Result:
-    """Runs what takes longer than a hang in other tests, without their dump of every stack. It is bounded by itself."""
+def run(plays: Coroutine[Any, Any, Result]) -> Result:
+    """Runs what takes longer than a hang of other tests, without their dump of every stack. It is bounded by itself."""
     faulthandler.cancel_dump_traceback_later()
-    return asyncio.run(play)
+    return asyncio.run(plays)
 
 
 async def suffer_all(path: Path, chosen: list[Fault]) -> dict[str, Borne]:
