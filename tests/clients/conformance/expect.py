@@ -5,6 +5,9 @@ from typing import Any
 
 Json = Any
 
+# What floating point may add to a number of milliseconds.
+SLACK = 1e-3
+
 
 def mismatches(expected: Json, actual: Json, path: str = "") -> list[str]:
     """What is not as expected, in words; empty where all is.
@@ -47,7 +50,7 @@ def _same(expected: Json, actual: Json) -> bool:
     if actual is None or actual == "":
         return expected is None or expected == actual or (actual is None and _is_number(expected) and expected == 0)
     if _is_number(expected) and _is_number(actual):
-        return math.isclose(expected, actual, rel_tol=1e-9, abs_tol=1e-6)
+        return math.isclose(expected, actual, abs_tol=SLACK)
     return type(expected) is type(actual) and bool(expected == actual)
 
 
@@ -63,8 +66,8 @@ def _number(value: Json) -> float:
 
 
 BOUNDS = {
-    "at_least": lambda bound, actual: _number(actual) >= bound,
-    "at_most": lambda bound, actual: _number(actual) <= bound,
-    "between": lambda bound, actual: bound[0] <= _number(actual) <= bound[1],
+    "at_least": lambda bound, actual: _number(actual) >= bound - SLACK,
+    "at_most": lambda bound, actual: _number(actual) <= bound + SLACK,
+    "between": lambda bound, actual: bound[0] - SLACK <= _number(actual) <= bound[1] + SLACK,
     "one_of": lambda bound, actual: any(not mismatches(choice, actual) for choice in bound),
 }

@@ -42,6 +42,7 @@ def test_a_step_that_is_not_understood_is_an_error(tmp_path: Path, step: str, co
         ({"a": 15}, {"a": 15.000000000000014}),
         ({"a": {"at_most": 3}}, {}),
         ({"a": {"between": [1, 2]}}, {"a": 2}),
+        ({"a": {"at_most": 20000}}, {"a": 20000.00003}),
         ({"a": {"one_of": ["x", "y"]}}, {"a": "y"}),
         ({"a": [{"b": 1}, {}]}, {"a": [{"b": 1, "c": 2}, {"d": 3}]}),
     ],
