@@ -42,6 +42,8 @@ class Fuseboard:
     def __init__(self, *flags: str, port: int | None = None, verb: str | None = "serve") -> None:
         self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
+        if not binary().is_file():
+            raise FileNotFoundError(f"there is no server at {binary()}: `make release`, or FUSEBOARD_BIN=…")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the server)
         home = [] if "--data-dir" in flags else ["--ephemeral"]
         command = [str(binary()), *([verb] if verb else []), "--address", self.address, *home, *flags]
@@ -56,8 +58,9 @@ class Fuseboard:
         self.channel = grpc.insecure_channel(
             self.address,
             # A channel of its own: by default equal targets share one connection, and a restarted server's
-            # clients would sit out the backoff of the one before.
-            options=[("grpc.use_local_subchannel_pool", 1)],
+            # clients would sit out the backoff of the one before. Nor is the first second of backoff sat out when the
+            # first try comes before the server listens.
+            options=[("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 100)],
         )
         try:
             self._wait_until_serving()
