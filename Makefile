@@ -13,6 +13,8 @@ GRPCURL_VERSION := 1.9.4
 
 TOOLS := $(CURDIR)/.tools
 CLIENTS := tests/clients
+# The clients that we ship, each in a folder of its own with a Makefile of the same targets.
+LANGUAGES := typescript python go
 VENV := $(CLIENTS)/.venv
 export PATH := $(TOOLS)/bin:$(PATH)
 
@@ -31,7 +33,7 @@ help: ## Show this.
 ## Checks: fast, and before any test.
 
 .PHONY: check
-check: fmt clippy doc deny proto check-clients ## Formats, lints, docs, dependencies, proto, test clients. Warnings fail.
+check: fmt clippy doc deny proto check-clients check-sdks ## Formats, lints, types, docs, dependencies, generated code. Warnings fail.
 
 .PHONY: fmt
 fmt: ## The formatting of the Rust code.
@@ -65,6 +67,12 @@ check-clients: clients-ready ## The formatting, lints and types of the test clie
 	cd $(CLIENTS) && .venv/bin/ruff check --quiet && .venv/bin/ruff format --check --quiet
 	cd $(CLIENTS)/node && npm run --silent check
 
+.PHONY: check-sdks $(LANGUAGES:%=check-%)
+check-sdks: $(LANGUAGES:%=check-%) ## The clients that we ship: format, lints, types, and that generated code is current. check-go … for one.
+$(LANGUAGES:%=check-%): check-%:
+	@echo "==> clients/$*: check"
+	time $(MAKE) -C clients/$* check
+
 ## Tests.
 
 .PHONY: test
@@ -73,12 +81,14 @@ test: ## Everything, in every language, installing what it needs. The README's t
 	time $(MAKE) test-rust
 	time $(MAKE) release
 	time $(MAKE) test-clients
+	time $(MAKE) test-sdks
+	time $(MAKE) conformance
 	@echo "All of make test passed."
 
 .PHONY: test-rust
-test-rust: ## The tests of the crate, its docs' examples included.
+test-rust: ## The tests of the crates, their docs' examples included, with a debug binary.
 	@echo "==> cargo test"
-	cargo test --locked --workspace
+	FUSEBOARD_BIN=$(TARGET_DIR)/debug/fuseboard cargo test --locked --workspace
 
 .PHONY: release
 release: ## The release binary, as `cargo run --release` builds it.
@@ -116,7 +126,26 @@ test-docs: binary clients-ready $(TOOLS)/grpcurl-$(GRPCURL_VERSION) ## What READ
 	@echo "==> transcripts"
 	$(VENV)/bin/python $(CLIENTS)/grpcurl/transcript.py
 
+.PHONY: test-sdks $(LANGUAGES:%=test-%-sdk)
+test-sdks: $(LANGUAGES:%=test-%-sdk) ## The clients' own tests, against the built binary. test-go-sdk … for one.
+$(LANGUAGES:%=test-%-sdk): test-%-sdk: binary
+	@echo "==> clients/$*: test"
+	time $(MAKE) -C clients/$* test
+
+.PHONY: drivers
+drivers: ## Builds the program by which each client is driven through the scenarios.
+	for language in $(LANGUAGES); do $(MAKE) -C clients/$$language driver; done
+
+.PHONY: conformance
+conformance: binary clients-ready drivers ## One set of scenarios, and faults on the wire, with every client.
+	@echo "==> conformance"
+	cd $(CLIENTS) && .venv/bin/pytest conformance
+
 ## What is too long for `make test`, or asked for by name.
+
+.PHONY: gen
+gen: ## Makes the generated code of every client anew from the proto.
+	for language in $(LANGUAGES); do $(MAKE) -C clients/$$language gen; done
 
 .PHONY: campaign
 campaign: release ## 30 minutes of mixed load on the release binary, and the kill loop.

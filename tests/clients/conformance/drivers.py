@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from harness.server import ROOT
 
-LANGUAGES = ("typescript", "python", "go", "java", "rust")
+# Every client that we ship: what is missing fails the run.
+LANGUAGES = ("typescript", "python", "go")
 
 # From its start to its first answer: a virtual machine on a machine that is busy with compilers.
 START_S = 60.0
