@@ -166,7 +166,8 @@ func (b *Breaker) acquireUnavailable(permit *Permit, now time.Duration) error {
 		b.counts.rejections[SourceUnavailable]++
 		permit.source = SourceUnavailable
 		return &RejectedError{
-			Breaker: b.key, Reason: ReasonUnavailable, State: b.view.state, Source: SourceUnavailable,
+			Breaker: b.key, Reason: ReasonUnavailable, RetryAfter: unavailableRetryAfter,
+			State: StateUnknown, Source: SourceUnavailable,
 		}
 	default:
 		if err := b.askStandIn(permit, now); err != nil {

@@ -60,13 +60,13 @@ func New(options Options) (*Client, error) {
 	if options.Script != nil {
 		return c, nil
 	}
-	conn, err := dial(options)
+	channel, err := newChannel(options)
 	if err != nil {
 		return nil, err
 	}
-	api := fuseboardv1.NewBreakerServiceClient(conn)
-	c.link = newLink(c, conn, api)
-	c.watch = newWatch(c, conn, api)
+	api := fuseboardv1.NewBreakerServiceClient(channel)
+	c.link = newLink(c, channel, api)
+	c.watch = newWatch(c, channel, api)
 	c.policies = newPolicies(c, api)
 	for _, run := range []func(context.Context){c.link.run, c.watch.run, c.policies.run} {
 		c.spawn(run)

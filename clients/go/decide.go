@@ -7,6 +7,8 @@ const (
 	minRetryAfter = 10 * time.Millisecond
 	// stayingRetryAfter is the wait that a rejection names where nobody knows the end.
 	stayingRetryAfter = 30 * time.Second
+	// unavailableRetryAfter is the wait while the server cannot be asked: by then it was asked at least once more.
+	unavailableRetryAfter = time.Second
 )
 
 // verdict is what a view alone says to a call.

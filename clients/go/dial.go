@@ -3,6 +3,7 @@ package fuseboard
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -19,6 +20,8 @@ const (
 	// connectTimeout bounds one attempt to connect, so that a server behind a wire that swallows everything is found
 	// soon after the wire is mended.
 	connectTimeout = 3 * time.Second
+	// redialAfter is the middle of the delays between attempts to connect, 0.4 to 1 s.
+	redialAfter = 700 * time.Millisecond
 	// maxAttempt is how long opening a stream waits for the channel.
 	maxAttempt = time.Second
 )
@@ -33,7 +36,8 @@ func dial(options Options) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(transport),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveAfter, Timeout: keepaliveTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.5, MaxDelay: time.Second},
+			// No growth: a fleet that lost its server together comes back spread over most of a second.
+			Backoff:           backoff.Config{BaseDelay: redialAfter, Multiplier: 1, Jitter: 0.4, MaxDelay: redialAfter},
 			MinConnectTimeout: connectTimeout,
 		}),
 		grpc.WithIdleTimeout(0),
@@ -58,15 +62,68 @@ func (t token) GetRequestMetadata(context.Context, ...string) (map[string]string
 // RequireTransportSecurity is false: a token may be sent in the clear, on loopback or behind a proxy that adds TLS.
 func (token) RequireTransportSecurity() bool { return false }
 
-// awaitChannel waits until the channel is connected, or an attempt has failed, or maxAttempt has passed.
-func awaitChannel(ctx context.Context, conn *grpc.ClientConn) {
+// channel is the client's one connection. It can be replaced: a wire that swallows everything, but is acknowledged by a
+// kernel somewhere, is noticed by no keepalive of a connection that is written to.
+type channel struct {
+	options Options
+	mu      sync.Mutex
+	conn    *grpc.ClientConn
+	closed  bool
+}
+
+func newChannel(options Options) (*channel, error) {
+	conn, err := dial(options)
+	return &channel{options: options, conn: conn}, err
+}
+
+func (c *channel) current() *grpc.ClientConn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conn
+}
+
+// Invoke makes a unary call on the current connection.
+func (c *channel) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
+	return c.current().Invoke(ctx, method, args, reply, options...)
+}
+
+// NewStream opens a stream on the current connection.
+func (c *channel) NewStream(
+	ctx context.Context, description *grpc.StreamDesc, method string, options ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	return c.current().NewStream(ctx, description, method, options...)
+}
+
+// replace dials anew. The streams of the old connection end.
+func (c *channel) replace() {
+	conn, err := dial(c.options)
+	if err != nil {
+		// The same options were good before; the old connection stays.
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		conn, c.conn = c.conn, conn
+	}
+	// It can only say that it was closed before.
+	_ = conn.Close()
+}
+
+func (c *channel) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	_ = c.conn.Close()
+}
+
+// await waits until the connection is there, or an attempt has failed, or maxAttempt has passed.
+func (c *channel) await(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, maxAttempt)
 	defer cancel()
+	conn := c.current()
 	// A channel that is between two attempts stays in TransientFailure until one succeeds: that is worth a wait.
 	wasFailing := conn.GetState() == connectivity.TransientFailure
-	if wasFailing {
-		conn.ResetConnectBackoff()
-	}
 	for {
 		state := conn.GetState()
 		switch {

@@ -23,7 +23,7 @@ type RejectedError struct {
 	Breaker string
 	// Reason is why the call was rejected.
 	Reason Reason
-	// RetryAfter is how long to wait before asking again: at least 10 ms, 0 for ReasonUnavailable.
+	// RetryAfter is how long to wait before asking again: at least 10 ms.
 	RetryAfter time.Duration
 	// State is the breaker's state as far as it is known, else StateUnknown.
 	State State

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	fuseboardv1 "fuseboard.dev/fuseboard/gen/fuseboard/v1"
-	"google.golang.org/grpc"
 )
 
 const (
@@ -26,11 +25,11 @@ const (
 // link is the channel and the session: it opens the session again and again, knows whether it is usable, and keeps
 // what has no answer for the next one.
 type link struct {
-	client *Client
-	conn   *grpc.ClientConn
-	api    fuseboardv1.BreakerServiceClient
-	ctx    context.Context
-	cancel context.CancelFunc
+	client  *Client
+	channel *channel
+	api     fuseboardv1.BreakerServiceClient
+	ctx     context.Context
+	cancel  context.CancelFunc
 
 	// usable is whether the server can be asked. It is written under mu.
 	usable atomic.Bool
@@ -68,8 +67,8 @@ func (l *link) log(notes []note) {
 	}
 }
 
-func newLink(c *Client, conn *grpc.ClientConn, api fuseboardv1.BreakerServiceClient) *link {
-	l := &link{client: c, conn: conn, api: api, settled: make(chan struct{}), reports: list.New()}
+func newLink(c *Client, channel *channel, api fuseboardv1.BreakerServiceClient) *link {
+	l := &link{client: c, channel: channel, api: api, settled: make(chan struct{}), reports: list.New()}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.batches.next = make(chan struct{})
 	l.interval = time.AfterFunc(time.Hour, l.intervalPassed)
@@ -104,7 +103,7 @@ func (l *link) run(ctx context.Context) {
 
 // runSession opens a session and serves it until it ends. delay is the server's, where it said goodbye.
 func (l *link) runSession(ctx context.Context, retry *retrying) (s *session, delay time.Duration) {
-	awaitChannel(ctx, l.conn)
+	l.channel.await(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := l.api.Session(ctx)
@@ -229,8 +228,7 @@ func (l *link) stop() {
 	l.interval.Stop()
 	l.retry.Stop()
 	l.cancel()
-	// It can only say that it was closed before.
-	_ = l.conn.Close()
+	l.channel.close()
 }
 
 // giveUp counts everything that is left as dropped.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	fuseboardv1 "fuseboard.dev/fuseboard/gen/fuseboard/v1"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -15,9 +14,9 @@ const gatherKeys = 10 * time.Millisecond
 
 // watch follows what happens to the client's breakers. One goroutine decides; each stream has one that reads.
 type watch struct {
-	client *Client
-	conn   *grpc.ClientConn
-	api    fuseboardv1.BreakerServiceClient
+	client  *Client
+	channel *channel
+	api     fuseboardv1.BreakerServiceClient
 	// changed tells that there are breakers that no watch covers.
 	changed chan struct{}
 	inbox   chan heard
@@ -47,9 +46,9 @@ type heard struct {
 	err     error
 }
 
-func newWatch(c *Client, conn *grpc.ClientConn, api fuseboardv1.BreakerServiceClient) *watch {
+func newWatch(c *Client, channel *channel, api fuseboardv1.BreakerServiceClient) *watch {
 	return &watch{
-		client: c, conn: conn, api: api, changed: make(chan struct{}, 1), inbox: make(chan heard),
+		client: c, channel: channel, api: api, changed: make(chan struct{}, 1), inbox: make(chan heard),
 		opening: stoppedTimer(), silence: stoppedTimer(),
 	}
 }
@@ -86,10 +85,11 @@ func (w *watch) run(ctx context.Context) {
 				w.open(ctx)
 			}
 		case <-w.silence.C:
-			w.client.options.Logger.Debug("fuseboard: the watch is silent")
+			w.client.options.Logger.Debug("fuseboard: the watch is silent; dialling anew")
 			w.end(w.current)
 			w.end(w.next)
 			w.current, w.next = nil, nil
+			w.channel.replace()
 			w.reopen(evenly(w.retry.next()))
 		case heard := <-w.inbox:
 			w.hear(heard)
@@ -134,7 +134,7 @@ func (w *watch) open(ctx context.Context) {
 // read hands on what a stream says, until it ends.
 func (w *watch) read(ctx context.Context, f *following, request *fuseboardv1.WatchEventsRequest) {
 	defer f.cancel()
-	awaitChannel(ctx, w.conn)
+	w.channel.await(ctx)
 	stream, err := w.api.WatchEvents(ctx, request)
 	for {
 		var message *fuseboardv1.WatchEventsResponse

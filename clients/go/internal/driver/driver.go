@@ -227,7 +227,9 @@ func viewOf(view fuseboard.View) object {
 	if view.CallerState != fuseboard.StateUnknown {
 		result["caller_state"] = view.CallerState.String()
 	}
-	result["override_mode"] = view.Override.String()
+	if view.Override != fuseboard.OverrideNone {
+		result["override_mode"] = view.Override.String()
+	}
 	return result
 }
 
