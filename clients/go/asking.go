@@ -169,7 +169,8 @@ func (l *link) giveBack(b *Breaker, acquired *fuseboardv1.SessionAcquired) {
 		item: &fuseboardv1.SessionReport{
 			Handle: b.handle, Permit: acquired.GetPermit(), Outcome: fuseboardv1.Outcome_OUTCOME_CANCELLED,
 		},
-		leaseEnd: l.client.now() + acquired.GetLease().AsDuration(),
-		answered: make(chan struct{}),
+		leaseEnd:  l.client.now() + acquired.GetLease().AsDuration(),
+		answered:  make(chan struct{}),
+		givenBack: true,
 	})
 }

@@ -17,6 +17,8 @@ type reporting struct {
 	leaseEnd time.Duration
 	// answered is closed when the server has answered, or the report was dropped.
 	answered chan struct{}
+	// givenBack: nobody made the call; it is not among the outcomes that Stats tells.
+	givenBack bool
 	// paused: the server asked to send it again later.
 	paused  bool
 	element *list.Element
@@ -75,7 +77,9 @@ func (l *link) sendReport(report *reporting) {
 
 func (l *link) dropReport(report *reporting) {
 	l.forgetReport(report)
-	l.client.drop(report.breaker, 1)
+	if !report.givenBack {
+		l.client.drop(report.breaker, 1)
+	}
 }
 
 // forgetReport is done with a report. l.mu is held.
@@ -91,7 +95,9 @@ func (l *link) forgetReport(report *reporting) {
 func (l *link) reported(report *reporting, answered *fuseboardv1.SessionReported) {
 	b := report.breaker
 	b.apply(func(v *view, now time.Duration) {
-		b.counts.reported++
+		if !report.givenBack {
+			b.counts.reported++
+		}
 		if answered.GetResult() == fuseboardv1.ReportResult_REPORT_RESULT_STALE {
 			b.counts.stale++
 		}

@@ -73,7 +73,7 @@ func Stream(choose Choose) grpc.StreamClientInterceptor {
 			permit.ReportAndWait(ctx, ended(ctx, err))
 			return nil, err
 		}
-		guarded := &guardedStream{ClientStream: stream, permit: permit, single: !description.ServerStreams}
+		guarded := &guardedStream{ClientStream: stream, permit: permit, ctx: ctx, single: !description.ServerStreams}
 		// What waits for the context holds the permit, and not the stream, so that the stream can be collected.
 		guarded.stop = context.AfterFunc(ctx, func() { permit.Report(ended(ctx, ctx.Err())) })
 		runtime.AddCleanup(guarded, func(permit *fuseboard.Permit) { permit.Close() }, permit)
@@ -84,6 +84,8 @@ func Stream(choose Choose) grpc.StreamClientInterceptor {
 type guardedStream struct {
 	grpc.ClientStream
 	permit *fuseboard.Permit
+	// ctx is the user's; the stream's own is cancelled by gRPC at each end.
+	ctx context.Context
 	// single: the server sends one message, and the stream is over with it.
 	single bool
 	stop   func() bool
@@ -96,7 +98,7 @@ func (s *guardedStream) RecvMsg(message any) error {
 		return nil
 	}
 	s.stop()
-	s.permit.ReportAndWait(s.Context(), ended(s.Context(), err))
+	s.permit.ReportAndWait(s.ctx, ended(s.ctx, err))
 	return err
 }
 
