@@ -78,7 +78,9 @@ func run() error {
 }
 
 //go:noinline
-func empty(ctx context.Context, call func(context.Context) (int, error)) (int, error) { return call(ctx) }
+func empty(ctx context.Context, call func(context.Context) (int, error)) (int, error) {
+	return call(ctx)
+}
 
 func measure(what string, once func() (int, error)) error {
 	var failed error
