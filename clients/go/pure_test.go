@@ -1,0 +1,213 @@
+package fuseboard
+
+import (
+	"testing"
+	"time"
+
+	fuseboardv1 "fuseboard.dev/fuseboard/gen/fuseboard/v1"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+const s = time.Second
+
+func closedView() view {
+	return view{scope: scope{state: StateClosed, generation: 1}, caller: scope{state: StateClosed}}
+}
+
+func TestAViewDecides(t *testing.T) {
+	open := view{scope: scope{state: StateOpen, until: 30 * s}, caller: scope{state: StateClosed}}
+	isolated := closedView()
+	isolated.caller = scope{state: StateOpen, until: 30 * s}
+	probing := closedView()
+	probing.caller.state = StateHalfOpen
+	with := func(v view, mode OverrideMode, until time.Duration) view {
+		v.override, v.overrideUntil = mode, until
+		return v
+	}
+	for name, test := range map[string]struct {
+		view    view
+		fresh   bool
+		at      time.Duration
+		verdict verdict
+		reason  Reason
+		wait    time.Duration
+	}{
+		"nothing known: ask":                        {view: view{}, fresh: true},
+		"closed and fresh: permit":                  {view: closedView(), fresh: true, verdict: permitHere},
+		"closed and stale: ask":                     {view: closedView()},
+		"half-open: ask":                            {view: view{scope: scope{state: StateHalfOpen}}, fresh: true},
+		"open and stale: reject":                    {view: open, at: 20 * s, verdict: rejectHere, reason: ReasonOpen, wait: 10 * s},
+		"open, the last moment: at least 10 ms":     {view: open, at: 30*s - 1, verdict: rejectHere, reason: ReasonOpen, wait: minRetryAfter},
+		"open, deadline passed: ask":                {view: open, at: 30 * s, fresh: true},
+		"caller isolated: reject":                   {view: isolated, at: 20 * s, verdict: rejectHere, reason: ReasonCallerIsolated, wait: 10 * s},
+		"caller isolated, deadline passed: ask":     {view: isolated, at: 30 * s, fresh: true},
+		"caller half-open: ask":                     {view: probing, fresh: true},
+		"forced open, staying: reject for 30 s":     {view: with(closedView(), OverrideForcedOpen, 0), verdict: rejectHere, reason: ReasonForcedOpen, wait: 30 * s},
+		"forced open, expiring: what is left":       {view: with(closedView(), OverrideForcedOpen, 30*s), at: 25 * s, verdict: rejectHere, reason: ReasonForcedOpen, wait: 5 * s},
+		"forced open, past its end: until an event": {view: with(closedView(), OverrideForcedOpen, 30*s), at: 40 * s, verdict: rejectHere, reason: ReasonForcedOpen, wait: minRetryAfter},
+		"forced closed over closed: permit":         {view: with(closedView(), OverrideForcedClosed, 0), fresh: true, verdict: permitHere},
+		"forced closed over open: ask":              {view: with(open, OverrideForcedClosed, 0), fresh: true},
+		"shadow over an isolated caller: permit":    {view: with(isolated, OverrideShadow, 0), fresh: true, verdict: permitHere},
+	} {
+		verdict, reason, wait := decide(&test.view, test.fresh, test.at)
+		if verdict != test.verdict || reason != test.reason || wait != test.wait {
+			t.Errorf("%s: got %d %s %s", name, verdict, reason, wait)
+		}
+	}
+}
+
+func openStatus(generation uint64, remaining time.Duration) *fuseboardv1.BreakerStatus {
+	return &fuseboardv1.BreakerStatus{
+		State: fuseboardv1.State_STATE_OPEN, Generation: generation, StateRemaining: durationpb.New(remaining),
+	}
+}
+
+func TestAStatusOfALowerGenerationChangesNothing(t *testing.T) {
+	v := closedView()
+	v.generation = 5
+	v.applyStatus(openStatus(4, 30*s), "me", time.Time{}, s)
+	if v.state != StateClosed || v.generation != 5 {
+		t.Errorf("view is %+v", v)
+	}
+	v.applyStatus(openStatus(6, 30*s), "me", time.Time{}, s)
+	if v.state != StateOpen || v.until != 31*s {
+		t.Errorf("view is %+v", v)
+	}
+}
+
+func TestAnotherCallersScopeIsNotOurs(t *testing.T) {
+	v := closedView()
+	status := openStatus(1, 0)
+	status.State = fuseboardv1.State_STATE_CLOSED
+	status.Caller = &fuseboardv1.CallerStatus{Caller: "other", State: fuseboardv1.State_STATE_OPEN, Generation: 1}
+	v.applyStatus(status, "me", time.Time{}, 0)
+	if v.caller.state != StateClosed {
+		t.Errorf("caller is %s, want closed", v.caller.state)
+	}
+	status.Caller.Caller = "me"
+	v.applyStatus(status, "me", time.Time{}, 0)
+	if v.caller.state != StateOpen {
+		t.Errorf("caller is %s, want open", v.caller.state)
+	}
+}
+
+func TestAnEventIsTakenOnceWhateverAnAnswerToldBefore(t *testing.T) {
+	v := closedView()
+	status := openStatus(2, 30*s)
+	status.Sequence = 7
+	v.applyStatus(status, "me", time.Time{}, 0)
+	event := &fuseboardv1.Event{Sequence: 7, Status: status, EventTime: timestamppb.Now()}
+	if !v.applyEvent(event, "me", 0) {
+		t.Error("the watch's event was taken for one that was told")
+	}
+	if v.applyEvent(event, "me", 0) {
+		t.Error("the event was taken twice")
+	}
+}
+
+func TestARejectionsRetryAfterIsBelievedWhereNoDeadlineIsKnown(t *testing.T) {
+	v := view{}
+	v.applyAnswer(answer{state: StateOpen, generation: 2, reason: ReasonOpen, retryAfter: 5 * s}, s)
+	if v.state != StateOpen || v.until != 6*s {
+		t.Errorf("view is %+v", v)
+	}
+	v.applyAnswer(answer{state: StateClosed, generation: 9, provisional: true}, s)
+	if v.generation != 2 {
+		t.Error("a provisional answer moved the view")
+	}
+}
+
+func TestAWatchThatGoesOnFromATokenDoubtsAllButRefusals(t *testing.T) {
+	v := closedView()
+	v.doubt()
+	if v.state != StateUnknown || v.generation != 1 {
+		t.Errorf("closed view became %+v", v)
+	}
+	v = view{scope: scope{state: StateOpen, until: s}}
+	v.doubt()
+	if v.state != StateOpen {
+		t.Errorf("open view became %+v", v)
+	}
+}
+
+func TestATallyCountsWhatItsRunOfFailuresNeeds(t *testing.T) {
+	var tally tally
+	for _, outcome := range []Outcome{Failure, Success, Timeout, Failure, Ignored, Cancelled} {
+		tally.add(&Report{Outcome: outcome, RetryAfter: s}, outcome == Success)
+	}
+	tally.add(&Report{Outcome: Failure, Origin: OriginLocal}, false)
+	got := tally.message("db", 0)
+	if got.GetSuccesses() != 1 || got.GetFailures() != 2 || got.GetTimeouts() != 1 || got.GetIgnored() != 2 ||
+		got.GetSlow() != 1 || got.GetTrailingFailures() != 2 || got.GetLocalFailures() != 1 {
+		t.Errorf("tally is %v", got)
+	}
+}
+
+func TestTalliesOfTwoGenerationsAreToldApartAndOldestFirst(t *testing.T) {
+	var all tallies
+	for _, generation := range []uint64{1, 2, 1} {
+		tally, _ := all.at(generation, 0, s)
+		tally.add(&Report{Outcome: Success}, false)
+	}
+	taken, expired := all.take(10, 2*s, 10*s)
+	if len(taken) != 3 || taken[0].generation != 1 || taken[1].generation != 2 || expired != 0 || !all.empty() {
+		t.Errorf("taken %+v, expired %d", taken, expired)
+	}
+}
+
+func TestTalliesAreBoundedInNumberAndInAge(t *testing.T) {
+	var all tallies
+	dropped := uint32(0)
+	for generation := range uint64(maxSealed + 3) {
+		tally, lost := all.at(generation+1, 0, s)
+		tally.add(&Report{Outcome: Success}, false)
+		dropped += lost
+	}
+	if dropped != 2 || len(all.sealed) != maxSealed {
+		t.Errorf("dropped %d, %d sealed", dropped, len(all.sealed))
+	}
+	if calls := all.expire(12*s, 10*s); calls != maxSealed+1 || !all.empty() {
+		t.Errorf("%d calls expired, empty %t", calls, all.empty())
+	}
+}
+
+func TestDelaysGrowToTheirBound(t *testing.T) {
+	var retry retrying
+	for i, want := range []time.Duration{s, 400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond, 3200 * time.Millisecond, 5 * s, 5 * s} {
+		if got := retry.next(); got != want {
+			t.Errorf("delay %d is below %s, want %s", i, got, want)
+		}
+	}
+	retry.worked()
+	if got := retry.next(); got != s {
+		t.Errorf("after it worked the delay is below %s", got)
+	}
+}
+
+func TestACallersForeignBytesBecomeDashes(t *testing.T) {
+	if got := keyBytes("web 1/ä:2.x_y-z"); got != "web-1/--:2.x_y-z" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestASlowReaderIsToldWhatItLostAndHoldsUpNobody(t *testing.T) {
+	var all subscriptions
+	subscription := all.add("", 2)
+	for sequence := range uint64(5) {
+		all.publish(Event{Kind: EventOpened, Sequence: sequence + 1})
+	}
+	<-subscription.Events()
+	<-subscription.Events()
+	all.publish(Event{Kind: EventClosed, Sequence: 6})
+	if lost := <-subscription.Events(); lost.Kind != EventLost || lost.Lost != 3 {
+		t.Errorf("got %+v, want 3 lost", lost)
+	}
+	if next := <-subscription.Events(); next.Sequence != 6 {
+		t.Errorf("got %+v", next)
+	}
+	all.close()
+	if _, open := <-subscription.Events(); open {
+		t.Error("the channel is open after close")
+	}
+}
