@@ -1,7 +1,6 @@
 """A fleet of clients, and a server that goes and comes back: do they come one by one, or all at once?"""
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,7 +33,7 @@ class Fleet:
         for number, (driver, name) in enumerate(self.names):
             options = {"address": address, "caller": f"fleet/{number}", "acquire_timeout_ms": 1_000}
             await driver.ask({"do": "client", "client": name, "options": options})
-            await driver.ask({"do": "breaker", "client": name, "breaker": BREAKER})
+            await driver.ask({"do": "breaker", "client": name, "breaker": BREAKER, "options": {}})
 
     async def ready(self, within_s: float) -> int:
         """How many are whole within a time."""
@@ -62,13 +61,13 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(path: Path) -> AsyncIterator[Fleet]:
-    async with contextlib.AsyncExitStack() as stack:
-        drivers = []
+    drivers: list[Driver] = []
+    try:
         for _ in range(PROCESSES):
-            driver = await Driver.start(path)
-            stack.push_async_callback(driver.close)
-            drivers.append(driver)
+            drivers.append(await Driver.start(path))
         yield Fleet(drivers)
+    finally:
+        await asyncio.gather(*(driver.close() for driver in drivers))
 
 
 @dataclass(frozen=True)

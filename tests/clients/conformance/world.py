@@ -63,8 +63,6 @@ class World:
     async def kill(self) -> None:
         """Ends the server at once. Its port refuses."""
         assert self._server, "the server is not running"
-        # The connections break as the process dies, before the wire refuses.
-        self._server.process.kill()
         await asyncio.to_thread(self._server.kill)
         self._server = None
         self.wire.refuse()
