@@ -136,6 +136,15 @@ def test_events_come_by_iterator_and_by_coroutine(server: Server) -> None:
     run(server, story)
 
 
+def test_a_client_that_nobody_closes_ends_with_its_loop(server: Server) -> None:
+    async def story() -> None:
+        client = aio.Client(server.address, caller="test/1")
+        client.breaker("aio-unclosed")
+        assert await client.ready(15)
+
+    asyncio.run(story())
+
+
 def test_a_decorator_guards_a_coroutine_function(server: Server) -> None:
     async def story(client: aio.Client) -> None:
         breaker = client.breaker("aio-decorator", policy=POLICY)

@@ -76,7 +76,7 @@ def test_a_tally_that_is_too_old_is_dropped_and_counted() -> None:
     yes = breaker.decide(0.0)
     assert isinstance(yes, Yes)
     breaker.settle(yes, "success", 0.0)
-    assert breaker.take(10.5) == []
+    assert breaker.take(10.2) == []
     assert breaker.dropped == 1
 
 

@@ -118,13 +118,14 @@ export class Client extends EventEmitter<ClientEvents> {
 
   /** @internal */
   protected newGuard(key: string, options: BreakerOptions): Guard {
-    const { mode, whenUnavailable, maxStalenessMs } = this.settings;
+    const { mode, whenUnavailable, maxStalenessMs, reportIntervalMs } = this.settings;
     const guard = new Guard(
       key,
       this.link,
       options.mode ?? mode,
       options.whenUnavailable ?? whenUnavailable,
       maxStalenessMs,
+      reportIntervalMs,
     );
     guard.note = () => this.connection?.session.note(guard);
     if (options.policy) {

@@ -8,7 +8,7 @@ import type { Mode, Outcome, RejectionReason, Source, State, WhenUnavailable } f
 import { COUNT_MAX, Tally } from "./tally.js";
 import { closed, keepScope, permits, rejects, type View } from "./view.js";
 
-/** A tally that could not be sent for so long is dropped. */
+/** A tally that could not be sent for so long, once it was due, is dropped. */
 const TALLY_AGE_MAX_MS = 10_000;
 /** Tallies of earlier generations that wait to be sent with the next batch. */
 const EARLIER_MAX = 8;
@@ -85,6 +85,7 @@ export class Guard {
     readonly mode: Mode,
     readonly whenUnavailable: WhenUnavailable,
     readonly maxStalenessMs: number,
+    readonly reportIntervalMs = 100,
   ) {}
 
   // Deciding.
@@ -234,11 +235,12 @@ export class Guard {
 
   /** Drops tallies that have got too old, and counts them. */
   expire(now: number): void {
-    if (this.#tally && now - this.#tally.since > TALLY_AGE_MAX_MS) {
+    const ageMax = this.reportIntervalMs + TALLY_AGE_MAX_MS;
+    if (this.#tally && now - this.#tally.since > ageMax) {
       this.#earlier.push(this.#tally);
       this.#tally = undefined;
     }
-    while (this.#earlier[0] && now - this.#earlier[0].since > TALLY_AGE_MAX_MS) {
+    while (this.#earlier[0] && now - this.#earlier[0].since > ageMax) {
       this.dropped += this.#earlier.shift()!.calls;
     }
   }

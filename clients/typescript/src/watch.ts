@@ -12,7 +12,7 @@ import { type Event, EventKind } from "./gen/fuseboard/v1/event.js";
 import type { Guard, LinkState } from "./guard.js";
 import type { Settings } from "./options.js";
 import { Timer } from "./timer.js";
-import { durationOf, millis, ofStatus } from "./view.js";
+import { durationOf, millis, ofStatus, permits } from "./view.js";
 import { told } from "./wire.js";
 
 /** How long more keys are waited for before a watch is opened that names them. */
@@ -53,6 +53,8 @@ interface Stream {
   named: Set<string>;
   /** A snapshot is complete, or none is due. */
   isWhole: boolean;
+  /** It began with a token, not with a snapshot. */
+  goesOn: boolean;
   hasSpoken: boolean;
   silence: Timer;
 }
@@ -104,6 +106,7 @@ export class Watch {
       keys,
       named: new Set(),
       isWhole: this.#token !== "",
+      goesOn: this.#token !== "",
       hasSpoken: false,
       silence: new Timer(),
     };
@@ -160,6 +163,7 @@ export class Watch {
   #hear(stream: Stream, { message, resumeToken }: WatchEventsResponse): void {
     if (message?.$case === "resync") {
       stream.isWhole = false;
+      stream.goesOn = false;
       stream.named.clear();
       this.#resync(message.resync);
     } else if (message?.$case === "snapshot") {
@@ -184,7 +188,12 @@ export class Watch {
     stream.hasSpoken = true;
     this.#failures = 0;
     for (const key of stream.keys) {
-      this.home.guards.get(key)!.covered = true;
+      const guard = this.home.guards.get(key)!;
+      // What an answer has told of it may have changed before the place that this watch goes on from.
+      if (stream.goesOn && !guard.covered && guard.view && permits(guard.view)) {
+        guard.forget();
+      }
+      guard.covered = true;
     }
     const before = this.#current;
     this.#current = stream;

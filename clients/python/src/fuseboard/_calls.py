@@ -210,6 +210,7 @@ class Home:
             mode=mode or settings.mode,  # type: ignore[arg-type]
             when_unavailable=when_unavailable or settings.when_unavailable,  # type: ignore[arg-type]
             max_staleness=settings.max_staleness,
+            report_interval=settings.report_interval,
         )
         guard.note = self._noted
         if policy is not None:

@@ -23,7 +23,7 @@ Mode = Literal["cached", "strict"]
 WhenUnavailable = Literal["local", "permit", "reject"]
 Source = Literal["cached", "server", "local", "unavailable"]
 
-# A tally that could not be sent for so long is dropped.
+# A tally that could not be sent for so long, once it was due, is dropped.
 TALLY_AGE_MAX_S = 10.0
 # Tallies of earlier generations that wait to be sent with the next batch.
 EARLIER_MAX = 8
@@ -82,6 +82,7 @@ class Guard:
         "_lock",
         "_max_staleness",
         "_tally",
+        "_tally_age_max",
         "_yes",
         "covered",
         "declared",
@@ -101,13 +102,21 @@ class Guard:
     )
 
     def __init__(
-        self, key: str, link: Link, *, mode: Mode, when_unavailable: WhenUnavailable, max_staleness: float
+        self,
+        key: str,
+        link: Link,
+        *,
+        mode: Mode,
+        when_unavailable: WhenUnavailable,
+        max_staleness: float,
+        report_interval: float = 0.1,
     ) -> None:
         self.key = key
         self.link = link
         self.mode: Mode = mode
         self.when_unavailable: WhenUnavailable = when_unavailable
         self._max_staleness = max_staleness
+        self._tally_age_max = report_interval + TALLY_AGE_MAX_S
         self._lock = threading.Lock()
         # What is known. Replaced, never changed.
         self.view: View | None = None
@@ -260,7 +269,7 @@ class Guard:
                 tallies.append(self._tally)
             self._tally = None
             self.noted = False
-        kept = [tally for tally in tallies if now - tally.since <= TALLY_AGE_MAX_S]
+        kept = [tally for tally in tallies if now - tally.since <= self._tally_age_max]
         self.dropped += sum(tally.calls for tally in tallies) - sum(tally.calls for tally in kept)
         return kept
 
@@ -289,8 +298,8 @@ class Guard:
     def expire(self, now: float) -> None:
         """Drops tallies that have got too old, and counts them."""
         with self._lock:
-            if self._tally is not None and now - self._tally.since > TALLY_AGE_MAX_S:
+            if self._tally is not None and now - self._tally.since > self._tally_age_max:
                 self._earlier.append(self._tally)
                 self._tally = None
-            while self._earlier and now - self._earlier[0].since > TALLY_AGE_MAX_S:
+            while self._earlier and now - self._earlier[0].since > self._tally_age_max:
                 self.dropped += self._earlier.pop(0).calls

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fuseboard")
 
+# What a call ends with when its connection does.
+ENDINGS = (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
 # Between two attempts to find out whether a session that stands answers in time.
 HELLO_MIN_S = 0.1
 HELLO_MAX_S = 1.0
@@ -130,7 +132,6 @@ class Session:
         # Acquires from before the first session was usable, and of breakers whose declaration is under way.
         self._early: deque[Ask] = deque(maxlen=ASKS_MAX)
         self._is_starting = True
-        self._is_ending = False
         self.undeclared: set[str] = set()
         self._frame: breaker_service_pb2.SessionRequest | None = None
         self._filled = asyncio.Event()
@@ -198,21 +199,30 @@ class Session:
         """Keeps a session open, until cancelled."""
         failures = 0
         while True:
+            # In a task of its own: a call whose channel is closed ends as if its task had been cancelled, and that has
+            # to be told apart from this one's own end.
+            work = asyncio.ensure_future(self._declare_and_converse())
             try:
-                await self._declare()
-                await self._converse()
-                failures = 0
-            except (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError, asyncio.CancelledError) as error:
-                # A call whose channel is closed ends as if its task had been cancelled.
-                if self._is_ending:
-                    raise
-                log.debug("the session has ended: %r", error)
-                failures = 0 if self._link.usable else failures + 1
+                await asyncio.wait((work,))
+            except asyncio.CancelledError:
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+                raise
             finally:
+                was_usable = self._link.usable
                 self._is_over()
+            failures = 0 if was_usable else failures + 1
+            error = None if work.cancelled() else work.exception()
+            if error is not None and not isinstance(error, ENDINGS):
+                raise error
+            log.debug("the session has ended: %r", error)
             self.reconnects += 1
             come_back, self._come_back = self._come_back, None
             await asyncio.sleep(delay_of(failures) if come_back is None else come_back)
+
+    async def _declare_and_converse(self) -> None:
+        await self._declare()
+        await self._converse()
 
     def _is_over(self) -> None:
         self.missed()
@@ -507,8 +517,7 @@ class Session:
     # The end.
 
     async def flush(self) -> None:
-        """Sends what waits and waits until it was answered. No session is opened any more."""
-        self._is_ending = True
+        """Sends what waits and waits until it was answered."""
         while self._link.usable and (self._batch is not None or self._noted or self._reports or self._early):
             self._send_batch()
             await asyncio.sleep(0.002)

@@ -141,7 +141,7 @@ class Watch:
         # However short a word is believed: the server need not speak more often than it was asked to.
         silence = max(self._settings.max_staleness, 2 * self._settings.progress_interval)
         call = self._open_stream(request)
-        is_whole = bool(self._token)
+        is_whole = goes_on = bool(self._token)
         named: set[str] = set()
         try:
             while True:
@@ -150,7 +150,7 @@ class Watch:
                     break
                 kind = message.WhichOneof("message")
                 if kind == "resync":
-                    is_whole = False
+                    is_whole = goes_on = False
                     named.clear()
                     self._resync(message.resync)
                 elif kind == "snapshot":
@@ -168,7 +168,7 @@ class Watch:
                     if not spoken.is_set():
                         self._failures = 0
                         for key in keys:
-                            self._guards[key].covered = True
+                            self._cover(self._guards[key], goes_on=goes_on)
                         spoken.set()
         except asyncio.TimeoutError:
             self._failures += 1
@@ -179,6 +179,13 @@ class Watch:
             log.debug("the watch has ended: %r", error)
         finally:
             call.cancel()
+
+    def _cover(self, guard: Guard, *, goes_on: bool) -> None:
+        """A watch names the breaker from now on."""
+        # What an answer has told of it may have changed before the place that this watch goes on from.
+        if goes_on and not guard.covered and guard.view is not None and guard.view.permits:
+            guard.forget()
+        guard.covered = True
 
     def _snapshot(self, snapshot: breaker_service_pb2.Snapshot, named: set[str]) -> None:
         now = self._clock()
