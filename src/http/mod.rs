@@ -2,6 +2,7 @@
 //!
 //! | route | |
 //! | --- | --- |
+//! | `GET /` | the dashboard, and its files under `/assets/` |
 //! | `GET /livez` | the process lives |
 //! | `GET /readyz` | it may be sent calls: 503 while it drains |
 //! | `GET /health/circuit-breakers` | 200 `healthy`, or 503 `degraded` while a breaker refuses calls |
@@ -22,6 +23,7 @@
 //! one thread of its own, until calls under way have ended, so that a draining server can be seen to drain.
 
 mod api;
+mod dashboard;
 mod error;
 mod guard;
 mod health;
@@ -122,7 +124,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(metrics::scrape))
         .route(openapi::PATH, get(openapi::document))
         .route(stream::PATH, get(stream::watch));
-    api::routes(router)
+    dashboard::routes(api::routes(router))
         .fallback(async || api::not_found())
         .method_not_allowed_fallback(async || {
             let message = "this route does not take this method: /api/v1/openapi.json lists those it takes";

@@ -2,6 +2,7 @@
 
 mod api;
 mod bounds;
+mod dashboard;
 mod drain;
 mod guard;
 mod health;
