@@ -121,6 +121,17 @@ test-grpcurl: binary clients-ready $(TOOLS)/grpcurl-$(GRPCURL_VERSION) ## The op
 	@echo "==> grpcurl"
 	cd $(CLIENTS) && .venv/bin/pytest grpcurl
 
+# Not part of `make test`: Chromium comes as a package, but needs libraries of the system (NSS among them).
+BROWSER := $(CLIENTS)/browser
+.PHONY: test-browser
+test-browser: binary $(BROWSER)/node_modules/ready ## The dashboard in a headless Chromium.
+	@echo "==> browser"
+	cd $(BROWSER) && npm test --silent
+
+.PHONY: screenshots
+screenshots: binary $(BROWSER)/node_modules/ready ## Draws the dashboard for the docs anew.
+	cd $(BROWSER) && SCREENSHOTS=$(CURDIR)/docs/images npm test --silent
+
 .PHONY: test-docs
 test-docs: binary clients-ready $(TOOLS)/grpcurl-$(GRPCURL_VERSION) ## What README.md and docs/ show, run and compared.
 	@echo "==> transcripts"
@@ -228,6 +239,11 @@ $(CLIENTS)/node/node_modules/ready: $(CLIENTS)/node/package-lock.json
 	cd $(CLIENTS)/node && npm ci --silent --ignore-scripts
 	@touch $@
 
+$(BROWSER)/node_modules/ready: $(BROWSER)/package-lock.json
+	@echo "==> installing the browser's packages"
+	cd $(BROWSER) && npm ci --silent --ignore-scripts
+	@touch $@
+
 $(CLIENTS)/node/gen/ready: $(CLIENTS)/node/node_modules/ready $(CLIENTS)/node/buf.gen.yaml $(TOOLS)/buf-$(BUF_VERSION) $(PROTO_FILES)
 	cd $(CLIENTS)/node && buf generate
 	@touch $@
@@ -235,4 +251,4 @@ $(CLIENTS)/node/gen/ready: $(CLIENTS)/node/node_modules/ready $(CLIENTS)/node/bu
 .PHONY: clean
 clean: ## Remove everything that these targets made, the tools included.
 	cargo clean
-	rm -rf $(TOOLS) $(VENV) $(CLIENTS)/python/gen $(addprefix $(CLIENTS)/node/,node_modules gen build)
+	rm -rf $(TOOLS) $(VENV) $(BROWSER)/node_modules $(CLIENTS)/python/gen $(addprefix $(CLIENTS)/node/,node_modules gen build)

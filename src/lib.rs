@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod grpc;
+pub mod http;
 pub mod server;
 pub mod shutdown;
 pub mod store;

@@ -3,13 +3,15 @@
 //! Each serving thread has a runtime and a listener of its own on the same port, and the kernel spreads connections over
 //! them: a call is read, decided and answered on one thread. The main thread keeps the timers and waits for signals.
 //!
+//! The HTTP port has a thread of its own beside them.
+//!
 //! Order of a stop: health says NOT_SERVING, streams are told goodbye, listeners close, calls under way finish within the
-//! grace, and what was counted is stored.
+//! grace, the HTTP port closes, which has told of the drain until then, and what was counted is stored.
 
 use std::{
     convert::Infallible,
     io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -25,6 +27,7 @@ use crate::{
         self, AdminService, BreakerService, ClockService, Context, Dispatch, Services, pb,
         pb::testing::clock_service_server::ClockServiceServer, standard_services,
     },
+    http,
     shutdown::Shutdown,
     store::{Disk, DiskOptions, Memory, OpenError, Opened, Store},
 };
@@ -39,10 +42,12 @@ const DESCRIPTORS_BESIDE: u64 = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; another address is set by --address")]
+    #[error("cannot listen on {address}: {source}; another address is set by {flag}")]
     Listen {
+        /// Which setting says so.
+        flag: &'static str,
         /// Where.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Why not.
         source: io::Error,
     },
@@ -93,10 +98,22 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
         store_damage,
     });
     let address = config.address;
-    let sockets = grpc::bind(address, config.serving_threads()).map_err(|source| Error::Listen { address, source })?;
+    let sockets = bind("--address", address, config.serving_threads())?;
+    let http_socket = config.http_address.address().map(|address| bind("--http-address", address, 1)).transpose()?;
+    let http_socket = http_socket.and_then(|sockets| sockets.into_iter().next());
     // With port 0 it is the system that chooses one.
     let address = sockets.first().map_or(Ok(address), TcpListener::local_addr)?;
-    let dispatch = services(config, context).dispatch(shutdown.clone());
+    let http_address = http_socket.as_ref().map(TcpListener::local_addr).transpose()?;
+    let breakers = BreakerService::new(Arc::clone(&context));
+    let admin = AdminService::new(Arc::clone(&context), transport_bounds(config));
+    let services = services(config, &context, breakers.clone(), admin.clone());
+    let dispatch = services.dispatch(shutdown.clone());
+    let http_stop = Shutdown::new();
+    let http = http_socket.zip(http_address).map(|(socket, address)| {
+        let port = http::Port::new(breakers, admin, context, dispatch.clone(), http_limits(config), address);
+        serve_http(socket, port, shutdown.clone(), http_stop.clone())
+    });
+    let http = http.transpose()?;
     // Nothing is sent: it closes when the last serving thread has ended.
     let (serving, mut ended) = mpsc::channel::<Infallible>(1);
     let threads = sockets.into_iter().enumerate();
@@ -113,9 +130,11 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
         // Said last: who reads it may send a signal at once.
         let (version, clock) = (env!("CARGO_PKG_VERSION"), if config.manual_clock { "manual" } else { "system" });
         let store = engine.store_name();
-        tracing::info!(%address, threads = threads.len(), version, store, clock, "serving");
+        let http = http_address.map(tracing::field::display);
+        tracing::info!(%address, http, threads = threads.len(), version, store, clock, "serving");
         let ended = async {
             ended.recv().await;
+            http_stop.drain();
             engine.close(config.drain_grace).await;
         };
         tokio::select! {
@@ -125,6 +144,9 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
     })?;
     for thread in threads {
         thread.join().map_err(|_| io::Error::other("a serving thread has panicked"))??;
+    }
+    if let Some(http) = http {
+        http.join().map_err(|_| io::Error::other("the HTTP thread has panicked"))??;
     }
     tracing::info!("stopped");
     Ok(())
@@ -148,12 +170,29 @@ fn serve(
     })
 }
 
-fn services(config: &Config, context: Arc<Context>) -> Services {
+/// The thread of the HTTP port. As with the others, when it ends before it was told to, the whole server stops.
+fn serve_http(
+    socket: TcpListener,
+    port: http::Port,
+    shutdown: Shutdown,
+    stop: Shutdown,
+) -> io::Result<JoinHandle<io::Result<()>>> {
+    thread::Builder::new().name("http".to_owned()).spawn(move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let result = runtime.and_then(|runtime| runtime.block_on(port.serve(socket, &stop)));
+        shutdown.drain();
+        result
+    })
+}
+
+fn bind(flag: &'static str, address: SocketAddr, listeners: usize) -> Result<Vec<TcpListener>, Error> {
+    grpc::bind(address, listeners).map_err(|source| Error::Listen { flag, address, source })
+}
+
+fn services(config: &Config, context: &Context, breakers: BreakerService, admin: AdminService) -> Services {
     let (engine, shutdown) = (context.engine.clone(), context.shutdown.clone());
     let store_health = engine.store_health();
-    let mut services = Services::new(transport_limits(config))
-        .breaker_service(BreakerService::new(Arc::clone(&context)))
-        .admin_service(AdminService::new(context, transport_bounds(config)));
+    let mut services = Services::new(transport_limits(config)).breaker_service(breakers).admin_service(admin);
     if config.manual_clock {
         let clock = ClockServiceServer::new(ClockService::new(engine));
         services = services.service(clock.max_decoding_message_size(config.limits.unary_message_bytes));
@@ -178,6 +217,17 @@ fn transport_limits(config: &Config) -> grpc::Limits {
     }
 }
 
+fn http_limits(config: &Config) -> http::Limits {
+    let limits = &config.limits;
+    http::Limits {
+        connections: limits.max_http_connections,
+        requests: limits.max_http_in_flight,
+        streams: limits.max_http_streams,
+        metrics_breakers: limits.metrics_breakers,
+        ..http::Limits::default()
+    }
+}
+
 /// What the transport is bounded by, for server info. The engine tells its own bounds.
 fn transport_bounds(config: &Config) -> Vec<pb::Limit> {
     let limits = &config.limits;
@@ -190,6 +240,10 @@ fn transport_bounds(config: &Config) -> Vec<pb::Limit> {
         ("batch_message_bytes", limits.batch_message_bytes as u64),
         ("header_list_bytes", u64::from(limits.header_list_bytes)),
         ("send_buffer_bytes", limits.send_buffer_bytes as u64),
+        ("max_http_connections", limits.max_http_connections as u64),
+        ("max_http_in_flight", limits.max_http_in_flight as u64),
+        ("max_http_streams", limits.max_http_streams as u64),
+        ("metrics_breakers", u64::from(limits.metrics_breakers)),
     ]
     .map(|(name, max)| pb::Limit { name: name.to_owned(), max, used: None })
     .into()
@@ -197,7 +251,8 @@ fn transport_bounds(config: &Config) -> Vec<pb::Limit> {
 
 /// Asks the system for as many descriptors as there may be connections: the usual 1,024 would be the true bound.
 fn have_descriptors(config: &Config) {
-    let wanted = config.limits.max_connections as u64 + DESCRIPTORS_BESIDE;
+    let http = config.http_address.address().map_or(0, |_| config.limits.max_http_connections as u64);
+    let wanted = config.limits.max_connections as u64 + http + DESCRIPTORS_BESIDE;
     match rlimit::increase_nofile_limit(wanted) {
         Ok(had) if had >= wanted => {}
         Ok(had) => tracing::warn!(had, wanted, "too few open files for limits.max_connections: raise `ulimit -n`"),

@@ -57,8 +57,9 @@ fn refused(command: &mut Command) -> String {
 // Layers.
 
 /// A setting, and a value of it for each layer: flag, environment, file, default.
-const LAYERS: [(&str, [&str; 4]); 11] = [
+const LAYERS: [(&str, [&str; 4]); 12] = [
     ("address", ["\"127.0.0.1:1\"", "\"127.0.0.1:2\"", "\"127.0.0.1:3\"", "\"127.0.0.1:50051\""]),
+    ("http_address", ["\"127.0.0.1:4\"", "\"off\"", "\"127.0.0.1:6\"", "\"127.0.0.1:8080\""]),
     ("threads", ["1", "2", "3", "0"]),
     ("ephemeral", ["true", "false", "true", "false"]),
     ("on_damage", ["\"stop\"", "\"set-aside\"", "\"stop\"", "\"set-aside\""]),
@@ -392,11 +393,13 @@ fn what_is_no_argument_is_misuse() {
 
 #[test]
 fn a_network_without_tls_and_a_misspelt_variable_are_warned_of() {
-    let mut command = fuseboard(&["--check-config", "--address", "0.0.0.0:1"]);
+    let mut command = fuseboard(&["--check-config", "--address", "0.0.0.0:1", "--http-address", "[::]:2"]);
     // The second is what Kubernetes sets for a service called fuseboard.
     let ended = run(command.env("FUSEBOARD_MAX_BREAKER", "5").env("FUSEBOARD_PORT", "tcp://10.0.0.1:50051"));
     assert_eq!(ended.code, Some(0));
     let warnings = "warning: 0.0.0.0:1 is open to the network without TLS: whoever reaches it can trip, force and reset \
+                    every breaker\n\
+                    warning: [::]:2 is open to the network without TLS: whoever reaches it can trip, force and reset \
                     every breaker\n\
                     warning: FUSEBOARD_MAX_BREAKER is set, but is not a setting: did you mean FUSEBOARD_MAX_BREAKERS?\n";
     assert_eq!(ended.stderr, warnings);
@@ -456,7 +459,11 @@ struct Server {
 
 impl Server {
     fn start(command: &mut Command) -> Self {
-        let mut process = command.args(["--address", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut process = command
+            .args(["--address", "127.0.0.1:0", "--http-address", "127.0.0.1:0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let log = BufReader::new(process.stderr.take().unwrap()).lines();
         Self { process, log }
     }
@@ -529,9 +536,19 @@ fn the_log_can_be_json_and_says_only_what_was_asked_for() {
 fn a_port_that_is_taken_is_a_failure() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let ended = run(&mut fuseboard(&["--ephemeral", "--address", &address]));
+    let ended = run(&mut fuseboard(&["--ephemeral", "--http-address", "off", "--address", &address]));
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains(&format!("cannot listen on {address}")), "{}", ended.stderr);
+}
+
+#[test]
+fn an_http_port_that_is_taken_is_a_failure_that_names_its_flag() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = run(&mut fuseboard(&["--ephemeral", "--address", "127.0.0.1:0", "--http-address", &address]));
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains(&format!("cannot listen on {address}")), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--http-address"), "{}", ended.stderr);
 }
 
 /// `failure_threshold` of the policy set for `payments/*`, as the server tells it.

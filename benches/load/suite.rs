@@ -78,7 +78,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         servers.push((EMPTY_DEFAULT, start_empty(plain, baseline::Kind::Default)?));
     }
     if let Some(fuseboard) = &options.fuseboard {
-        servers.push((OURS, Server::start(fuseboard, &["serve", "--ephemeral", "--log", "warn"], &options.core)?));
+        servers.push((
+            OURS,
+            Server::start(
+                fuseboard,
+                &["serve", "--ephemeral", "--http-address", "off", "--log", "warn"],
+                &options.core,
+            )?,
+        ));
     }
 
     let mut measurements = Vec::new();

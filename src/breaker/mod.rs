@@ -37,7 +37,7 @@ pub mod time;
 pub mod transition;
 pub mod window;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::AddAssign, sync::Arc, time::Duration};
 
 pub use self::{
     backoff::{RETRY_AFTER_FORCED_MAX, RETRY_AFTER_MIN, RETRY_AFTER_PROBE_MAX},
@@ -96,6 +96,18 @@ pub enum OverrideMode {
     Shadow,
 }
 
+impl OverrideMode {
+    /// The mode as metrics name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ForcedOpen => "forced_open",
+            Self::ForcedClosed => "forced_closed",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
 /// An operator's state over the computed one.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Override {
@@ -140,6 +152,23 @@ pub struct Totals {
     pub last_open: Option<Timestamp>,
     /// When it last closed.
     pub last_close: Option<Timestamp>,
+}
+
+impl AddAssign<&Self> for Totals {
+    /// Adds the counts of another breaker. When it opened and closed stays as it is.
+    fn add_assign(&mut self, other: &Self) {
+        self.opens += other.opens;
+        self.closes += other.closes;
+        self.successes += other.successes;
+        self.failures += other.failures;
+        self.timeouts += other.timeouts;
+        self.ignored += other.ignored;
+        self.rejected += other.rejected;
+        self.stale += other.stale;
+        self.expired += other.expired;
+        self.bypassed += other.bypassed;
+        self.local_failures += other.local_failures;
+    }
 }
 
 /// Where a breaker stands.
@@ -231,6 +260,19 @@ pub enum Rejection {
     CallerIsolated,
     /// An operator holds it open.
     ForcedOpen,
+}
+
+impl Rejection {
+    /// The reason as metrics name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::HalfOpenFull => "half_open_full",
+            Self::CallerIsolated => "caller_isolated",
+            Self::ForcedOpen => "forced_open",
+        }
+    }
 }
 
 /// An answer, and the moves that came with it, in order.

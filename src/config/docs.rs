@@ -131,6 +131,11 @@ fn the_defaults_are_the_engines_and_the_transports() {
     assert_eq!(limits.header_list_bytes, grpc.header_list_bytes);
     assert_eq!(limits.send_buffer_bytes, grpc.send_buffer_bytes);
     assert_eq!(drain_grace, grpc.drain_grace);
+    let http = crate::http::Limits::default();
+    assert_eq!(limits.max_http_connections, http.connections);
+    assert_eq!(limits.max_http_in_flight, http.requests);
+    assert_eq!(limits.max_http_streams, http.streams);
+    assert_eq!(limits.metrics_breakers, http.metrics_breakers);
 }
 
 /// The bounds in a help text: `1` and `10,000,000` of "Breakers. 1 to 10,000,000. Zero is invalid".
@@ -174,5 +179,8 @@ fn the_ranges_that_help_tells_are_those_that_hold() {
         assert_eq!(takes(&setting, "0"), help.contains("Zero: "), "{help}");
         assert_eq!(!takes(&setting, "0"), help.contains("Zero is invalid"), "{help}");
     }
-    assert_eq!(without, ["address", "data_dir", "ephemeral", "on_damage", "manual_clock", "log", "log_format"]);
+    assert_eq!(
+        without,
+        ["address", "http_address", "data_dir", "ephemeral", "on_damage", "manual_clock", "log", "log_format"]
+    );
 }

@@ -23,7 +23,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use self::value::{address, bytes, count, data_dir, duration, log_filter};
+use self::value::{address, bytes, count, data_dir, duration, http_address, log_filter};
 pub use self::{
     error::{Error, Errors},
     layers::{Loaded, load, unread},
@@ -49,6 +49,26 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where a part of the server listens, if it does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listen {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(SocketAddr),
+}
+
+impl Listen {
+    /// The address, if there is one.
+    #[must_use]
+    pub const fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::At(address) => Some(address),
+        }
+    }
+}
+
 /// The server's configuration, complete and valid.
 #[derive(Clone, PartialEq, Debug, Args)]
 #[command(next_help_heading = "Server")]
@@ -58,6 +78,12 @@ pub struct Config {
     #[arg(long, env = "FUSEBOARD_ADDRESS", value_name = "IP:PORT", default_value = "127.0.0.1:50051")]
     #[arg(value_parser = address)]
     pub address: SocketAddr,
+
+    /// Address of the HTTP port, IP:PORT: dashboard, health, metrics and the JSON API. off: no such port. Port 0: any free
+    /// port. An address other than loopback is open to the network without TLS, and the log says so.
+    #[arg(long, env = "FUSEBOARD_HTTP_ADDRESS", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(value_parser = http_address)]
+    pub http_address: Listen,
 
     /// Threads that serve, each with its own listener on the address. 0 to 1,024. Zero: one for each core.
     #[arg(long, env = "FUSEBOARD_THREADS", value_name = "COUNT", default_value = "0")]
@@ -207,6 +233,28 @@ pub struct Limits {
     #[arg(value_parser = count::<u32>(1..=1_000_000))]
     pub session_handles: u32,
 
+    /// Connections of the HTTP port open at a time. One more is closed at once. 1 to 100,000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_HTTP_CONNECTIONS", value_name = "COUNT", default_value = "1000")]
+    #[arg(value_parser = count::<usize>(1..=100_000))]
+    pub max_http_connections: usize,
+
+    /// Requests of the HTTP port under way at a time, streams left out. One more is refused at once. 1 to 100,000. Zero is
+    /// invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_HTTP_IN_FLIGHT", value_name = "COUNT", default_value = "256")]
+    #[arg(value_parser = count::<usize>(1..=100_000))]
+    pub max_http_in_flight: usize,
+
+    /// Event streams of the HTTP port open at a time; an open dashboard holds one. 1 to 100,000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_HTTP_STREAMS", value_name = "COUNT", default_value = "500")]
+    #[arg(value_parser = count::<usize>(1..=100_000))]
+    pub max_http_streams: usize,
+
+    /// Breakers with metrics of their own. The others are told of in the sums, and added up under no name. 0 to 100,000.
+    /// Zero: there are sums only.
+    #[arg(long, env = "FUSEBOARD_METRICS_BREAKERS", value_name = "COUNT", default_value = "1000")]
+    #[arg(value_parser = count::<u32>(0..=100_000))]
+    pub metrics_breakers: u32,
+
     /// Largest message of a unary call, but for those that bring lists. 1KiB to 16MiB. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_UNARY_MESSAGE_BYTES", value_name = "BYTES", default_value = "64KiB")]
     #[arg(value_parser = bytes::<usize>(KIB..=16 * MIB))]
@@ -248,13 +296,12 @@ impl Config {
     /// What to tell the operator about a configuration that is valid and yet may not be what was meant.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        if self.address.ip().is_loopback() {
-            return Vec::new();
-        }
-        vec![format!(
-            "{} is open to the network without TLS: whoever reaches it can trip, force and reset every breaker",
-            self.address
-        )]
+        let addresses = [Some(self.address), self.http_address.address()];
+        let open = addresses.into_iter().flatten().filter(|address| !address.ip().is_loopback());
+        open.map(|address| {
+            format!("{address} is open to the network without TLS: whoever reaches it can trip, force and reset every breaker")
+        })
+        .collect()
     }
 }
 

@@ -15,8 +15,13 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
+use super::Listen;
+
 /// The directory that fits the user: see [`data_dir`].
 pub(super) const AUTO: &str = "auto";
+
+/// Instead of an address: no such port.
+const OFF: &str = "off";
 
 const KIB: u64 = 1024;
 
@@ -28,6 +33,14 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     SocketAddr::from_str(numeric.as_deref().unwrap_or(text))
         .map_err(|_| format!("must be IP:PORT, as 127.0.0.1:50051 or [::1]:50051, not {text:?}"))
+}
+
+/// As [`address`], or `off` (or nothing) for no port at all.
+pub(super) fn http_address(text: &str) -> Result<Listen, String> {
+    match text {
+        "" | OFF => Ok(Listen::Off),
+        text => address(text).map(Listen::At).map_err(|error| format!("{error}; \"{OFF}\" for no such port")),
+    }
 }
 
 /// A directory, or [`AUTO`] for the one that fits the user.
@@ -211,6 +224,14 @@ mod tests {
         assert_eq!(place(None, None, false), Path::new("fuseboard-data"));
         assert_eq!(data_dir("./auto").as_deref(), Ok(Path::new("./auto")));
         assert!(data_dir("").unwrap_err().contains("auto"));
+    }
+
+    #[test]
+    fn a_port_can_be_switched_off() {
+        assert_eq!(http_address("off"), Ok(Listen::Off));
+        assert_eq!(http_address(""), Ok(Listen::Off));
+        assert_eq!(http_address("[::1]:80").map(Listen::address), address("[::1]:80").map(Some));
+        assert!(http_address("no").unwrap_err().contains("\"off\""));
     }
 
     #[test]

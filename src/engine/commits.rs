@@ -345,8 +345,15 @@ impl Engine {
         self.give(commit, is_grant)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a disk's time is real")]
     fn give(&self, commit: Commit, is_grant: bool) -> BoxFuture<'static, Result<(), Refused>> {
-        if is_grant { self.shared.store.grant(commit) } else { self.shared.store.commit(commit) }
+        let (measures, given) = (Arc::clone(&self.shared.measures), Instant::now());
+        let answer = if is_grant { self.shared.store.grant(commit) } else { self.shared.store.commit(commit) };
+        Box::pin(async move {
+            let answer = answer.await;
+            measures.committed(given.elapsed(), answer.is_err());
+            answer
+        })
     }
 
     fn next_commit(&self, index: u32) -> Option<(Handle, Commit)> {
@@ -400,6 +407,7 @@ impl Engine {
         let is_own = committed.author == self.shared.author;
         let events = &committed.events;
         let last = events.last().map(|event| event.sequence);
+        self.shared.measures.happened(events);
         match &committed.changed {
             Changed::Breaker { key, version: Some(version) } if is_own => {
                 // The log and the breaker change together for those who read both.

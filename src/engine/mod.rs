@@ -11,6 +11,7 @@ mod commits;
 mod error;
 mod events;
 mod keys;
+mod measures;
 mod policies;
 mod registry;
 mod requests;
@@ -36,6 +37,7 @@ use self::{
     callers::Callers,
     commits::{Waited, Work, after},
     events::EventLog,
+    measures::Measures,
     policies::Policies,
     registry::{Name, Registry, Tenant, spread},
     requests::Requests,
@@ -46,6 +48,7 @@ pub use self::{
     commits::{STORE_PATIENCE, Ticket, Told},
     error::Error,
     events::{Event, EventKind, EventReason},
+    measures::{COMMIT_BOUNDS, Measured, REJECTIONS, RESYNCS, Surveyed},
     policies::{Declaration, PolicyEntry, PolicyOrigin, Resolved, matches},
     registry::{Handle, key_hash},
     restore::FilePolicies,
@@ -143,6 +146,7 @@ struct Shared {
     /// Callers that breakers know, added up.
     callers_known: AtomicUsize,
     watchers: AtomicU64,
+    measures: Arc<Measures>,
     /// Held while a manual clock is moved.
     advancing: Mutex<()>,
 }
@@ -459,7 +463,8 @@ impl Engine {
         let act = |tenant: &mut Tenant, moment: Moment| {
             let acquire = self.acquire_of(tenant, caller, request, lease);
             let step = tenant.breaker.acquire(moment, &acquire);
-            if matches!(step.answer, Decision::Rejected { .. }) {
+            if let Decision::Rejected { reason, .. } = step.answer {
+                self.shared.measures.rejected(reason);
                 tenant.is_dirty = self.shared.is_lasting;
             }
             (acquired(tenant, moment.now, caller, step.answer), step.transitions)
@@ -491,6 +496,9 @@ impl Engine {
         let act = |tenant: &mut Tenant| (tenant.breaker.acquire_unrecorded(now, &acquire, told.as_ref()), Vec::new());
         let decision = self.settle(tenant, index, act, by_time).0;
         let is_provisional = matches!(decision, Decision::Rejected { .. });
+        if let Decision::Rejected { reason, .. } = decision {
+            self.shared.measures.rejected(reason);
+        }
         let status = tenant.breaker.status(now);
         let told = told.unwrap_or(status);
         Some(Acquired {
@@ -1071,6 +1079,7 @@ impl Engine {
         self.shared.timers.set(index, tenant.scheduled, Timestamp::NEVER);
         self.shared.ledger_bytes.fetch_sub(tenant.breaker.ledger_bytes(), Ordering::Relaxed);
         self.shared.callers_known.fetch_sub(tenant.breaker.callers_known(), Ordering::Relaxed);
+        self.shared.measures.leave(&tenant.breaker.totals());
     }
 
     // ---- Details ---------------------------------------------------------------------------------------------------

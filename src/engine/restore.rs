@@ -82,6 +82,7 @@ impl Engine {
             ledger_bytes: AtomicUsize::new(0),
             callers_known: AtomicUsize::new(0),
             watchers: AtomicU64::new(0),
+            measures: Arc::default(),
             advancing: Mutex::new(()),
             clock,
             limits,

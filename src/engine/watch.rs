@@ -98,6 +98,19 @@ pub enum ResyncReason {
     SlowReader,
 }
 
+impl ResyncReason {
+    /// The reason as metrics name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TooOld => "token_too_old",
+            Self::OtherHistory => "other_history",
+            Self::FromFuture => "token_from_future",
+            Self::SlowReader => "slow_reader",
+        }
+    }
+}
+
 /// What a watcher is sent.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Message {
@@ -208,6 +221,7 @@ impl Watch {
 
     /// Begins a snapshot that holds what has happened up to a sequence.
     fn start_over(&mut self, reason: ResyncReason, lost: u64, sequence: u64) {
+        self.engine.shared.measures.resynced(reason);
         self.sequence = sequence;
         self.phase = Phase::Walk(0);
         self.waiting.clear();

@@ -31,7 +31,7 @@ pub struct Server {
 impl Server {
     pub fn start() -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_fuseboard"))
-            .args(["serve", "--manual-clock", "--address", "127.0.0.1:0"])
+            .args(["serve", "--manual-clock", "--address", "127.0.0.1:0", "--http-address", "off"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -80,7 +80,7 @@ async fn campaign() -> Result<Summary> {
         Err(_) => DURATION,
     };
     // A short event log is full after the warm-up, and slow readers fall behind it.
-    let flags = ["serve", "--ephemeral", "--log", "warn", "--event-log-events", "10000"];
+    let flags = ["serve", "--ephemeral", "--http-address", "off", "--log", "warn", "--event-log-events", "10000"];
     let server = Server::start(&program, &flags, ANY_CORE)?;
     let world = Arc::new(World::new(server.address));
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use fuseboard::{
-    config::Config,
+    config::{Config, Listen},
     server,
     store::{Backends, Disk, DiskOptions},
     telemetry,
@@ -89,7 +89,7 @@ impl StorageBackend for Dying {
 /// Serves from a directory until fate has it.
 pub(crate) fn serve(home: &Path, fate: Arc<Fate>) -> Result<()> {
     let address = (Ipv4Addr::LOCALHOST, 0).into();
-    let config = Config { address, data_dir: home.to_owned(), ..Config::default() };
+    let config = Config { address, http_address: Listen::Off, data_dir: home.to_owned(), ..Config::default() };
     telemetry::init(&config);
     let backends: Backends = Arc::new(move |path| {
         let file = OpenOptions::new().read(true).write(true).open(path)?;

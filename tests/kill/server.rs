@@ -53,7 +53,7 @@ impl Server {
             }
             _ => {
                 let mut command = Command::new(program());
-                command.args(["serve", "--address", "127.0.0.1:0", "--data-dir"]).arg(home);
+                command.args(["serve", "--address", "127.0.0.1:0", "--http-address", "off", "--data-dir"]).arg(home);
                 command.args(["--event-log-events", &EVENTS_MAX.to_string()]);
                 command
             }

@@ -44,7 +44,7 @@ impl Server {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let address = format!("127.0.0.1:{port}");
         let process = Command::new(env!("CARGO_BIN_EXE_fuseboard"))
-            .args(["serve", "--manual-clock", "--address", &address])
+            .args(["serve", "--manual-clock", "--address", &address, "--http-address", "off"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

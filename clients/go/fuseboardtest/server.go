@@ -43,7 +43,7 @@ func StartServerAt(address string, flags ...string) (*Server, error) {
 		return nil, errors.New("fuseboardtest: FUSEBOARD_BIN is to name the fuseboard binary")
 	}
 	s := &Server{Address: address, ended: make(chan struct{})}
-	s.process = exec.Command(binary, append([]string{"serve", "--ephemeral", "--address", address}, flags...)...)
+	s.process = exec.Command(binary, append([]string{"serve", "--ephemeral", "--address", address, "--http-address", "off"}, flags...)...)
 	s.process.Stdout, s.process.Stderr = &s.log, &s.log
 	for _, variable := range os.Environ() {
 		// What the developer's shell sets must not change what is tested.

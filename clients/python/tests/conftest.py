@@ -26,7 +26,7 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
-        self._command = [binary, "serve", "--ephemeral", "--address", self.address, *flags]
+        self._command = [binary, "serve", "--ephemeral", "--address", self.address, "--http-address", "off", *flags]
         self.start()
 
     def start(self) -> None:

@@ -32,7 +32,7 @@ export class Server {
       throw new Error("FUSEBOARD_BIN names no server: build one with `cargo build --release` and set it");
     }
     const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FUSEBOARD_")));
-    const flags = ["serve", "--ephemeral", "--address", this.address, ...this.flags];
+    const flags = ["serve", "--ephemeral", "--address", this.address, "--http-address", "off", ...this.flags];
     this.#process = spawn(binary, flags, { stdio: "ignore", env: own });
     const deadline = Date.now() + START_MS;
     while (!(await this.#accepts())) {

@@ -246,7 +246,7 @@ fn check_values(transaction: &ReadTransaction, meta: &Meta, report: &mut Report)
         let (sequence, value) = entry?;
         let sequence = sequence.value();
         (values, bytes) = (values + 1, bytes + value.value().len() as u64);
-        if let Some(last) = last.filter(|last| last + 1 != sequence) {
+        if let Some(last) = last.filter(|last: &u64| *last + 1 != sequence) {
             problems.push(format!("the log has a gap from event {last} to event {sequence}"));
         }
         last = Some(sequence);

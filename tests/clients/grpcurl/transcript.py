@@ -2,7 +2,7 @@
 
 Blocks fenced as ```console in README.md and docs/**/*.md are transcripts: each line that starts with `$ ` is a command
 (`> ` lines and a trailing backslash carry it on), and what follows is what it prints. Every document gets a fresh
-server on the default port, and one shell that its commands share, so that a variable set by one serves the next.
+server on the default ports, and one shell that its commands share, so that a variable set by one serves the next.
 
     transcript.py [--write] [DOCUMENT…]
 
@@ -32,6 +32,7 @@ from harness import Fuseboard, binary
 from harness.server import ROOT
 
 DEFAULT_PORT = 50051
+DEFAULT_HTTP_PORT = 8080
 # The longest that one command of a document may take.
 COMMAND_S = 30.0
 ANY_LINES = "..."
@@ -174,7 +175,7 @@ def check(document: Path, write: bool) -> tuple[int, int]:
     changes: list[tuple[Step, list[str]]] = []
     with (
         tempfile.TemporaryDirectory() as data_dir,
-        Fuseboard("--data-dir", data_dir, port=DEFAULT_PORT),
+        Fuseboard("--data-dir", data_dir, port=DEFAULT_PORT, http_port=DEFAULT_HTTP_PORT),
         Shell(ROOT) as shell,
     ):
         for step in script:

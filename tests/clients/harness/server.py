@@ -39,14 +39,18 @@ class Fuseboard:
     Leaving the `with` block stops it by SIGTERM and insists on exit code 0.
     """
 
-    def __init__(self, *flags: str, port: int | None = None, verb: str | None = "serve") -> None:
+    def __init__(
+        self, *flags: str, port: int | None = None, http_port: int | None = None, verb: str | None = "serve"
+    ) -> None:
         self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
         if not binary().is_file():
             raise FileNotFoundError(f"there is no server at {binary()}: `make release`, or FUSEBOARD_BIN=…")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the server)
         home = [] if "--data-dir" in flags else ["--ephemeral"]
-        command = [str(binary()), *([verb] if verb else []), "--address", self.address, *home, *flags]
+        # Servers that run beside each other must not want one port.
+        http = ["--http-address", f"127.0.0.1:{http_port}" if http_port else "off"]
+        command = [str(binary()), *([verb] if verb else []), "--address", self.address, *http, *home, *flags]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -50,7 +50,7 @@ def test_a_call_in_flight_at_a_drain_is_still_answered() -> None:
 
 def test_a_second_server_on_the_same_port_says_so_and_fails() -> None:
     with Fuseboard() as server:
-        command = [binary(), "serve", "--ephemeral", "--address", server.address]
+        command = [binary(), "serve", "--ephemeral", "--address", server.address, "--http-address", "off"]
         second = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=10, check=False)
         assert second.returncode == 1
         assert "in use" in second.stderr

@@ -71,7 +71,7 @@ export class Fuseboard {
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !/^(FUSEBOARD_|RUST_LOG)/.test(name)),
     );
-    const child = spawn(binary(), ["serve", "--ephemeral", "--address", address, ...flags], {
+    const child = spawn(binary(), ["serve", "--ephemeral", "--address", address, "--http-address", "off", ...flags], {
       env,
       stdio: ["ignore", "pipe", "pipe"],
     });

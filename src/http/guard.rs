@@ -1,0 +1,197 @@
+//! What every request passes before it is answered, and what every answer carries.
+//!
+//! Who can reach the port may do everything, so a browser must not do it for somebody else: a page of another origin can
+//! make a browser send requests here, and a name that it owns can be made to resolve to loopback. So whatever changes
+//! something has to be JSON (which a form cannot send without being asked for leave first) and must not come from another
+//! origin, and while the port is on loopback it answers to loopback's names only.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::Authority},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http_body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{App, error::Error, stream};
+use crate::engine;
+
+const JSON: &str = "application/json";
+
+/// Nothing but our own files, nothing inline, in no frame.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Headers of every answer.
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// Checks a request, has it answered within its time, and holds its place until the answer is sent.
+pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let mut response = match checked(&app, request, next).await {
+        Ok(response) => response,
+        Err(error) => error.into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.extend(SECURITY_HEADERS);
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn checked(app: &App, request: Request, next: Next) -> Result<Response, Error> {
+    check_host(app.address, request.headers(), request.uri())?;
+    if !is_safe(request.method()) {
+        check_origin(request.headers())?;
+        check_content_type(request.headers())?;
+    }
+    let path = request.uri().path();
+    if app.context.shutdown.draining() && path.starts_with("/api/") {
+        return Err(engine::Error::Draining.into());
+    }
+    // A stream has a bound of its own, and no end that one could wait for.
+    if path == stream::PATH {
+        return Ok(next.run(request).await);
+    }
+    let place = Arc::clone(&app.requests).try_acquire_owned().map_err(|_| {
+        let max = app.limits.requests;
+        Error::limit(
+            "REQUEST_LIMIT",
+            format!("{max} requests are under way: try again, or raise limits.max_http_in_flight"),
+        )
+    })?;
+    let answered = tokio::time::timeout(app.limits.call_timeout, next.run(request)).await;
+    let response =
+        answered.map_err(|_| Error::new(StatusCode::GATEWAY_TIMEOUT, "CALL_TIMEOUT", "the answer took too long"))?;
+    Ok(response.map(|body| Body::new(Held { body, _place: place })))
+}
+
+const fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// While the port is on loopback, only loopback's names lead here.
+fn check_host(listens: SocketAddr, headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
+    if !listens.ip().is_loopback() {
+        return Ok(());
+    }
+    let host = authority(headers, uri);
+    if host.as_ref().is_some_and(|host| is_loopback(host.host())) {
+        return Ok(());
+    }
+    let message = "the Host header must name loopback, as the port listens there: localhost, 127.0.0.1 or [::1]";
+    Err(Error::new(StatusCode::MISDIRECTED_REQUEST, "HOST_NOT_ALLOWED", message))
+}
+
+fn authority(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse().ok());
+    uri.authority().cloned().or(host)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let name = name.trim_end_matches('.');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Refuses what a page of another origin makes a browser send. Programs send neither header.
+fn check_origin(headers: &HeaderMap) -> Result<(), Error> {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    let is_same_site =
+        text(HeaderName::from_static("sec-fetch-site")).is_none_or(|site| matches!(site, "same-origin" | "none"));
+    let host = text(header::HOST).unwrap_or_default();
+    let is_same_origin = text(header::ORIGIN)
+        .is_none_or(|origin| origin.split_once("://").is_some_and(|(_, from)| from.eq_ignore_ascii_case(host)));
+    if is_same_site && is_same_origin {
+        return Ok(());
+    }
+    Err(Error::new(
+        StatusCode::FORBIDDEN,
+        "CROSS_SITE",
+        "what changes something must not come from another site's page",
+    ))
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Error> {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|said| said.to_str().ok()).unwrap_or_default();
+    let essence = said.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case(JSON) {
+        return Ok(());
+    }
+    let message = "what changes something has to be sent with `content-type: application/json`";
+    Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "CONTENT_TYPE", message))
+}
+
+/// An answer on its way, which keeps its request's place until it is sent or given up.
+struct Held {
+    body: Body,
+    _place: OwnedSemaphorePermit,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_has_these_names_and_no_others() {
+        for host in ["localhost", "LocalHost", "localhost.", "127.0.0.1", "127.8.9.1", "[::1]", "::1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["", "example.org", "localhost.example.org", "127.0.0.1.nip.io", "0.0.0.0", "10.0.0.1", "[::]"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn another_origin_is_refused() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        };
+        let host = ("host", "localhost:8080");
+        for good in [vec![host], vec![host, ("origin", "http://localhost:8080"), ("sec-fetch-site", "same-origin")]] {
+            assert!(check_origin(&headers(&good)).is_ok(), "{good:?}");
+        }
+        for bad in [
+            ("origin", "http://localhost:9090"),
+            ("origin", "https://example.org"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            assert!(check_origin(&headers(&[host, bad])).is_err(), "{bad:?}");
+        }
+    }
+}

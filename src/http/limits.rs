@@ -1,0 +1,51 @@
+//! What the HTTP port is bounded by.
+
+use std::time::Duration;
+
+/// Everything of the HTTP port that can grow or last, and how far.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections; one more is closed at once. Default 1,000.
+    pub connections: usize,
+    /// Requests that are not answered and sent yet, streams left out; one more is refused at once. Default 256.
+    pub requests: usize,
+    /// Event streams; one more is refused. Default 500.
+    pub streams: usize,
+    /// Breakers with metrics of their own. Default 1,000.
+    pub metrics_breakers: u32,
+    /// Request line and headers of a request, in bytes; not below 8 KiB. Default 16 KiB.
+    pub header_bytes: usize,
+    /// Headers of a request. Default 64.
+    pub headers: usize,
+    /// How long a connection may take until its next request's headers are there, idle time included. Default 15 s.
+    pub header_timeout: Duration,
+    /// Body of a request, in bytes. Default 64 KiB.
+    pub body_bytes: usize,
+    /// How long a body may take to arrive. Default 10 s.
+    pub body_timeout: Duration,
+    /// How long an answer may take until it begins. Default 30 s.
+    pub call_timeout: Duration,
+    /// How long a reader may take nothing of what waits for it. Default 20 s.
+    pub write_timeout: Duration,
+    /// How long a stopping port waits for what is under way. Default 1 s: calls have ended before it stops.
+    pub stop_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1_000,
+            requests: 256,
+            streams: 500,
+            metrics_breakers: 1_000,
+            header_bytes: 16 << 10,
+            headers: 64,
+            header_timeout: Duration::from_secs(15),
+            body_bytes: 64 << 10,
+            body_timeout: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(20),
+            stop_grace: Duration::from_secs(1),
+        }
+    }
+}

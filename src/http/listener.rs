@@ -1,0 +1,179 @@
+//! From a socket to requests: accepting connections, bounding them and cutting those that do not keep up.
+//!
+//! HTTP/1.1, on one thread of its own, so that whoever looks never delays those who call.
+
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, Sleep},
+};
+
+use super::limits::Limits;
+use crate::shutdown::Shutdown;
+
+/// How long to wait where the system has no more sockets for us.
+const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
+
+/// Serves what comes in at a socket until it is told to stop.
+pub(super) async fn serve(
+    socket: std::net::TcpListener,
+    router: Router,
+    limits: &Limits,
+    places: Arc<Semaphore>,
+    stop: &Shutdown,
+) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    let socket = TcpListener::from_std(socket)?;
+    let http = http(limits);
+    let mut stopped = pin!(stop.drained());
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stopped => break,
+            Some(ended) = connections.join_next() => log_panic(ended),
+            accepted = socket.accept() => match accepted {
+                Ok((stream, remote)) => {
+                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                        tracing::debug!(%remote, "a connection of the HTTP port is refused: there are as many as there may be");
+                        continue;
+                    };
+                    let connection = run(http.clone(), stream, router.clone(), limits.write_timeout, stop.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => after_failed_accept(&error).await,
+            },
+        }
+    }
+    drop(socket);
+    let all_gone = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits.stop_grace, all_gone).await.is_err() {
+        connections.shutdown().await;
+    }
+    Ok(())
+}
+
+fn http(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_headers(limits.headers)
+        .max_buf_size(limits.header_bytes);
+    http
+}
+
+async fn run(http: http1::Builder, stream: TcpStream, router: Router, write_timeout: Duration, stop: Shutdown) {
+    // Without it answers are only slower.
+    let _ = stream.set_nodelay(true);
+    let stream = TokioIo::new(Impatient { stream, write_timeout, stalled: None });
+    let mut connection = pin!(http.serve_connection(stream, TowerToHyperService::new(router)));
+    let result = tokio::select! {
+        biased;
+        result = connection.as_mut() => result,
+        () = stop.drained() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        // A peer that is too slow, or that has gone without a word: no matter of the server's.
+        tracing::debug!(%error, "a connection of the HTTP port has broken");
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection of the HTTP port has panicked");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the system takes real time, whatever clock the breakers have")]
+async fn after_failed_accept(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
+        return;
+    }
+    tracing::warn!(%error, "the HTTP port cannot accept connections for the moment");
+    tokio::time::sleep(EXHAUSTED_WAIT).await;
+}
+
+/// A socket that gives up on a peer that takes nothing of what waits for it.
+struct Impatient {
+    stream: TcpStream,
+    write_timeout: Duration,
+    /// When patience ends; absent while the peer reads.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Impatient {
+    #[expect(clippy::disallowed_methods, reason = "peers take real time, whatever clock the breakers have")]
+    fn watch<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stalled = None;
+            return polled;
+        }
+        let until = Instant::now() + self.write_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        match stalled.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read"))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Impatient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Impatient {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, buffer);
+        self.watch(context, polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
+        self.watch(context, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
