@@ -21,7 +21,7 @@ use tokio::{runtime, signal::unix, sync::mpsc};
 
 use crate::{
     breaker::Timestamp,
-    config::{Config, PolicyFile},
+    config::{Config, DEFAULT_HTTP_ADDRESS, PolicyFile},
     engine::{self, Clock, Engine, FilePolicies},
     grpc::{
         self, AdminService, BreakerService, ClockService, Context, Dispatch, Services, pb,
@@ -99,8 +99,7 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
     });
     let address = config.address;
     let sockets = bind("--address", address, config.serving_threads())?;
-    let http_socket = config.http_address.address().map(|address| bind("--http-address", address, 1)).transpose()?;
-    let http_socket = http_socket.and_then(|sockets| sockets.into_iter().next());
+    let http_socket = config.http_address.address().map_or(Ok(None), bind_http)?;
     // With port 0 it is the system that chooses one.
     let address = sockets.first().map_or(Ok(address), TcpListener::local_addr)?;
     let http_address = http_socket.as_ref().map(TcpListener::local_addr).transpose()?;
@@ -187,6 +186,20 @@ fn serve_http(
 
 fn bind(flag: &'static str, address: SocketAddr, listeners: usize) -> Result<Vec<TcpListener>, Error> {
     grpc::bind(address, listeners).map_err(|source| Error::Listen { flag, address, source })
+}
+
+/// The HTTP port's socket. Nobody has to do without breakers because something else, perhaps another server of ours, has the
+/// default port: then there is no HTTP port, and the log says so.
+fn bind_http(address: SocketAddr) -> Result<Option<TcpListener>, Error> {
+    match bind("--http-address", address, 1) {
+        Err(Error::Listen { source, .. })
+            if source.kind() == io::ErrorKind::AddrInUse && address == DEFAULT_HTTP_ADDRESS =>
+        {
+            tracing::warn!("{address} is taken: no HTTP port. Give it another one with --http-address, or say off");
+            Ok(None)
+        }
+        sockets => Ok(sockets?.into_iter().next()),
+    }
 }
 
 fn services(config: &Config, context: &Context, breakers: BreakerService, admin: AdminService) -> Services {

@@ -551,6 +551,19 @@ fn an_http_port_that_is_taken_is_a_failure_that_names_its_flag() {
     assert!(ended.stderr.contains("--http-address"), "{}", ended.stderr);
 }
 
+#[test]
+fn where_the_default_http_port_is_taken_there_is_none_and_breakers_are_served() {
+    // Where it cannot be had it is taken by somebody else, which is as good.
+    let _taken = std::net::TcpListener::bind("127.0.0.1:8080");
+    let mut command = fuseboard(&["--ephemeral", "--address", "127.0.0.1:0"]);
+    let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+    let log = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut server = Server { process, log };
+    assert!(server.line_with("127.0.0.1:8080 is taken").contains("--http-address"));
+    server.line_with("serving");
+    assert_eq!(server.stop(), Some(0));
+}
+
 /// `failure_threshold` of the policy set for `payments/*`, as the server tells it.
 fn failure_threshold(address: &str) -> Option<u32> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

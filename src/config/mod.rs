@@ -15,7 +15,7 @@ mod setting;
 mod value;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -69,6 +69,9 @@ impl Listen {
     }
 }
 
+/// Where the HTTP port is unless something else is said.
+pub const DEFAULT_HTTP_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
 /// The server's configuration, complete and valid.
 #[derive(Clone, PartialEq, Debug, Args)]
 #[command(next_help_heading = "Server")]
@@ -80,7 +83,8 @@ pub struct Config {
     pub address: SocketAddr,
 
     /// Address of the HTTP port, IP:PORT: dashboard, health, metrics and the JSON API. off: no such port. Port 0: any free
-    /// port. An address other than loopback is open to the network without TLS, and the log says so.
+    /// port. Where the default is taken there is none, and where another is the server does not start. An address other than
+    /// loopback is open to the network without TLS, and the log says so.
     #[arg(long, env = "FUSEBOARD_HTTP_ADDRESS", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     #[arg(value_parser = http_address)]
     pub http_address: Listen,
