@@ -50,6 +50,8 @@ def test_a_dead_database_opens_the_breaker_for_both_replicas_and_closes_it_when_
     world.postgres.kill()
     for _ in range(5):
         assert source(first, "/products/1") == "cache"
+    # A success of the second that is told late may have cleared the failures in a row once.
+    until(lambda: source(first, "/products/1") == "cache" and first.breaker("database")["open"], "it opens")
     for shop in (first, second):
         until(lambda shop=shop: shop.breaker("database")["open"], f"{shop.name} knows")
         health = shop.get("/health")
@@ -74,7 +76,8 @@ def test_a_dead_database_opens_the_breaker_for_both_replicas_and_closes_it_when_
         now = [shop.metric(f'breaker_{what}_total{{breaker="database"}}') for what in TOTALS]
         # A probe before the database was back opens it once more; each such probe is a failure.
         again = now[0] - opens - 1
-        assert now == [opens + 1 + again, closes + 1, failures + 5 + again], "both replicas tell the fleet's numbers"
+        assert now[:2] == [opens + 1 + again, closes + 1], "both replicas tell the fleet's numbers"
+        assert now[2] >= failures + 5 + again
         last = [
             shop.metric(f'breaker_last_{what}_timestamp_seconds{{breaker="database"}}') for what in ("open", "close")
         ]
@@ -128,17 +131,18 @@ def test_each_preset_opens_at_its_own_count(world: World) -> None:
 def test_the_adaptive_breaker_tightens_by_the_fleets_numbers_and_loses_no_state(world: World) -> None:
     first, second = world.first, world.second
     world.api.mode = "flaky"
-    # Failures are told at once, successes up to 100 ms later: by now the failures alone are more than 100.
+    # Failures are told at once, successes up to 100 ms later: the failures alone come to more than 100.
     for shop in [first, second] * 100:
         shop.get("/partners/adaptive")
-    before = first.metric('breaker_failures_total{breaker="partner-adaptive"}')
-    assert before >= 60, "the totals have outlived the change of the policy"
-    world.api.mode = "well"
-    assert second.get("/partners/adaptive").status_code == 200
+    failures = first.metric('breaker_failures_total{breaker="partner-adaptive"}')
+    assert failures > 50, "the totals have outlived the change of the policy"
     world.api.mode = "failing"
-    # A success of the other replica that is told late may clear the failures in a row once.
-    statuses = [second.get("/partners/adaptive").status_code for _ in range(10)]
-    assert statuses[:3] + statuses[-1:] == [502, 502, 502, 503], "three failures open it now, not twenty"
+    for shop in (first, second):
+        until(lambda shop=shop: shop.get("/partners/adaptive").status_code == 503, "it opens for both")
+        assert int(shop.get("/partners/adaptive").headers["Retry-After"]) > 10, "for 60 s now, no longer for 10 s"
+    assert first.metric('breaker_failures_total{breaker="partner-adaptive"}') < failures + 20, (
+        "by three failures, not 20"
+    )
 
 
 def test_without_fuseboard_the_shop_goes_on_by_breakers_of_its_own(world: World) -> None:
