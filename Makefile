@@ -154,6 +154,11 @@ conformance: binary clients-ready drivers ## One set of scenarios, and faults on
 
 ## What is too long for `make test`, or asked for by name.
 
+.PHONY: examples
+examples: binary ## The complete example in both languages, checked and run. Needs PostgreSQL and redis-server; make test does not.
+	@echo "==> examples"
+	time $(MAKE) -C examples check test
+
 .PHONY: gen
 gen: ## Makes the generated code of every client anew from the proto.
 	for language in $(LANGUAGES); do $(MAKE) -C clients/$$language gen; done

@@ -165,7 +165,7 @@ class Fuseboard(Process):
     def start(self) -> None:
         """Starts it, also after a kill."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("FUSEBOARD_")}
-        command = [self._program, "serve", "--data-dir", self._home, "--address", self.address]
+        command = [self._program, "serve", "--data-dir", self._home, "--address", self.address, "--http-address", "off"]
         self.run(command, self.accepts, env=env)
 
     def remove(self) -> None:
