@@ -9,7 +9,7 @@ import { type Guard, No, type Yes } from "./guard.js";
 import type { BreakerOptions, CallOptions, Classify, Policy, State, Verdict } from "./options.js";
 import { Permit } from "./permit.js";
 import { within } from "./timer.js";
-import { policyOf } from "./wire.js";
+import { OUTCOMES, policyOf } from "./wire.js";
 
 /** What a guarded call gets. */
 export interface CallContext {
@@ -63,6 +63,7 @@ export class Breaker extends EventEmitter<ClientEvents> {
       decision = await this.#ask();
       start = client.clock();
     }
+    this.#decided(decision);
     if (decision instanceof No) {
       const rejected = this.#rejected(decision);
       if (fallback) {
@@ -75,14 +76,14 @@ export class Breaker extends EventEmitter<ClientEvents> {
       result =
         timeoutMs === undefined && !signal ? await call({ signal: NEVER }) : await limited(call, timeoutMs, signal);
     } catch (error) {
-      const verdict = this.#judge(classify, error, undefined, signal);
+      const verdict = this.#judgeError(classify, error, signal);
       await this.#tellAndWait(decision, verdict, client.clock() - start);
       if (fallback) {
         return fallback(error);
       }
       throw error;
     }
-    const verdict = classify ? this.#judge(classify, undefined, result, signal) : SUCCESS;
+    const verdict = classify ? (this.#classified(classify, undefined, result) ?? SUCCESS) : SUCCESS;
     const told = this.tell(decision, verdict, client.clock() - start);
     if (told) {
       await this.#wait(told);
@@ -101,6 +102,7 @@ export class Breaker extends EventEmitter<ClientEvents> {
   /** Leave for one call, to be reported by hand: `using permit = await breaker.acquire()`. */
   async acquire(): Promise<Permit> {
     const decision = this.guard.decide(this.client.clock()) ?? (await this.#ask());
+    this.#decided(decision);
     if (decision instanceof No) {
       throw this.#rejected(decision);
     }
@@ -110,6 +112,9 @@ export class Breaker extends EventEmitter<ClientEvents> {
   /** The same where memory decides; `undefined` where the server would have to be asked. */
   tryAcquire(): Permit | undefined {
     const decision = this.guard.decide(this.client.clock());
+    if (decision) {
+      this.#decided(decision);
+    }
     if (decision instanceof No) {
       throw this.#rejected(decision);
     }
@@ -131,8 +136,9 @@ export class Breaker extends EventEmitter<ClientEvents> {
   }
 
   /** @internal State and failures in a row as this process sees them, whoever decides at the moment. */
-  memory(): { state: State; failures: number } {
-    return { state: this.guard.stateAt(this.client.clock()), failures: this.guard.failuresInARow };
+  memory(): { state: State; failures: number; isAway: boolean } {
+    const isAway = !this.client.link.usable;
+    return { state: this.guard.stateAt(this.client.clock()), failures: this.guard.failuresInARow, isAway };
   }
 
   /** @internal A reset that acts here at once and is sent. */
@@ -168,7 +174,7 @@ export class Breaker extends EventEmitter<ClientEvents> {
     } else if (failed && !verdict.local) {
       guard.failuresInARow += 1;
     }
-    client.observer.reported?.(this.key, verdict.outcome, durationMs);
+    client.observe((observer) => observer.reported?.(this.key, verdict.outcome, durationMs));
     if (yes.source === "server") {
       const { connection } = client;
       if (!connection) {
@@ -200,12 +206,18 @@ export class Breaker extends EventEmitter<ClientEvents> {
     }
   }
 
+  #decided(decision: Yes | No): void {
+    if (this.client.observer.decided) {
+      const permitted = !(decision instanceof No);
+      this.client.observe((observer) => observer.decided?.(this.key, permitted, decision.source));
+    }
+  }
+
   #permit(yes: Yes): Permit {
     return new Permit(this, yes, this.client.clock);
   }
 
   #rejected({ reason, retryAfterMs, state, source }: No): RejectedError {
-    this.client.observer.decided?.(this.key, false, source);
     return new RejectedError(this.key, reason, retryAfterMs, state, source);
   }
 
@@ -240,27 +252,33 @@ export class Breaker extends EventEmitter<ClientEvents> {
     }
   }
 
-  #judge(classify: Classify | undefined, error: unknown, result: unknown, signal: AbortSignal | undefined): Verdict {
-    if (error !== undefined && signal?.aborted) {
+  #judgeError(classify: Classify | undefined, error: unknown, signal: AbortSignal | undefined): Verdict {
+    if (signal?.aborted) {
       return { outcome: "cancelled" };
     }
     if (error instanceof CallTimeoutError) {
       return { outcome: "timeout", errorClass: "call_timeout" };
     }
-    if (classify) {
-      try {
-        const said = classify(error, result);
-        return typeof said === "string" ? { outcome: said } : said;
-      } catch (thrown) {
-        // A classifier that fails itself does not take the permit with it.
-        this.client.warn("the classifier has thrown", thrown);
+    // Nothing can be thrown, too: a classifier is told of it as an error all the same.
+    const thrown = error ?? new Error(`${error} was thrown`);
+    const name = (thrown as Partial<Error>).name ?? "Error";
+    const byName: Verdict = { outcome: name === "TimeoutError" ? "timeout" : "failure", errorClass: name };
+    return (classify && this.#classified(classify, thrown, undefined)) ?? byName;
+  }
+
+  /** What a classifier says. One that fails itself, or says nothing, does not take the permit with it. */
+  #classified(classify: Classify, error: unknown, result: unknown): Verdict | undefined {
+    try {
+      const said = classify(error, result);
+      const verdict = typeof said === "string" ? { outcome: said } : said;
+      if (verdict?.outcome in OUTCOMES) {
+        return verdict;
       }
+      this.client.warn(`the classifier of ${this.key} said no outcome`, said);
+    } catch (thrown) {
+      this.client.warn(`the classifier of ${this.key} has thrown`, thrown);
     }
-    if (error === undefined) {
-      return SUCCESS;
-    }
-    const name = (error as Partial<Error> | null)?.name ?? "Error";
-    return { outcome: name === "TimeoutError" ? "timeout" : "failure", errorClass: name };
+    return undefined;
   }
 }
 

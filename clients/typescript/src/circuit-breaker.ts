@@ -3,7 +3,7 @@ import { EventEmitter } from "node:events";
 import type { Breaker } from "./breaker.js";
 import { Client } from "./client.js";
 import { RejectedError } from "./errors.js";
-import type { BreakerEvent } from "./events.js";
+import { type BreakerEvent, resync } from "./events.js";
 import { instance, printableKey, type State, service } from "./options.js";
 
 export interface CircuitBreakerOptions {
@@ -25,12 +25,17 @@ const NAMES: Record<State, "CLOSED" | "OPEN" | "HALF_OPEN"> = {
   half_open: "HALF_OPEN",
 };
 
+const MOVES = { closed: "closed", open: "open", half_open: "halfOpen" } as const;
+const KINDS = { closed: "closed", open: "opened", halfOpen: "half_opened", reset: "reset" } as const;
+
 let shared: Client | undefined;
 let unnamed = 0;
 
 /** Reads from memory; acts at once; and goes on without a server. */
 export class CircuitBreaker extends EventEmitter<Record<"open" | "closed" | "halfOpen" | "reset", [BreakerEvent]>> {
   readonly #breaker: Breaker;
+  /** The state that was told last. */
+  #state: State = "closed";
 
   constructor({
     failureThreshold = 5,
@@ -54,6 +59,7 @@ export class CircuitBreaker extends EventEmitter<Record<"open" | "closed" | "hal
 
   /** Makes the call, or throws `Error('Circuit breaker is OPEN')`. The call's own error comes back untouched. */
   async execute<T>(call: () => T | PromiseLike<T>): Promise<T> {
+    this.#tellOfMoves();
     try {
       return await this.#breaker.execute(call);
     } catch (error) {
@@ -61,7 +67,23 @@ export class CircuitBreaker extends EventEmitter<Record<"open" | "closed" | "hal
         throw new Error("Circuit breaker is OPEN", { cause: error });
       }
       throw error;
+    } finally {
+      this.#tellOfMoves();
     }
+  }
+
+  /** While there is no server, moves are of this process, and are told when a call has seen them. */
+  #tellOfMoves(): void {
+    const { state, isAway, failures } = this.#breaker.memory();
+    if (isAway && state !== this.#state) {
+      this.#emit(MOVES[state], state, failures);
+    }
+    this.#state = state;
+  }
+
+  #emit(move: "open" | "closed" | "halfOpen" | "reset", to: State, failures: number): void {
+    const event = resync("no_server", 0);
+    this.emit(move, { ...event, kind: KINDS[move], breaker: this.#breaker.key, from: this.#state, to, failures });
   }
 
   /** The state as memory has it. */
@@ -81,6 +103,11 @@ export class CircuitBreaker extends EventEmitter<Record<"open" | "closed" | "hal
 
   /** Closes it, here at once, and for all who share it as soon as the server has heard. */
   reset(): void {
+    const { isAway } = this.#breaker.memory();
     this.#breaker.resetHere();
+    if (isAway) {
+      this.#emit("reset", "closed", 0);
+    }
+    this.#state = "closed";
   }
 }

@@ -262,6 +262,15 @@ export class Client extends EventEmitter<ClientEvents> {
     }
   }
 
+  /** @internal Tells the observer. What it throws harms nobody. */
+  observe(tell: (observer: NonNullable<ClientOptions["observer"]>) => void): void {
+    try {
+      tell(this.observer);
+    } catch (error) {
+      this.warn("the observer has thrown", error);
+    }
+  }
+
   /** @internal */
   warn(message: string, error?: unknown): void {
     try {

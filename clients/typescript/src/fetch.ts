@@ -21,7 +21,7 @@ export interface FetchOptions {
  */
 export function guardedFetch(guard: Breaker | Client, options: FetchOptions = {}): typeof fetch {
   const { fetch: send = fetch, timeoutMs, fallback } = options;
-  return (input, init) => {
+  return async (input, init) => {
     const url = new URL(input instanceof Request ? input.url : input);
     const breaker = "execute" in guard ? guard : guard.breaker(printableKey(`http/${url.host}`));
     const signal = init?.signal ?? (input instanceof Request ? input.signal : undefined);

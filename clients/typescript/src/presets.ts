@@ -57,7 +57,8 @@ export class AdaptiveBreaker {
     } finally {
       this.#calls += 1;
       if (!this.#isTight && this.#calls % CHECK_EVERY === 0) {
-        await this.adapt();
+        // Nobody's call waits for that.
+        void this.adapt();
       }
     }
   }

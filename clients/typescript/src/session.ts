@@ -116,11 +116,9 @@ export class Session {
     const { link, settings } = this.home;
     return new Promise((resolve) => {
       let isOpen = true;
-      const timer = setTimeout(() => {
-        if (ask.offer(undefined)) {
-          this.missed();
-        }
-      }, settings.acquireTimeoutMs);
+      // An answer that has come while the event loop was held up is read before it is missed.
+      const late = () => ask.offer(undefined) && this.missed();
+      const timer = setTimeout(() => setImmediate(late), settings.acquireTimeoutMs);
       const ask: Ask = {
         guard,
         requestId: randomBytes(12).toString("hex"),

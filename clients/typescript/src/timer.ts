@@ -26,7 +26,8 @@ export class Timer {
 export function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     // Somebody waits for this one, so it may keep the process alive for so long.
-    const timer = setTimeout(() => resolve(undefined), ms);
+    // What has come while the event loop was held up is read first.
+    const timer = setTimeout(() => setImmediate(resolve, undefined), ms);
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

@@ -59,6 +59,10 @@ test("it recovers by a probe", async () => {
 test("without a server it is a breaker of this process", async () => {
   const nowhere = new Client({ address: "127.0.0.1:1", observer: {} });
   const breaker = new CircuitBreaker({ failureThreshold: 3, resetTimeout: 100, client: nowhere });
+  const heard: string[] = [];
+  for (const name of ["open", "closed", "halfOpen", "reset"] as const) {
+    breaker.on(name, () => heard.push(name));
+  }
   await tells(breaker);
   breaker.reset();
   assert.equal(breaker.getState(), "CLOSED");
@@ -66,6 +70,7 @@ test("without a server it is a breaker of this process", async () => {
   await until(() => breaker.getState() === "HALF_OPEN");
   assert.equal(await breaker.execute(() => "back"), "back");
   assert.equal(breaker.getState(), "CLOSED");
+  assert.deepEqual(heard, ["open", "reset", "open", "halfOpen", "closed"]);
   await nowhere.close();
 });
 
@@ -94,7 +99,7 @@ test("an adaptive breaker tightens itself by the fleet's numbers and loses no st
   for (let call = 0; call < 40; call += 1) {
     await adaptive.execute(call % 4 ? fail : () => 1).catch(() => {});
   }
-  assert.ok(adaptive.isTight);
+  await until(() => adaptive.isTight);
   const { policy, totals } = await adaptive.breaker.state();
   assert.equal(policy?.policy?.failureThreshold, 3);
   assert.equal(totals?.failures, 30);

@@ -92,6 +92,29 @@ test("a classifier says what counts, and one that throws loses nothing", async (
   );
 });
 
+test("nothing that is thrown is a failure too, and an observer or classifier that fails harms nobody", async () => {
+  const observer = {
+    decided: () => {
+      throw new Error("an observer's own");
+    },
+    reported: () => {
+      throw new Error("an observer's own");
+    },
+  };
+  const own = newClient({ observer });
+  const breaker = own.breaker("nothing", { policy, classify: () => undefined as never });
+  assert.ok(await own.ready());
+  assert.equal(await breaker.execute(() => 1), 1);
+  for (let call = 0; call < 3; call += 1) {
+    await breaker.execute(() => Promise.reject()).catch((error) => assert.equal(error, undefined));
+  }
+  await assert.rejects(
+    breaker.execute(() => 1),
+    RejectedError,
+  );
+  await own.close();
+});
+
 test("a call that takes too long is aborted and a timeout", async () => {
   const breaker = await ready("timeout", { timeoutMs: 20 });
   let isAborted = false;
