@@ -14,7 +14,7 @@ GRPCURL_VERSION := 1.9.4
 TOOLS := $(CURDIR)/.tools
 CLIENTS := tests/clients
 # The clients that we ship, each in a folder of its own with a Makefile of the same targets.
-LANGUAGES := typescript python go
+LANGUAGES := typescript python go rust
 VENV := $(CLIENTS)/.venv
 export PATH := $(TOOLS)/bin:$(PATH)
 
@@ -53,7 +53,7 @@ doc: ## The docs, private items included.
 .PHONY: deny
 deny: $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION) ## Licenses, sources and version floors of what is built in.
 	@echo "==> cargo deny"
-	cargo deny --locked check bans licenses sources
+	cargo deny --locked --workspace check bans licenses sources
 
 .PHONY: proto
 proto: $(TOOLS)/buf-$(BUF_VERSION) ## The lint and formatting of the proto.
@@ -88,7 +88,7 @@ test: ## Everything, in every language, installing what it needs. The README's t
 .PHONY: test-rust
 test-rust: ## The tests of the crates, their docs' examples included, with a debug binary.
 	@echo "==> cargo test"
-	FUSEBOARD_BIN=$(TARGET_DIR)/debug/fuseboard cargo test --locked --workspace
+	FUSEBOARD_BIN=$(TARGET_DIR)/debug/fuseboard cargo test --locked
 
 .PHONY: release
 release: ## The release binary, as `cargo run --release` builds it.

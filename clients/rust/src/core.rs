@@ -1,0 +1,373 @@
+//! One breaker as a client keeps it: what is known, what was decided here and not told yet, the local breaker, and how
+//! they decide. No I/O and no clock: `now` is an argument.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    BreakerOptions, Mode, Options, Outcome, Reason, Rejection, Report, Source, State, WhenUnavailable,
+    local::{Grant, LocalBreaker, LocalRules},
+    pb,
+    stats::Account,
+    tally::{Tallies, Tally},
+    view::{Verdict, View},
+    wire,
+};
+
+/// What a rejection tells to wait while the server cannot be asked: by then it was asked at least once more.
+const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// One breaker of a client.
+pub(crate) struct Core {
+    pub(crate) key: String,
+    /// Its number in sessions.
+    pub(crate) handle: u32,
+    pub(crate) mode: Mode,
+    pub(crate) when_unavailable: WhenUnavailable,
+    pub(crate) call_timeout: Option<Duration>,
+    /// The policy to declare, and the declaration's revision.
+    pub(crate) declared: Option<pb::Policy>,
+    pub(crate) revision: u64,
+    /// A watch that names this breaker has spoken.
+    pub(crate) covered: AtomicBool,
+    /// The server has taken the declaration, or refused it for good, in this session.
+    pub(crate) is_declared: AtomicBool,
+    /// Its policy is to be asked for.
+    pub(crate) policy_due: AtomicBool,
+    /// The server has said where the breaker stands.
+    pub(crate) told: AtomicBool,
+    /// A leaf, but that the link's state may be locked when it is.
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    view: View,
+    tallies: Tallies,
+    local: Option<LocalBreaker>,
+    /// Which local breaker stands in, or was the last to: its grants are no other's.
+    stand_in: u64,
+    rules: LocalRules,
+    /// Calls that take at least so long are slow.
+    slow_after: Option<Duration>,
+    /// Version of the policy that is known, raised to 1; 0: none is.
+    policy_at: u64,
+    account: Account,
+}
+
+/// Leave for one call, and where its outcome goes.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    /// When it was given.
+    pub(crate) at: Duration,
+    pub(crate) leave: Leave,
+}
+
+#[derive(Debug)]
+pub(crate) enum Leave {
+    /// Decided from memory, under these generations; by the local breaker too, where it stands in.
+    Cached {
+        generations: (u64, u64),
+        local: Option<LocalLeave>,
+    },
+    /// Given by the server. A probe's outcome may move a half-open breaker, or a half-open caller.
+    Server {
+        permit: Vec<u8>,
+        lease_end: Duration,
+        is_probe: bool,
+    },
+    Local(LocalLeave),
+    Unavailable,
+    /// Given by a fake.
+    Fake,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LocalLeave {
+    stand_in: u64,
+    grant: Grant,
+}
+
+impl Ticket {
+    pub(crate) const fn source(&self) -> Source {
+        match self.leave {
+            Leave::Cached { .. } => Source::Cached,
+            Leave::Server { .. } | Leave::Fake => Source::Server,
+            Leave::Local(_) => Source::Local,
+            Leave::Unavailable => Source::Unavailable,
+        }
+    }
+}
+
+/// What a decision came to, and whether a tally has begun with it that somebody has to see to.
+pub(crate) struct Decided {
+    pub(crate) decision: Result<Ticket, Rejection>,
+    pub(crate) begins_tally: bool,
+}
+
+impl Core {
+    pub(crate) fn new(key: &str, handle: u32, options: BreakerOptions, client: &Options) -> Self {
+        let declared = options.policy.map(|policy| policy.message());
+        let mut memory = Memory::default();
+        if let Some(policy) = &declared {
+            memory.follow(policy);
+        }
+        Self {
+            key: key.to_owned(),
+            handle,
+            mode: options.mode.unwrap_or(client.mode),
+            when_unavailable: options.when_unavailable.unwrap_or(client.when_unavailable),
+            call_timeout: options.call_timeout,
+            declared,
+            revision: options.revision,
+            covered: AtomicBool::new(false),
+            is_declared: AtomicBool::new(false),
+            policy_due: AtomicBool::new(false),
+            told: AtomicBool::new(false),
+            memory: Mutex::new(memory),
+        }
+    }
+
+    // Deciding.
+
+    /// Permits or rejects from memory; none where the server has to be asked.
+    pub(crate) fn decide(&self, is_fresh: bool, is_usable: bool, now: Duration) -> Option<Decided> {
+        if self.mode != Mode::Cached {
+            return None;
+        }
+        let mut memory = self.memory.lock();
+        let view = &memory.view;
+        let generations = (view.breaker.generation, view.caller.generation);
+        match view.decide(is_fresh, now) {
+            Verdict::Permit => {
+                let mut local = None;
+                if !is_usable && self.when_unavailable == WhenUnavailable::Local {
+                    match self.ask_local(&mut memory, now) {
+                        Ok(leave) => local = Some(leave),
+                        Err(rejection) => return Some(Decided { decision: Err(rejection), begins_tally: false }),
+                    }
+                }
+                memory.account.permits.add(Source::Cached);
+                let ticket = Ticket { at: now, leave: Leave::Cached { generations, local } };
+                Some(Decided { decision: Ok(ticket), begins_tally: false })
+            }
+            Verdict::Reject { reason, retry_after } => {
+                let rejection = self.rejection(reason, retry_after, view.breaker.state, Source::Cached);
+                memory.account.rejections.add(Source::Cached);
+                let begins_tally = memory.tallies.is_empty();
+                memory.tally(generations, now).rejections += 1;
+                Some(Decided { decision: Err(rejection), begins_tally })
+            }
+            Verdict::Ask => None,
+        }
+    }
+
+    /// Decides while the server cannot be asked.
+    pub(crate) fn decide_without_server(&self, now: Duration) -> Result<Ticket, Rejection> {
+        let mut memory = self.memory.lock();
+        let leave = match self.when_unavailable {
+            WhenUnavailable::Local => {
+                let leave = self.ask_local(&mut memory, now)?;
+                memory.account.permits.add(Source::Local);
+                Leave::Local(leave)
+            }
+            WhenUnavailable::Permit => {
+                memory.account.permits.add(Source::Unavailable);
+                Leave::Unavailable
+            }
+            WhenUnavailable::Reject => {
+                memory.account.rejections.add(Source::Unavailable);
+                let state = memory.view.breaker.state;
+                return Err(self.rejection(Reason::Unavailable, UNAVAILABLE_RETRY_AFTER, state, Source::Unavailable));
+            }
+        };
+        Ok(Ticket { at: now, leave })
+    }
+
+    fn ask_local(&self, memory: &mut Memory, now: Duration) -> Result<LocalLeave, Rejection> {
+        let answer = memory.stand_in(now).acquire(now);
+        answer.map(|grant| LocalLeave { stand_in: memory.stand_in, grant }).map_err(|refusal| {
+            memory.account.rejections.add(Source::Local);
+            self.rejection(refusal.reason, refusal.retry_after, Some(refusal.state), Source::Local)
+        })
+    }
+
+    /// The server's answer to an acquire, as the decision.
+    pub(crate) fn decided(&self, answer: pb::SessionAcquired, now: Duration) -> Result<Ticket, Rejection> {
+        let mut memory = self.memory.lock();
+        let state = State::from_wire(answer.state);
+        if answer.decision() == pb::Decision::Permitted {
+            memory.account.permits.add(Source::Server);
+            // A caller that is not known to be closed is being probed itself.
+            let is_probe =
+                state == Some(State::HalfOpen) || memory.view.caller.state.is_some_and(|state| state != State::Closed);
+            let lease_end = now + answer.lease.map_or(Duration::ZERO, wire::duration);
+            return Ok(Ticket { at: now, leave: Leave::Server { permit: answer.permit, lease_end, is_probe } });
+        }
+        memory.account.rejections.add(Source::Server);
+        // A reason that this client does not know is the server's no all the same.
+        let reason = Reason::from_wire(answer.reason).unwrap_or(Reason::Open);
+        Err(self.rejection(reason, answer.retry_after.map_or(Duration::ZERO, wire::duration), state, Source::Server))
+    }
+
+    /// A fake's decision.
+    pub(crate) fn decided_by_fake(
+        &self,
+        refused: Option<(Reason, Duration, State)>,
+        now: Duration,
+    ) -> Result<Ticket, Rejection> {
+        let mut memory = self.memory.lock();
+        if let Some((reason, retry_after, state)) = refused {
+            memory.account.rejections.add(Source::Server);
+            return Err(self.rejection(reason, retry_after, Some(state), Source::Server));
+        }
+        memory.account.permits.add(Source::Server);
+        Ok(Ticket { at: now, leave: Leave::Fake })
+    }
+
+    fn rejection(&self, reason: Reason, retry_after: Duration, state: Option<State>, source: Source) -> Rejection {
+        Rejection { breaker: self.key.clone(), reason, retry_after, state, source }
+    }
+
+    // Outcomes.
+
+    /// Counts the outcome of a call that was decided from memory. True: a tally has begun with it.
+    pub(crate) fn count(
+        &self,
+        generations: (u64, u64),
+        local: Option<LocalLeave>,
+        report: &Report,
+        is_usable: bool,
+        now: Duration,
+    ) -> bool {
+        let mut memory = self.memory.lock();
+        let begins_tally = memory.tallies.is_empty();
+        let took = report.duration.unwrap_or_default();
+        let is_slow = memory.slow_after.is_some_and(|slow_after| took >= slow_after);
+        memory.tally(generations, now).add(report, is_slow);
+        if !is_usable && self.when_unavailable == WhenUnavailable::Local {
+            match local {
+                Some(leave) => memory.tell_local(leave, report.local_outcome(), now),
+                None => memory.stand_in(now).observe(report.local_outcome(), now),
+            }
+        }
+        begins_tally
+    }
+
+    /// Counts the outcome of a call that the server did not know of.
+    pub(crate) fn count_unreported(&self, local: Option<LocalLeave>, report: &Report, now: Duration) {
+        let mut memory = self.memory.lock();
+        memory.account.unreported += 1;
+        if let Some(leave) = local {
+            memory.tell_local(leave, report.local_outcome(), now);
+        }
+    }
+
+    /// Outcomes that cannot be told.
+    pub(crate) fn drop_reports(&self, calls: u64) {
+        self.memory.lock().account.dropped_reports += calls;
+    }
+
+    /// Outcomes that the server has acknowledged; `is_stale`: it counted them apart.
+    pub(crate) fn acknowledge(&self, calls: u64, is_stale: bool) {
+        let account = &mut self.memory.lock().account;
+        account.reported += calls;
+        account.stale_reports += if is_stale { calls } else { 0 };
+    }
+
+    pub(crate) fn account(&self) -> Account {
+        self.memory.lock().account
+    }
+
+    /// At most `most` tallies to send, oldest first, and whether there are more. Too old ones are dropped.
+    pub(crate) fn take_tallies(&self, most: usize, now: Duration, age_max: Duration) -> (Vec<Tally>, bool) {
+        let memory = &mut *self.memory.lock();
+        memory.account.dropped_reports += memory.tallies.expire(now, age_max);
+        (memory.tallies.take(most), !memory.tallies.is_empty())
+    }
+
+    /// Drops tallies that have grown too old. True: there are others.
+    pub(crate) fn expire_tallies(&self, now: Duration, age_max: Duration) -> bool {
+        let memory = &mut *self.memory.lock();
+        memory.account.dropped_reports += memory.tallies.expire(now, age_max);
+        !memory.tallies.is_empty()
+    }
+
+    /// Nothing more can be told.
+    pub(crate) fn give_up(&self) {
+        let memory = &mut *self.memory.lock();
+        memory.account.dropped_reports += memory.tallies.clear();
+    }
+
+    // What the server says.
+
+    pub(crate) fn view(&self) -> View {
+        self.memory.lock().view
+    }
+
+    /// Changes what is known. True: the policy in force is another than the one that is known.
+    pub(crate) fn apply(&self, change: impl FnOnce(&mut View)) -> bool {
+        let memory = &mut *self.memory.lock();
+        change(&mut memory.view);
+        memory.policy_at != 0 && memory.view.policy_version > memory.policy_at
+    }
+
+    /// Takes the policy in force.
+    pub(crate) fn apply_policy(&self, policy: Option<&pb::PolicyInForce>) {
+        let memory = &mut *self.memory.lock();
+        let Some(policy) = policy.filter(|policy| policy.version >= memory.policy_at) else { return };
+        // A breaker that nobody wrote a policy for has version 0; that it is known has to be told apart from that.
+        memory.policy_at = policy.version.max(1);
+        if let Some(policy) = &policy.policy {
+            memory.follow(policy);
+        }
+    }
+
+    /// Events were lost: nothing is known any more. True: a policy was known.
+    pub(crate) fn forget(&self) -> bool {
+        let memory = &mut *self.memory.lock();
+        memory.view = View::default();
+        std::mem::take(&mut memory.policy_at) != 0
+    }
+
+    /// The server can be asked again, or the breaker was reset.
+    pub(crate) fn dismiss_stand_in(&self) {
+        self.memory.lock().local = None;
+    }
+
+    pub(crate) fn is_covered(&self) -> bool {
+        self.covered.load(Relaxed)
+    }
+}
+
+impl Memory {
+    /// The tally for these generations. What has to be given up for it is counted.
+    fn tally(&mut self, generations: (u64, u64), now: Duration) -> &mut Tally {
+        self.tallies.at(generations, now, &mut self.account.dropped_reports)
+    }
+
+    /// The local breaker, which starts where the view stands.
+    fn stand_in(&mut self, now: Duration) -> &mut LocalBreaker {
+        let breaker = &self.view.breaker;
+        self.local.get_or_insert_with(|| {
+            self.stand_in += 1;
+            LocalBreaker::standing(self.rules, breaker.state, breaker.until, now)
+        })
+    }
+
+    /// The outcome of a call that the local breaker permitted, unless another has taken its place.
+    fn tell_local(&mut self, leave: LocalLeave, outcome: Outcome, now: Duration) {
+        if let Some(local) = self.local.as_mut().filter(|_| leave.stand_in == self.stand_in) {
+            local.report(leave.grant, outcome, now);
+        }
+    }
+
+    fn follow(&mut self, policy: &pb::Policy) {
+        self.rules = LocalRules::of(policy);
+        self.slow_after = policy.slow_call_duration.map(wire::duration).filter(|slow| !slow.is_zero());
+    }
+}
