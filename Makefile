@@ -14,7 +14,7 @@ GRPCURL_VERSION := 1.9.4
 TOOLS := $(CURDIR)/.tools
 CLIENTS := tests/clients
 # The clients that we ship, each in a folder of its own with a Makefile of the same targets.
-LANGUAGES := typescript python go rust
+LANGUAGES := typescript python go rust java
 VENV := $(CLIENTS)/.venv
 export PATH := $(TOOLS)/bin:$(PATH)
 

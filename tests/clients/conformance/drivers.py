@@ -13,7 +13,7 @@ from typing import Any, Self
 from harness.server import ROOT
 
 # Every client that we ship: what is missing fails the run.
-LANGUAGES = ("typescript", "python", "go", "rust")
+LANGUAGES = ("typescript", "python", "go", "rust", "java")
 
 # From its start to its first answer: a virtual machine on a machine that is busy with compilers.
 START_S = 60.0

@@ -1,0 +1,42 @@
+package dev.fuseboard;
+
+/** Why a call was rejected. */
+public enum Reason {
+  /** The breaker is open. */
+  OPEN(1),
+  /** All probes are out, or the next one is another caller's. */
+  HALF_OPEN_FULL(2),
+  /** This caller's own calls keep failing; it alone is refused. */
+  CALLER_ISOLATED(3),
+  /** An operator holds the breaker open. */
+  FORCED_OPEN(4),
+  /** The server could not be asked, and {@link WhenUnavailable#REJECT} holds. */
+  UNAVAILABLE(100);
+
+  private final int wire;
+
+  Reason(int wire) {
+    this.wire = wire;
+  }
+
+  /** The name that logs, metrics and the clients of all languages use. */
+  @Override
+  public String toString() {
+    return name().toLowerCase(java.util.Locale.ROOT);
+  }
+
+  /** Its number in the protocol; at least 100 where it is never on the wire. */
+  public int wire() {
+    return wire;
+  }
+
+  /** The value of a number in the protocol; null for one that this client does not know. */
+  public static Reason ofWire(int wire) {
+    for (Reason value : values()) {
+      if (value.wire == wire) {
+        return value;
+      }
+    }
+    return null;
+  }
+}
