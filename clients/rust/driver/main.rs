@@ -13,8 +13,7 @@ use std::{
 };
 
 use fuseboard_client::{
-    Breaker, CallError, Client, Error, Event, Outcome, Permit, Rejection, Report,
-    internal::{LocalBreaker, LocalRules},
+    Breaker, CallError, Client, Error, Event, Outcome, Permit, Rejection, Report, internal::local_breaker,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -231,15 +230,7 @@ fn not_found(answer: Result<Value, Error>) -> Answer {
 /// Plays the local breaker alone.
 fn play_local(command: &Command) -> Answer {
     let policy = command.policy.as_ref().map(command::policy).transpose()?.unwrap_or_default();
-    let default = LocalRules::default();
-    let mut local = LocalBreaker::new(LocalRules {
-        failure_threshold: policy
-            .failure_threshold
-            .filter(|&some| some > 0)
-            .map_or(default.failure_threshold, |n| n as usize),
-        monitoring_period: policy.monitoring_period.filter(|period| !period.is_zero()),
-        open_duration: policy.open_duration.filter(|open| !open.is_zero()).unwrap_or(default.open_duration),
-    });
+    let mut local = local_breaker(&policy);
     let mut grants = HashMap::new();
     let mut results = Vec::new();
     for step in &command.steps {

@@ -14,7 +14,7 @@ use crate::{
     client::Owner,
     core::{Core, Ticket},
     pb,
-    permit::Running,
+    permit::Unreported,
     wire,
 };
 
@@ -120,7 +120,7 @@ impl Breaker {
         call: impl Future<Output = Result<T, E>>,
         classify: impl FnOnce(&Result<T, E>) -> Report,
     ) -> Result<T, CallError<E>> {
-        let running = Running::new(self, self.decide().await?);
+        let running = Unreported::new(self, self.decide().await?);
         let result = match self.core.call_timeout {
             None => call.await,
             Some(limit) => match tokio::time::timeout(limit, call).await {

@@ -65,5 +65,12 @@ pub use crate::{
 /// The local breaker alone, for the conformance driver.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::local::{Grant, LocalBreaker, LocalRules, Refusal};
+    pub use crate::local::{Grant, LocalBreaker, Refusal};
+    use crate::{Policy, local::LocalRules};
+
+    /// One that follows a policy, and starts closed.
+    #[must_use]
+    pub fn local_breaker(policy: &Policy) -> LocalBreaker {
+        LocalBreaker::new(LocalRules::of(&policy.message()))
+    }
 }

@@ -215,10 +215,10 @@ impl Shared {
         self.gather();
     }
 
-    fn become_usable(&self) -> bool {
+    fn become_usable(&self) {
         let state = self.link.state.lock();
-        if state.session.is_none() || self.link.usable.load(Relaxed) {
-            return false;
+        if state.session.is_none() || self.is_usable() {
+            return;
         }
         for core in &*self.cores() {
             core.dismiss_stand_in();
@@ -229,7 +229,6 @@ impl Shared {
         self.policies_due.notify_one();
         info!(address = self.options.address, "the server can be asked");
         self.observe(|observer| observer.link_changed(true));
-        true
     }
 
     /// The session does not answer.
@@ -296,9 +295,8 @@ impl Shared {
     fn next_frame(&self) -> Option<pb::SessionRequest> {
         let state = &mut *self.link.state.lock();
         let session = state.session.as_mut()?;
-        let take = |waiting: usize, room: usize| waiting.min(room);
-        let acquires = take(session.acquires.len(), FRAME_ITEMS);
-        let reports = take(session.reports.len(), FRAME_ITEMS - acquires);
+        let acquires = session.acquires.len().min(FRAME_ITEMS);
+        let reports = session.reports.len().min(FRAME_ITEMS - acquires);
         let frame = pb::SessionRequest {
             caller: if session.greeted { String::new() } else { self.options.caller.clone() },
             introductions: std::mem::take(&mut session.introductions),

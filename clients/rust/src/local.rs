@@ -16,13 +16,13 @@ pub(crate) const RETRY_AFTER_MIN: Duration = Duration::from_millis(10);
 
 /// What the local breaker takes from a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LocalRules {
+pub(crate) struct LocalRules {
     /// Failures in a row that open it.
-    pub failure_threshold: usize,
+    failure_threshold: usize,
     /// How young each of them must be. None: no limit.
-    pub monitoring_period: Option<Duration>,
+    monitoring_period: Option<Duration>,
     /// How long it stays open.
-    pub open_duration: Duration,
+    open_duration: Duration,
 }
 
 impl Default for LocalRules {
@@ -93,8 +93,7 @@ pub struct LocalBreaker {
 
 impl LocalBreaker {
     /// One that starts closed.
-    #[must_use]
-    pub fn new(rules: LocalRules) -> Self {
+    pub(crate) fn new(rules: LocalRules) -> Self {
         Self { rules, standing: Standing::Closed { failures: VecDeque::new() }, stretch: 0, probes: 0 }
     }
 

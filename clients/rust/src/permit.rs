@@ -1,26 +1,23 @@
 //! Leave for one call, which cannot be forgotten.
 
+use std::borrow::Borrow;
+
 use crate::{Breaker, Outcome, Report, Source, core::Ticket};
 
 /// Leave for one call. Reporting takes it; dropped without a report, the call counts as cancelled, or as a failure where a
 /// panic drops it.
 #[must_use = "a permit that is dropped counts as a cancelled call"]
-pub struct Permit {
-    breaker: Breaker,
-    ticket: Option<Ticket>,
-    source: Source,
-}
+pub struct Permit(Unreported<Breaker>);
 
 impl Permit {
     pub(crate) const fn new(breaker: Breaker, ticket: Ticket) -> Self {
-        let source = ticket.source();
-        Self { breaker, ticket: Some(ticket), source }
+        Self(Unreported::new(breaker, ticket))
     }
 
     /// Who permitted the call.
     #[must_use]
     pub const fn source(&self) -> Source {
-        self.source
+        self.0.source
     }
 
     /// The dependency answered as it should.
@@ -50,60 +47,53 @@ impl Permit {
 
     /// Reports how the call went. It never waits.
     pub fn report(mut self, report: Report) {
-        if let Some(ticket) = self.ticket.take() {
-            self.breaker.finish(ticket, report);
-        }
+        self.0.finish(report);
     }
 
     /// Reports as `execute` does: waits for the server's answer to a failure, a timeout and any outcome of a half-open
     /// breaker's permit, at most `report_timeout`, and not at all while the server cannot be asked. So the next acquire
     /// sees what this report made of the breaker.
-    pub async fn report_and_wait(mut self, report: Report) {
-        if let Some(ticket) = self.ticket.take() {
-            self.breaker.finish_and_wait(ticket, report).await;
-        }
+    pub async fn report_and_wait(self, report: Report) {
+        self.0.report_and_wait(report).await;
     }
 }
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.breaker.finish(ticket, unfinished());
-        }
-    }
-}
-
-/// What is reported of a call that nobody reported.
-fn unfinished() -> Report {
-    if std::thread::panicking() {
-        Report::new(Outcome::Failure).with_error_class("panic")
-    } else {
-        Report::new(Outcome::Cancelled)
-    }
-}
-
-/// A permit of [`Breaker::execute`], which borrows.
-pub(crate) struct Running<'a> {
-    breaker: &'a Breaker,
+/// A ticket that is reported once, at the latest when it is dropped. [`Permit`] owns its breaker;
+/// [`Breaker::execute`] borrows it.
+pub(crate) struct Unreported<B: Borrow<Breaker>> {
+    breaker: B,
     ticket: Option<Ticket>,
+    source: Source,
 }
 
-impl<'a> Running<'a> {
-    pub(crate) const fn new(breaker: &'a Breaker, ticket: Ticket) -> Self {
-        Self { breaker, ticket: Some(ticket) }
+impl<B: Borrow<Breaker>> Unreported<B> {
+    pub(crate) const fn new(breaker: B, ticket: Ticket) -> Self {
+        let source = ticket.source();
+        Self { breaker, ticket: Some(ticket), source }
+    }
+
+    fn finish(&mut self, report: Report) {
+        if let Some(ticket) = self.ticket.take() {
+            self.breaker.borrow().finish(ticket, report);
+        }
     }
 
     pub(crate) async fn report_and_wait(mut self, report: Report) {
         if let Some(ticket) = self.ticket.take() {
-            self.breaker.finish_and_wait(ticket, report).await;
+            self.breaker.borrow().finish_and_wait(ticket, report).await;
         }
     }
 }
 
-impl Drop for Running<'_> {
+impl<B: Borrow<Breaker>> Drop for Unreported<B> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.breaker.finish(ticket, unfinished());
+        if self.ticket.is_none() {
+            return;
         }
+        self.finish(if std::thread::panicking() {
+            Report::new(Outcome::Failure).with_error_class("panic")
+        } else {
+            Report::new(Outcome::Cancelled)
+        });
     }
 }

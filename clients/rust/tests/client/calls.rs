@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fuseboard_client::{
-    BreakerOptions, CallError, Client, EventKind, Mode, Observer, Outcome, Policy, Reason, Report, Source, State,
+    Breaker, BreakerOptions, CallError, EventKind, Mode, Observer, Outcome, Policy, Reason, Report, Source, State,
     testing::{Fake, ManualClock},
 };
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ fn three_failures() -> BreakerOptions {
     BreakerOptions { policy: Some(policy), ..BreakerOptions::default() }
 }
 
-async fn fail(_: &Client, breaker: &fuseboard_client::Breaker) -> Result<(), CallError<&'static str>> {
+async fn fail(breaker: &Breaker) -> Result<(), CallError<&'static str>> {
     breaker.execute(async { Err::<(), _>("refused") }).await
 }
 
@@ -31,7 +31,7 @@ async fn a_callers_own_trip_rejects_its_very_next_call() {
     let db = client.breaker("db", three_failures()).expect("a breaker");
     client.ready(PATIENCE).await.expect("ready");
     for _ in 0..3 {
-        assert_eq!(fail(&client, &db).await, Err(CallError::Failed("refused")));
+        assert_eq!(fail(&db).await, Err(CallError::Failed("refused")));
     }
     let rejection = db.acquire().await.err().expect("open");
     assert_eq!(
@@ -101,7 +101,7 @@ async fn a_dropped_permit_gives_a_probes_place_back() {
     let db = client.breaker("db", BreakerOptions { mode: Some(Mode::Strict), ..three_failures() }).expect("a breaker");
     client.ready(PATIENCE).await.expect("ready");
     for _ in 0..3 {
-        let _ = fail(&client, &db).await;
+        let _ = fail(&db).await;
     }
     clock.advance(Duration::from_secs(30)).await.expect("a manual clock");
     let probe = db.acquire().await.expect("a probe");
@@ -135,8 +135,8 @@ async fn every_decision_outcome_and_event_is_observed() {
     let db = client.breaker("db", BreakerOptions { policy: Some(policy), ..BreakerOptions::default() }).expect("one");
     let mut events = db.subscribe();
     client.ready(PATIENCE).await.expect("ready");
-    let _ = fail(&client, &db).await;
-    let _ = fail(&client, &db).await;
+    let _ = fail(&db).await;
+    let _ = fail(&db).await;
     let opened = tokio::time::timeout(PATIENCE, async {
         loop {
             let event = events.recv().await.expect("the client is open");
