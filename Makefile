@@ -88,7 +88,7 @@ test: ## Everything, in every language, installing what it needs. The README's t
 .PHONY: test-rust
 test-rust: ## The tests of the crates, their docs' examples included, with a debug binary.
 	@echo "==> cargo test"
-	FUSEBOARD_BIN=$(TARGET_DIR)/debug/fuseboard cargo test --locked
+	FUSEBOARD_BIN=$(TARGET_DIR)/debug/fuseboard cargo test --locked --workspace
 
 .PHONY: release
 release: ## The release binary, as `cargo run --release` builds it.
@@ -138,7 +138,8 @@ test-docs: binary clients-ready $(TOOLS)/grpcurl-$(GRPCURL_VERSION) ## What READ
 	$(VENV)/bin/python $(CLIENTS)/grpcurl/transcript.py
 
 .PHONY: test-sdks $(LANGUAGES:%=test-%-sdk)
-test-sdks: $(LANGUAGES:%=test-%-sdk) ## The clients' own tests, against the built binary. test-go-sdk … for one.
+# The client for Rust is a member of the workspace: test-rust has run its tests, and this does not build it once more.
+test-sdks: $(patsubst %,test-%-sdk,$(filter-out rust,$(LANGUAGES))) ## The clients' own tests, against the built binary. test-go-sdk … for one.
 $(LANGUAGES:%=test-%-sdk): test-%-sdk: binary
 	@echo "==> clients/$*: test"
 	time $(MAKE) -C clients/$* test
