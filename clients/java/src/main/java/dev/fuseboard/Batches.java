@@ -160,10 +160,10 @@ final class Batches {
     inFlight.isPaused = false;
     long number = link.nextNumber();
     Link.Session session = link.session;
-    if (session.batches.size() >= UNANSWERED_MAX) {
-      session.batches.clear();
+    if (session.batching.size() >= UNANSWERED_MAX) {
+      session.batching.clear();
     }
-    session.batches.put(number, inFlight);
+    session.batching.put(number, inFlight);
     session.batch = SessionBatch.newBuilder().setNumber(number).setBatch(inFlight.request).build();
     session.flushSoon();
     return number;

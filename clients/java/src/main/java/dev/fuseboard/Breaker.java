@@ -54,24 +54,22 @@ public final class Breaker {
   public <T> T execute(Callable<T> call, BiFunction<? super T, Throwable, Report> classify) throws Exception {
     Permit permit = acquire();
     Deadline deadline = Deadline.of(client, core.options.callTimeout());
-    T result = null;
-    Throwable error = null;
+    T result;
     try {
       result = call.call();
-      return result;
     } catch (Exception | Error thrown) {
-      error = thrown;
-      if (deadline.hasPassed()) {
-        TimeoutException timeout = new TimeoutException("the call took longer than " + core.options.callTimeout());
-        timeout.initCause(thrown);
-        error = timeout;
-        throw timeout;
+      if (!deadline.end()) {
+        permit.reportAndWait(classify(classify, null, thrown));
+        throw thrown;
       }
-      throw thrown;
-    } finally {
-      deadline.end();
-      permit.reportAndWait(deadline.hasPassed() && error != null ? timedOut() : classify(classify, result, error));
+      permit.reportAndWait(timedOut());
+      TimeoutException timeout = new CallTimeout(core.options.callTimeout());
+      timeout.initCause(thrown);
+      throw timeout;
     }
+    deadline.end();
+    permit.reportAndWait(classify(classify, result, null));
+    return result;
   }
 
   /** The same with a fallback, which answers in the place of a call that was rejected or failed. */
@@ -163,7 +161,7 @@ public final class Breaker {
         limit == null
             ? null
             : client.schedule(
-                () -> running.completeExceptionally(new CallTimeout("the call took longer than " + limit)),
+                () -> running.completeExceptionally(new CallTimeout(limit)),
                 limit.toNanos());
     told.whenComplete(
         (result, error) -> {
@@ -198,8 +196,8 @@ public final class Breaker {
   private static final class CallTimeout extends TimeoutException {
     private static final long serialVersionUID = 1;
 
-    CallTimeout(String message) {
-      super(message);
+    CallTimeout(Duration limit) {
+      super("the call took longer than " + limit);
     }
   }
 
@@ -258,9 +256,8 @@ public final class Breaker {
       told.completeExceptionally(rejection);
       return told;
     }
-    CompletableFuture<SessionAcquired> answer = new CompletableFuture<>();
-    client.link.settled.whenCompleteAsync((nothing, never) -> ask(answer), client::execute);
-    client.schedule(() -> gaveUp(answer), client.acquireTimeout);
+    CompletableFuture<SessionAcquired> answer = ask();
+    client.schedule(() -> giveUp(answer), client.acquireTimeout);
     answer.whenCompleteAsync(
         (acquired, never) -> {
           try {
@@ -280,22 +277,15 @@ public final class Breaker {
     return told;
   }
 
-  private void ask(CompletableFuture<SessionAcquired> answer) {
-    Link.Asking asking = client.link.ask(core);
-    if (asking == null) {
-      answer.complete(null);
-      return;
-    }
-    asking.reply().whenComplete(
-        (acquired, never) -> {
-          if (!answer.complete(acquired) && acquired != null) {
-            client.link.reports.giveBack(core, acquired);
-          }
-        });
+  /** Asks the server, once it is known whether it can be asked. The answer is null where it cannot. */
+  private CompletableFuture<SessionAcquired> ask() {
+    CompletableFuture<SessionAcquired> answer = new CompletableFuture<>();
+    client.link.settled.whenComplete((nothing, never) -> client.link.ask(core, answer));
+    return answer;
   }
 
-  /** The wait is over: whoever comes later does not wait again. */
-  private void gaveUp(CompletableFuture<SessionAcquired> answer) {
+  /** The wait is over, unless the answer came at the last moment: whoever comes later does not wait again. */
+  private void giveUp(CompletableFuture<SessionAcquired> answer) {
     if (answer.complete(null)) {
       client.link.settled.complete(null);
       client.link.becomeUnusable();
@@ -334,40 +324,20 @@ public final class Breaker {
   }
 
   private Ticket decideByAsking() throws InterruptedException {
-    long end = System.nanoTime() + client.acquireTimeout;
-    SessionAcquired answer = null;
+    CompletableFuture<SessionAcquired> answer = ask();
     try {
-      if (!client.link.isUsable) {
-        client.link.settled.get(client.acquireTimeout, TimeUnit.NANOSECONDS);
-      }
-      Link.Asking asking = client.link.ask(core);
-      if (asking != null) {
-        answer = answer(asking, end - System.nanoTime());
-      }
+      answer.get(client.acquireTimeout, TimeUnit.NANOSECONDS);
     } catch (TimeoutException late) {
-      client.link.settled.complete(null);
-      client.link.becomeUnusable();
+      giveUp(answer);
+    } catch (InterruptedException interrupted) {
+      if (!answer.complete(null) && answer.join() != null) {
+        client.link.reports.giveBack(core, answer.join());
+      }
+      throw interrupted;
     } catch (ExecutionException never) {
       throw new IllegalStateException(never);
     }
-    return decided(answer);
-  }
-
-  private SessionAcquired answer(Link.Asking asking, long wait)
-      throws InterruptedException, ExecutionException, TimeoutException {
-    CompletableFuture<SessionAcquired> reply = asking.reply();
-    try {
-      return reply.get(wait, TimeUnit.NANOSECONDS);
-    } catch (InterruptedException | TimeoutException gone) {
-      // Either nobody takes the answer from now on, or it came at the last moment.
-      if (!reply.complete(null) && reply.join() != null) {
-        if (gone instanceof TimeoutException) {
-          return reply.join();
-        }
-        client.link.reports.giveBack(core, reply.join());
-      }
-      throw gone;
-    }
+    return decided(answer.join());
   }
 
   private Ticket decided(SessionAcquired answer) {
@@ -514,18 +484,23 @@ public final class Breaker {
 
   /** Interrupts a call's thread when its time is over. */
   private static final class Deadline {
-    private static final Deadline NONE = new Deadline();
+    /** For a call that may take as long as it likes. */
+    private static final Deadline NONE = new Deadline(null);
 
-    private final Thread caller = Thread.currentThread();
+    private final Thread caller;
     private ScheduledFuture<?> timer;
     private boolean isOver;
-    private volatile boolean hasPassed;
+    private boolean hasPassed;
+
+    private Deadline(Thread caller) {
+      this.caller = caller;
+    }
 
     static Deadline of(FuseboardClient client, Duration limit) {
       if (limit == null) {
         return NONE;
       }
-      Deadline deadline = new Deadline();
+      Deadline deadline = new Deadline(Thread.currentThread());
       deadline.timer = client.schedule(deadline::pass, limit.toNanos());
       return deadline;
     }
@@ -537,23 +512,20 @@ public final class Breaker {
       }
     }
 
-    boolean hasPassed() {
-      return hasPassed;
-    }
-
-    /** The call is over: an interrupt of ours is taken back. */
-    void end() {
+    /** The call is over: an interrupt of ours is taken back. True: its time had passed. */
+    boolean end() {
       if (this == NONE) {
-        return;
-      }
-      synchronized (this) {
-        isOver = true;
+        return false;
       }
       if (timer != null) {
         timer.cancel(false);
       }
-      if (hasPassed) {
-        Thread.interrupted();
+      synchronized (this) {
+        isOver = true;
+        if (hasPassed) {
+          Thread.interrupted();
+        }
+        return hasPassed;
       }
     }
   }

@@ -1,7 +1,7 @@
 package dev.fuseboard;
 
 /** What happened to a breaker. */
-public enum EventKind {
+public enum EventKind implements OnWire {
   /** It tripped, or a recovery failed. */
   OPENED(1),
   /** The open period has passed: probes are permitted. */
@@ -29,6 +29,8 @@ public enum EventKind {
   /** Events were lost: the server no longer had them. Never on the wire. */
   RESYNC(100);
 
+  private static final EventKind[] ALL = values();
+
   private final int wire;
 
   EventKind(int wire) {
@@ -41,18 +43,13 @@ public enum EventKind {
     return name().toLowerCase(java.util.Locale.ROOT);
   }
 
-  /** Its number in the protocol; at least 100 where it is never on the wire. */
+  @Override
   public int wire() {
     return wire;
   }
 
   /** The value of a number in the protocol; null for one that this client does not know. */
-  public static EventKind ofWire(int wire) {
-    for (EventKind value : values()) {
-      if (value.wire == wire) {
-        return value;
-      }
-    }
-    return null;
+  static EventKind ofWire(int wire) {
+    return OnWire.find(ALL, wire);
   }
 }

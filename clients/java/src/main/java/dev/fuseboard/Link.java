@@ -56,8 +56,8 @@ final class Link {
     this.client = client;
   }
 
-  /** An acquire under way. Whoever completes the reply first has the permit that came, or gives it back. */
-  record Asking(Core core, CompletableFuture<SessionAcquired> reply) {}
+  /** An acquire under way. Who waits no longer completes the answer with null; a permit that comes then is given back. */
+  private record Asking(Core core, CompletableFuture<SessionAcquired> answer) {}
 
   /** One stream of acquires, reports and batches. */
   final class Session implements ClientResponseObserver<SessionRequest, SessionResponse> {
@@ -68,11 +68,11 @@ final class Link {
     private final Set<Integer> introduced = new HashSet<>();
     private List<Introduction> introductions = new ArrayList<>();
     private final ArrayDeque<SessionAcquire> acquires = new ArrayDeque<>();
-    final ArrayDeque<Reports.Reporting> reports = new ArrayDeque<>();
+    final ArrayDeque<Reports.Reporting> reportsDue = new ArrayDeque<>();
     SessionBatch batch;
     private final Map<Long, Asking> asking = new HashMap<>();
     final Map<Long, Reports.Reporting> reporting = new HashMap<>();
-    final Map<Long, Batches.Batch> batches = new HashMap<>();
+    final Map<Long, Batches.Batch> batching = new HashMap<>();
     private long hello;
     private boolean isHelloWaiting;
     private long helloDelay = FIRST_HELLO;
@@ -122,21 +122,17 @@ final class Link {
         isUsable = false;
         unanswered = new ArrayList<>(asking.values());
       }
-      unanswered.forEach(asking -> asking.reply().complete(null));
+      unanswered.forEach(asking -> asking.answer().complete(null));
       settled.complete(null);
       requests.cancel("ended", null);
       if (wasUsable) {
         changed(false);
       }
-      batches().gather();
+      batches.gather();
       if (hasWorked) {
         client.reconnects.incrementAndGet();
       }
       client.schedule(Link.this::open, goodbye > 0 ? goodbye : retry.nextDelay());
-    }
-
-    private Batches batches() {
-      return Link.this.batches;
     }
 
     /** Gives a breaker its handle, once a session. */
@@ -177,8 +173,8 @@ final class Link {
       for (; room > 0 && !acquires.isEmpty(); room--) {
         frame.addAcquires(acquires.removeFirst());
       }
-      for (; room > 0 && !reports.isEmpty(); room--) {
-        Reports.Reporting report = reports.removeFirst();
+      for (; room > 0 && !reportsDue.isEmpty(); room--) {
+        Reports.Reporting report = reportsDue.removeFirst();
         // One that was sent again or answered meanwhile has another number, or none.
         if (reporting.get(report.item.getNumber()) == report) {
           frame.addReports(report.item.build());
@@ -209,14 +205,14 @@ final class Link {
       for (SessionReported reported : frame.getReportedList()) {
         Reports.Reporting report = reporting.remove(reported.getNumber());
         if (report != null) {
-          Link.this.reports.answered(report, reported);
+          reports.answered(report, reported);
         }
       }
       boolean isAnswered = false;
       for (SessionBatchReported answer : frame.getBatchesList()) {
-        Batches.Batch told = batches.remove(answer.getNumber());
+        Batches.Batch told = batching.remove(answer.getNumber());
         if (told != null) {
-          batches().answered(told, answer.getResponse());
+          batches.answered(told, answer.getResponse());
         }
         isAnswered |= isHelloWaiting && answer.getNumber() == hello;
       }
@@ -230,14 +226,14 @@ final class Link {
     private boolean takeError(SessionError error, List<String> notes) {
       Asking asked = asking.remove(error.getNumber());
       Reports.Reporting report = reporting.remove(error.getNumber());
-      Batches.Batch told = batches.remove(error.getNumber());
+      Batches.Batch told = batching.remove(error.getNumber());
       if (asked != null) {
         notes.add("an acquire of " + asked.core().key + " was refused: " + error.getMessage());
-        asked.reply().complete(null);
+        asked.answer().complete(null);
       } else if (report != null) {
-        Link.this.reports.failed(report, error, notes);
+        reports.failed(report, error, notes);
       } else if (told != null) {
-        batches().failed(told, error, notes);
+        batches.failed(told, error, notes);
       } else {
         notes.add("the session has a fault: " + error.getMessage());
       }
@@ -261,7 +257,7 @@ final class Link {
         if (session != this || isUsable) {
           return;
         }
-        hello = Link.this.batches.sendHello();
+        hello = batches.sendHello();
         isHelloWaiting = true;
         long said = hello;
         client.schedule(
@@ -338,25 +334,24 @@ final class Link {
     client.observe(observer -> observer.linkChanged(usable));
   }
 
-  /** Sends an acquire; null where the server cannot be asked. */
-  synchronized Asking ask(Core core) {
+  /** Sends an acquire. It is answered with null where the server cannot be asked. */
+  synchronized void ask(Core core, CompletableFuture<SessionAcquired> answer) {
     if (session == null || !isUsable || session.asking.size() >= ASKING_MAX) {
-      return null;
+      answer.complete(null);
+      return;
     }
-    Asking asking = new Asking(core, new CompletableFuture<>());
     long item = nextNumber();
-    session.asking.put(item, asking);
+    session.asking.put(item, new Asking(core, answer));
     session.introduce(core);
     session.acquires.add(SessionAcquire.newBuilder().setNumber(item).setHandle(core.handle).build());
     session.flushSoon();
-    return asking;
   }
 
   private void acquired(Asking asked, SessionAcquired acquired) {
     if (asked.core().applyAcquired(acquired, client.now())) {
       client.policies.refresh(asked.core());
     }
-    if (!asked.reply().complete(acquired)) {
+    if (!asked.answer().complete(acquired)) {
       // Its caller has gone on.
       reports.giveBack(asked.core(), acquired);
     }
@@ -389,7 +384,7 @@ final class Link {
     }
     if (standing != null) {
       standing.requests.cancel("closed", null);
-      standing.asking.values().forEach(asking -> asking.reply().complete(null));
+      standing.asking.values().forEach(asking -> asking.answer().complete(null));
     }
     settled.complete(null);
   }

@@ -1,7 +1,7 @@
 package dev.fuseboard;
 
 /** On whose side a failure arose. */
-public enum Origin {
+public enum Origin implements OnWire {
   /** The dependency, or the way to it. */
   DEPENDENCY(1),
   /** The caller itself (out of file descriptors, could not resolve). It counts for nobody. */
@@ -19,18 +19,8 @@ public enum Origin {
     return name().toLowerCase(java.util.Locale.ROOT);
   }
 
-  /** Its number in the protocol; at least 100 where it is never on the wire. */
+  @Override
   public int wire() {
     return wire;
-  }
-
-  /** The value of a number in the protocol; null for one that this client does not know. */
-  public static Origin ofWire(int wire) {
-    for (Origin value : values()) {
-      if (value.wire == wire) {
-        return value;
-      }
-    }
-    return null;
   }
 }

@@ -1,7 +1,7 @@
 package dev.fuseboard;
 
 /** How a permitted call went. */
-public enum Outcome {
+public enum Outcome implements OnWire {
   /** The dependency answered as it should. */
   SUCCESS(1),
   /** The dependency failed. */
@@ -25,18 +25,8 @@ public enum Outcome {
     return name().toLowerCase(java.util.Locale.ROOT);
   }
 
-  /** Its number in the protocol; at least 100 where it is never on the wire. */
+  @Override
   public int wire() {
     return wire;
-  }
-
-  /** The value of a number in the protocol; null for one that this client does not know. */
-  public static Outcome ofWire(int wire) {
-    for (Outcome value : values()) {
-      if (value.wire == wire) {
-        return value;
-      }
-    }
-    return null;
   }
 }

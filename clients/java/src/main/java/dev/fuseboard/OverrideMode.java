@@ -1,13 +1,15 @@
 package dev.fuseboard;
 
 /** A state that an operator holds a breaker in, over the computed one. */
-public enum OverrideMode {
+public enum OverrideMode implements OnWire {
   /** Every call is rejected. */
   FORCED_OPEN(1),
   /** Every call is permitted. */
   FORCED_CLOSED(2),
   /** Every call is permitted, and events say what would have happened. */
   SHADOW(3);
+
+  private static final OverrideMode[] ALL = values();
 
   private final int wire;
 
@@ -21,18 +23,13 @@ public enum OverrideMode {
     return name().toLowerCase(java.util.Locale.ROOT);
   }
 
-  /** Its number in the protocol; at least 100 where it is never on the wire. */
+  @Override
   public int wire() {
     return wire;
   }
 
   /** The value of a number in the protocol; null for one that this client does not know. */
-  public static OverrideMode ofWire(int wire) {
-    for (OverrideMode value : values()) {
-      if (value.wire == wire) {
-        return value;
-      }
-    }
-    return null;
+  static OverrideMode ofWire(int wire) {
+    return OnWire.find(ALL, wire);
   }
 }

@@ -1,7 +1,7 @@
 package dev.fuseboard;
 
 /** Why a call was rejected. */
-public enum Reason {
+public enum Reason implements OnWire {
   /** The breaker is open. */
   OPEN(1),
   /** All probes are out, or the next one is another caller's. */
@@ -12,6 +12,8 @@ public enum Reason {
   FORCED_OPEN(4),
   /** The server could not be asked, and {@link WhenUnavailable#REJECT} holds. */
   UNAVAILABLE(100);
+
+  private static final Reason[] ALL = values();
 
   private final int wire;
 
@@ -25,18 +27,13 @@ public enum Reason {
     return name().toLowerCase(java.util.Locale.ROOT);
   }
 
-  /** Its number in the protocol; at least 100 where it is never on the wire. */
+  @Override
   public int wire() {
     return wire;
   }
 
   /** The value of a number in the protocol; null for one that this client does not know. */
-  public static Reason ofWire(int wire) {
-    for (Reason value : values()) {
-      if (value.wire == wire) {
-        return value;
-      }
-    }
-    return null;
+  static Reason ofWire(int wire) {
+    return OnWire.find(ALL, wire);
   }
 }

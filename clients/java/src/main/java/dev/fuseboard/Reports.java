@@ -114,7 +114,7 @@ final class Reports {
     report.item.setNumber(link.nextNumber());
     session.introduce(report.core);
     session.reporting.put(report.item.getNumber(), report);
-    session.reports.add(report);
+    session.reportsDue.add(report);
     session.flushSoon();
   }
 

@@ -1,13 +1,15 @@
 package dev.fuseboard;
 
 /** What a breaker has computed from the calls reported to it. */
-public enum State {
+public enum State implements OnWire {
   /** Calls are permitted. */
   CLOSED(1),
   /** Calls are rejected until the open period has passed. */
   OPEN(2),
   /** A few calls are permitted, as probes. */
   HALF_OPEN(3);
+
+  private static final State[] ALL = values();
 
   private final int wire;
 
@@ -21,18 +23,13 @@ public enum State {
     return name().toLowerCase(java.util.Locale.ROOT);
   }
 
-  /** Its number in the protocol; at least 100 where it is never on the wire. */
+  @Override
   public int wire() {
     return wire;
   }
 
   /** The value of a number in the protocol; null for one that this client does not know. */
-  public static State ofWire(int wire) {
-    for (State value : values()) {
-      if (value.wire == wire) {
-        return value;
-      }
-    }
-    return null;
+  static State ofWire(int wire) {
+    return OnWire.find(ALL, wire);
   }
 }

@@ -257,12 +257,9 @@ public final class Driver {
 
   private static JsonObject statsOf(Stats stats) {
     JsonObject answer = new JsonObject();
-    answer.add("permits", GSON.toJsonTree(Map.of(
-        "cached", stats.permits().cached(), "server", stats.permits().server(),
-        "local", stats.permits().local(), "unavailable", stats.permits().unavailable())));
-    answer.add("rejections", GSON.toJsonTree(Map.of(
-        "cached", stats.rejections().cached(), "server", stats.rejections().server(),
-        "local", stats.rejections().local(), "unavailable", stats.rejections().unavailable())));
+    // A record is an object with the names of its components: those of the protocol of drivers.
+    answer.add("permits", GSON.toJsonTree(stats.permits()));
+    answer.add("rejections", GSON.toJsonTree(stats.rejections()));
     answer.addProperty("reported", stats.reported());
     answer.addProperty("dropped_reports", stats.droppedReports());
     answer.addProperty("unreported", stats.unreported());
