@@ -652,8 +652,7 @@ impl Engine {
         (tenant.breaker.callers_known() + room).min(CALLERS_MAX)
     }
 
-    /// Takes a service's policy for its breaker, unless a stronger declaration stands. A caller with a name is known to the
-    /// breaker from then on.
+    /// Takes a service's policy for its breaker, unless a stronger declaration stands.
     ///
     /// # Errors
     /// A field out of its range; no room for another breaker; the store did not record it.
@@ -667,11 +666,6 @@ impl Engine {
             let declared = declared.unwrap_or_else(|| declaration.clone());
             let version = tenant.breaker.version();
             let moves = self.follow_policies(tenant, moment, Some(&declared));
-            if caller != CallerId::default() {
-                // Its watch may have been opened before there was this breaker, and so have gone by unseen.
-                let callers_max = self.callers_max(tenant);
-                tenant.breaker.see(moment.now, caller, callers_max);
-            }
             let is_news = version == 0 || standing.as_ref() != Some(&declared);
             if is_news && tenant.breaker.version() == version {
                 // No move, but to be remembered all the same.

@@ -170,6 +170,8 @@ pub struct Watch {
     caller: Option<CallerId>,
     /// When the breakers are told next that the caller is there.
     see_at: Timestamp,
+    /// Watched by key, without a breaker when it was last looked.
+    unseen: Vec<Box<str>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -196,6 +198,7 @@ impl Watch {
             silent: true,
             caller: options.caller,
             see_at: Timestamp::default(),
+            unseen: Vec::new(),
         };
         if let Some(position) = options.position {
             watch.resume(position);
@@ -262,16 +265,16 @@ impl Watch {
         message.or_else(|| silent.then_some(Message::Progress))
     }
 
-    /// Lets the breakers that are watched by key know that the caller is there, often enough that they go on knowing.
+    /// Lets the breakers that are watched by key know that the caller is there, often enough that they go on knowing, and
+    /// those that come later as soon as the watcher looks again.
     fn be_seen(&mut self) {
         let Some(caller) = self.caller else { return };
         let now = self.now();
         if now >= self.see_at {
             self.see_at = now.after(KNOWN_FOR / 4);
-            for key in &self.filter.keys {
-                self.engine.see(key, caller);
-            }
+            self.unseen = self.filter.keys.iter().cloned().collect();
         }
+        self.unseen.retain(|key| self.engine.see(key, caller).is_none());
     }
 
     /// Waits until something may have happened. Safe to drop at any time.

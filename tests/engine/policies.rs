@@ -337,19 +337,6 @@ fn a_change_is_an_event_with_its_reason_and_the_version_that_is_then_in_force() 
 }
 
 #[test]
-fn who_declares_a_breaker_by_name_is_known_to_it() {
-    let world = World::new();
-    let callers = ["quiet/1", "sick/1"].map(|name| world.engine.caller(name));
-    let declaration = fuseboard::engine::Declaration { spec: failures(3), revision: 0 };
-    for caller in [super::NOBODY, callers[0], callers[1]] {
-        world.engine.declare("a", &declaration, caller).soon().unwrap();
-    }
-    let known = world.view("a").callers;
-    assert_eq!(known.len(), 2, "who gives no name is not there by that alone");
-    assert!(known.iter().all(|known| callers.contains(&known.status.caller)));
-}
-
-#[test]
 fn what_leaves_the_policy_as_it_is_is_no_event_and_keeps_the_version_that_was_told() {
     let world = World::new();
     world.engine.handle("a").unwrap();

@@ -103,3 +103,15 @@ async fn who_watches_a_breaker_by_its_key_stays_known_to_it() {
     assert!(call(&engine, KEY, caller(&engine, "web/1"), Outcome::Success));
     assert_eq!(engine.entry(KEY, Some(silent)).unwrap().caller, None, "without a watch it is forgotten in an hour");
 }
+
+#[tokio::test]
+async fn who_watches_a_breaker_before_it_is_there_is_known_to_it_once_it_is() {
+    let engine = engine(Limits::default());
+    let early = caller(&engine, "early/1");
+    let options = WatchOptions { filter: only_key(), caller: Some(early), ..WatchOptions::default() };
+    let mut watch = engine.watch(options).unwrap();
+    let _ = watch.next().await;
+    assert!(call(&engine, KEY, caller(&engine, "web/1"), Outcome::Success));
+    let _ = watch.next().await;
+    assert!(engine.entry(KEY, Some(early)).unwrap().caller.is_some());
+}

@@ -1278,7 +1278,7 @@ pub struct DeclareRequest {
     /// What is declared. 1 to 1,000, each breaker once.
     #[prost(message, repeated, tag = "1")]
     pub declarations: ::prost::alloc::vec::Vec<Declaration>,
-    /// Who declares. As in Acquire; a named one is known to the breakers from then on.
+    /// Who declares. As in Acquire.
     #[prost(string, tag = "2")]
     pub caller: ::prost::alloc::string::String,
 }

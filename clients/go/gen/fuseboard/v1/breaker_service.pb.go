@@ -1932,7 +1932,7 @@ type DeclareRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What is declared. 1 to 1,000, each breaker once.
 	Declarations []*Declaration `protobuf:"bytes,1,rep,name=declarations,proto3" json:"declarations,omitempty"`
-	// Who declares. As in Acquire; a named one is known to the breakers from then on.
+	// Who declares. As in Acquire.
 	Caller        string `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -111,7 +111,7 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object caller_ = "";
   /**
    * <pre>
-   * Who declares. As in Acquire; a named one is known to the breakers from then on.
+   * Who declares. As in Acquire.
    * </pre>
    *
    * <code>string caller = 2;</code>
@@ -132,7 +132,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Who declares. As in Acquire; a named one is known to the breakers from then on.
+   * Who declares. As in Acquire.
    * </pre>
    *
    * <code>string caller = 2;</code>
@@ -870,7 +870,7 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object caller_ = "";
     /**
      * <pre>
-     * Who declares. As in Acquire; a named one is known to the breakers from then on.
+     * Who declares. As in Acquire.
      * </pre>
      *
      * <code>string caller = 2;</code>
@@ -890,7 +890,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Who declares. As in Acquire; a named one is known to the breakers from then on.
+     * Who declares. As in Acquire.
      * </pre>
      *
      * <code>string caller = 2;</code>
@@ -911,7 +911,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Who declares. As in Acquire; a named one is known to the breakers from then on.
+     * Who declares. As in Acquire.
      * </pre>
      *
      * <code>string caller = 2;</code>
@@ -928,7 +928,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Who declares. As in Acquire; a named one is known to the breakers from then on.
+     * Who declares. As in Acquire.
      * </pre>
      *
      * <code>string caller = 2;</code>
@@ -942,7 +942,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Who declares. As in Acquire; a named one is known to the breakers from then on.
+     * Who declares. As in Acquire.
      * </pre>
      *
      * <code>string caller = 2;</code>

@@ -54,7 +54,7 @@ public interface DeclareRequestOrBuilder extends
 
   /**
    * <pre>
-   * Who declares. As in Acquire; a named one is known to the breakers from then on.
+   * Who declares. As in Acquire.
    * </pre>
    *
    * <code>string caller = 2;</code>
@@ -63,7 +63,7 @@ public interface DeclareRequestOrBuilder extends
   java.lang.String getCaller();
   /**
    * <pre>
-   * Who declares. As in Acquire; a named one is known to the breakers from then on.
+   * Who declares. As in Acquire.
    * </pre>
    *
    * <code>string caller = 2;</code>

@@ -425,7 +425,7 @@ export interface Declaration {
 export interface DeclareRequest {
   /** What is declared. 1 to 1,000, each breaker once. */
   declarations: Declaration[];
-  /** Who declares. As in Acquire; a named one is known to the breakers from then on. */
+  /** Who declares. As in Acquire. */
   caller: string;
 }
 
