@@ -12,9 +12,10 @@ use std::{
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use tokio::{runtime, signal::unix, sync::mpsc};
@@ -30,10 +31,14 @@ use crate::{
     http,
     shutdown::Shutdown,
     store::{Disk, DiskOptions, Memory, OpenError, Opened, Store},
+    tls::{self, Tls},
 };
 
 /// The instant at which a manual clock begins: 2020-01-01, so that timestamps are told apart from zero.
 const MANUAL_CLOCK_START: Timestamp = Timestamp::from_nanos(1_577_836_800_000_000_000);
+
+/// How often it is looked whether the files of TLS have changed.
+const TLS_LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Descriptors that are not connections: listeners, runtimes, the log.
 const DESCRIPTORS_BESIDE: u64 = 64;
@@ -60,6 +65,9 @@ pub enum Error {
     /// The data directory cannot be used.
     #[error("{0}; another directory is set by --data-dir, and --ephemeral keeps nothing")]
     Store(#[from] OpenError),
+    /// TLS cannot be had of the files.
+    #[error("no TLS: {0}")]
+    Tls(#[from] tls::Error),
 }
 
 /// Serves until it is told to stop.
@@ -87,6 +95,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
 /// The server cannot start.
 #[doc(hidden)]
 pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) -> Result<(), Error> {
+    let tls = tls_files(config).map(Tls::load).transpose()?;
     let engine = engine(config, store)?;
     have_descriptors(config);
     let shutdown = Shutdown::new();
@@ -110,13 +119,13 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
     let http_stop = Shutdown::new();
     let http = http_socket.zip(http_address).map(|(socket, address)| {
         let port = http::Port::new(breakers, admin, context, dispatch.clone(), http_limits(config), address);
-        serve_http(socket, port, shutdown.clone(), http_stop.clone())
+        serve_http(socket, port, tls.clone(), shutdown.clone(), http_stop.clone())
     });
     let http = http.transpose()?;
     // Nothing is sent: it closes when the last serving thread has ended.
     let (serving, mut ended) = mpsc::channel::<Infallible>(1);
     let threads = sockets.into_iter().enumerate();
-    let threads = threads.map(|(number, socket)| serve(number, socket, dispatch.clone(), serving.clone()));
+    let threads = threads.map(|(number, socket)| serve(number, socket, dispatch.clone(), tls.clone(), serving.clone()));
     let threads = threads.collect::<io::Result<Vec<_>>>()?;
     drop(serving);
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -125,6 +134,9 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
         let reload =
             Reload { engine: engine.clone(), path: config.file.clone(), max_policies: config.limits.max_policies };
         tokio::spawn(reload.on_signals()?);
+        if let Some(tls) = tls {
+            tokio::spawn(renew(tls)?);
+        }
         let signals = shutdown.on_signals()?;
         // Said last: who reads it may send a signal at once.
         let (version, clock) = (env!("CARGO_PKG_VERSION"), if config.manual_clock { "manual" } else { "system" });
@@ -157,12 +169,13 @@ fn serve(
     number: usize,
     socket: TcpListener,
     dispatch: Dispatch,
+    tls: Option<Tls>,
     serving: mpsc::Sender<Infallible>,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     thread::Builder::new().name(format!("serving-{number}")).spawn(move || {
         let shutdown = dispatch.shutdown().clone();
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
-        let result = runtime.and_then(|runtime| runtime.block_on(grpc::serve(socket, dispatch)));
+        let result = runtime.and_then(|runtime| runtime.block_on(grpc::serve(socket, dispatch, tls)));
         shutdown.drain();
         drop(serving);
         result
@@ -173,12 +186,13 @@ fn serve(
 fn serve_http(
     socket: TcpListener,
     port: http::Port,
+    tls: Option<Tls>,
     shutdown: Shutdown,
     stop: Shutdown,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     thread::Builder::new().name("http".to_owned()).spawn(move || {
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
-        let result = runtime.and_then(|runtime| runtime.block_on(port.serve(socket, &stop)));
+        let result = runtime.and_then(|runtime| runtime.block_on(port.serve(socket, tls, &stop)));
         shutdown.drain();
         result
     })
@@ -299,6 +313,36 @@ impl Reload {
         let file = PolicyFile::load(path, self.max_policies).map_err(|errors| errors.to_string())?;
         self.engine.load_policies(file.into()).await.map_err(|error| error.to_string())
     }
+}
+
+/// The files that make up TLS, where a certificate is configured.
+fn tls_files(config: &Config) -> Option<tls::Files> {
+    let (certificate, key) = config.tls_cert.path().zip(config.tls_key.path())?;
+    Some(tls::Files {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        client_ca: config.tls_client_ca.path().map(Path::to_owned),
+        client_auth: config.tls_client_auth,
+    })
+}
+
+/// Reads the files of TLS again on each SIGHUP from now on, and once in a while. A bad one changes nothing.
+#[expect(clippy::disallowed_methods, reason = "files change in real time, whatever clock the breakers have")]
+fn renew(tls: Tls) -> io::Result<impl Future<Output = ()>> {
+    let mut signals = unix::signal(unix::SignalKind::hangup())?;
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = signals.recv() => {}
+                () = tokio::time::sleep(TLS_LOOK_INTERVAL) => {}
+            }
+            match tls.reload() {
+                Ok(true) => tracing::info!("the TLS certificate is read again; it holds for new connections"),
+                Ok(false) => {}
+                Err(error) => tracing::error!("the TLS certificate is not read again, the old one stays: {error}"),
+            }
+        }
+    })
 }
 
 fn engine(config: &Config, store: Arc<dyn Store>) -> Result<Engine, Error> {

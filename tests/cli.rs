@@ -392,8 +392,30 @@ fn what_is_no_argument_is_misuse() {
 }
 
 #[test]
+fn a_network_without_tls_is_refused_unless_it_is_meant() {
+    let reason = "which others than this machine can reach, and there is no TLS: set tls_cert and tls_key, or \
+                  insecure_network where something else protects the network";
+    let told = refused(&mut fuseboard(&["--check-config", "--address", "0.0.0.0:1"]));
+    assert_eq!(told, format!("error: --address is 0.0.0.0:1, {reason}\n"));
+    let told = refused(fuseboard(&["--check-config"]).env("FUSEBOARD_HTTP_ADDRESS", "[::]:2"));
+    assert_eq!(told, format!("error: FUSEBOARD_HTTP_ADDRESS is [::]:2, {reason}\n"));
+    let with_tls = ["--check-config", "--address", "0.0.0.0:1", "--tls-cert", "a.pem", "--tls-key", "b.pem"];
+    let ended = run(&mut fuseboard(&with_tls));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn tls_needs_its_parts() {
+    for (given, missing) in [("--tls-cert", "tls_key"), ("--tls-key", "tls_cert"), ("--tls-client-ca", "tls_cert")] {
+        let told = refused(&mut fuseboard(&["--check-config", given, "a.pem"]));
+        assert_eq!(told, format!("error: {given} needs {missing}, which is off\n"));
+    }
+}
+
+#[test]
 fn a_network_without_tls_and_a_misspelt_variable_are_warned_of() {
     let mut command = fuseboard(&["--check-config", "--address", "0.0.0.0:1", "--http-address", "[::]:2"]);
+    command.arg("--insecure-network");
     // The second is what Kubernetes sets for a service called fuseboard.
     let ended = run(command.env("FUSEBOARD_MAX_BREAKER", "5").env("FUSEBOARD_PORT", "tcp://10.0.0.1:50051"));
     assert_eq!(ended.code, Some(0));
@@ -417,6 +439,7 @@ fn help_groups_the_settings_and_says_how_it_exits() {
         "Options:",
         "Configuration:",
         "Server:",
+        "Security:",
         "Log:",
         "Limits:",
         "Exit codes:",
@@ -427,7 +450,7 @@ fn help_groups_the_settings_and_says_how_it_exits() {
         .map(|heading| help.stdout.find(&format!("\n{heading}")).unwrap_or_else(|| panic!("no {heading:?}")))
         .collect();
     assert!(places.is_sorted(), "{places:?}");
-    for text in ["[env: FUSEBOARD_ADDRESS]", "[default: 127.0.0.1:50051]", "--manual-clock[=<BOOL>]"] {
+    for text in ["[env: FUSEBOARD_THREADS]", "[default: 127.0.0.1:50051]", "--manual-clock[=<BOOL>]"] {
         assert!(help.stdout.contains(text), "no {text}");
     }
     for line in help.stdout.lines() {

@@ -47,7 +47,7 @@ impl Server {
             .dispatch(shutdown.clone());
         let socket = bind(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);
         let address = socket.local_addr().unwrap();
-        let serving = tokio::spawn(serve(socket, dispatch.clone()));
+        let serving = tokio::spawn(serve(socket, dispatch.clone(), None));
         Self { address, dispatch, shutdown, serving }
     }
 

@@ -84,7 +84,7 @@ async fn serve_bare(address: SocketAddr) -> Result<()> {
 async fn serve_as_we_do(address: SocketAddr) -> Result<()> {
     let socket = grpc::bind(address, 1)?.pop().ok_or("no socket could be had")?;
     let services = grpc::Services::new(grpc::Limits::default()).breaker_service(Empty);
-    Ok(grpc::serve(socket, services.dispatch(Shutdown::new())).await?)
+    Ok(grpc::serve(socket, services.dispatch(Shutdown::new()), None).await?)
 }
 
 #[derive(Clone, Copy)]

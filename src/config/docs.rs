@@ -181,6 +181,20 @@ fn the_ranges_that_help_tells_are_those_that_hold() {
     }
     assert_eq!(
         without,
-        ["address", "http_address", "data_dir", "ephemeral", "on_damage", "manual_clock", "log", "log_format"]
+        [
+            "address",
+            "http_address",
+            "data_dir",
+            "ephemeral",
+            "on_damage",
+            "manual_clock",
+            "tls_cert",
+            "tls_key",
+            "tls_client_ca",
+            "tls_client_auth",
+            "insecure_network",
+            "log",
+            "log_format"
+        ]
     );
 }

@@ -113,8 +113,13 @@ fn combine(mut chosen: Vec<Chosen>, file: File, path: Option<PathBuf>) -> Result
     let config = setting::read(texts).map_err(|error| Error::new("", error.to_string()))?;
     let config = Config { policies: file.policies, file: path, ..config };
     let too_many = config.file.as_ref().map(|path| config.policies.check_count(path, config.limits.max_policies));
-    let errors =
-        [check_clock(&config, &chosen).err(), check_home(&config, &chosen).err(), too_many.and_then(Result::err)];
+    let errors = [
+        check_clock(&config, &chosen).err(),
+        check_home(&config, &chosen).err(),
+        check_tls(&config, &chosen).err(),
+        check_network(&config, &chosen).err(),
+        too_many.and_then(Result::err),
+    ];
     let warnings = config.warnings().into_iter().chain(misspelt_variables(&chosen)).collect();
     if let (Some(home), Some(data_dir)) = (config.home(), chosen.iter_mut().find(|it| it.setting.key == "data_dir")) {
         data_dir.text = home.into();
@@ -145,6 +150,35 @@ fn check_home(config: &Config, chosen: &[Chosen]) -> Result<(), Error> {
             "keeps nothing, and yet data_dir is {} ({}): leave out one of them",
             named.text.display(),
             named.origin
+        ),
+    ))
+}
+
+/// A certificate is nothing without its key, nor an authority without a certificate of ours.
+fn check_tls(config: &Config, chosen: &[Chosen]) -> Result<(), Error> {
+    let (cert, key) = (config.tls_cert.path(), config.tls_key.path());
+    let (given, missing) = match (cert, key, config.tls_client_ca.path()) {
+        (Some(_), None, _) => ("tls_cert", "tls_key"),
+        (None, Some(_), _) => ("tls_key", "tls_cert"),
+        (None, None, Some(_)) => ("tls_client_ca", "tls_cert"),
+        _ => return Ok(()),
+    };
+    Err(Error::new(origin(chosen, given).place(given), format!("needs {missing}, which is off")))
+}
+
+/// Who reaches an open port can do whatever it takes: that must be meant.
+fn check_network(config: &Config, chosen: &[Chosen]) -> Result<(), Error> {
+    // A manual clock has an error of its own there.
+    if config.insecure_network || config.manual_clock || config.tls_cert.path().is_some() {
+        return Ok(());
+    }
+    let Some(address) = config.network_addresses().next() else { return Ok(()) };
+    let key = if address == config.address { "address" } else { "http_address" };
+    Err(Error::new(
+        origin(chosen, key).place(key),
+        format!(
+            "is {address}, which others than this machine can reach, and there is no TLS: set tls_cert and tls_key, or \
+             insecure_network where something else protects the network"
         ),
     ))
 }

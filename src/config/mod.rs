@@ -23,14 +23,14 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use self::value::{address, bytes, count, data_dir, duration, http_address, log_filter};
+use self::value::{address, bytes, count, data_dir, duration, file_path, http_address, log_filter};
 pub use self::{
     error::{Error, Errors},
     layers::{Loaded, load, unread},
     policies::PolicyFile,
 };
 
-use crate::store::OnDamage;
+use crate::{store::OnDamage, tls::ClientAuth};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -69,6 +69,26 @@ impl Listen {
     }
 }
 
+/// A file, if there is one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FilePath {
+    /// None.
+    Off,
+    /// There.
+    At(PathBuf),
+}
+
+impl FilePath {
+    /// The path, if there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Off => None,
+            Self::At(path) => Some(path),
+        }
+    }
+}
+
 /// Where the HTTP port is unless something else is said.
 pub const DEFAULT_HTTP_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
@@ -76,15 +96,14 @@ pub const DEFAULT_HTTP_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr
 #[derive(Clone, PartialEq, Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub struct Config {
-    /// Address to listen on, IP:PORT. Port 0: any free port. An address other than loopback is open to the network
-    /// without TLS, and the log says so.
+    /// Address to listen on, IP:PORT. Port 0: any free port. An address other than loopback needs tls_cert or insecure_network.
     #[arg(long, env = "FUSEBOARD_ADDRESS", value_name = "IP:PORT", default_value = "127.0.0.1:50051")]
     #[arg(value_parser = address)]
     pub address: SocketAddr,
 
     /// Address of the HTTP port, IP:PORT: dashboard, health, metrics and the JSON API. off: no such port. Port 0: any free
     /// port. Where the default is taken there is none, and where another is the server does not start. An address other than
-    /// loopback is open to the network without TLS, and the log says so.
+    /// loopback needs tls_cert or insecure_network.
     #[arg(long, env = "FUSEBOARD_HTTP_ADDRESS", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     #[arg(value_parser = http_address)]
     pub http_address: Listen,
@@ -128,6 +147,34 @@ pub struct Config {
     #[arg(long, env = "FUSEBOARD_STREAM_MAX_AGE", value_name = "DURATION", default_value = "30m")]
     #[arg(value_parser = duration(SECOND..=DAY))]
     pub stream_max_age: Duration,
+
+    /// Certificate that both ports show, a PEM file with its chain; with it they speak TLS only. It is read again when it
+    /// changes, and on SIGHUP; a bad one changes nothing. off: no TLS.
+    #[arg(long, env = "FUSEBOARD_TLS_CERT", value_name = "PATH", default_value = value::OFF, help_heading = "Security")]
+    #[arg(value_parser = file_path)]
+    pub tls_cert: FilePath,
+
+    /// Private key of tls_cert, a PEM file. off: there is none, so no TLS.
+    #[arg(long, env = "FUSEBOARD_TLS_KEY", value_name = "PATH", default_value = value::OFF, help_heading = "Security")]
+    #[arg(value_parser = file_path)]
+    pub tls_key: FilePath,
+
+    /// Authorities whose client certificates are taken, a PEM file: mutual TLS. off: clients show no certificate.
+    #[arg(long, env = "FUSEBOARD_TLS_CLIENT_CA", value_name = "PATH", default_value = value::OFF)]
+    #[arg(value_parser = file_path, help_heading = "Security")]
+    pub tls_client_ca: FilePath,
+
+    /// Whether a client must show a certificate of tls_client_ca: required, or optional for those who bring a token instead. One
+    /// that is shown and not of that authority is always refused.
+    #[arg(long, env = "FUSEBOARD_TLS_CLIENT_AUTH", value_name = "WHEN", default_value = "required")]
+    #[arg(value_enum, hide_possible_values = true, help_heading = "Security")]
+    pub tls_client_auth: ClientAuth,
+
+    /// Listen beyond loopback without TLS, where something else protects the network. true or false.
+    #[arg(long, env = "FUSEBOARD_INSECURE_NETWORK", value_name = "BOOL", default_value = "false")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(help_heading = "Security")]
+    pub insecure_network: bool,
 
     /// Which log lines are written: a level (error, warn, info, debug, trace, off), or levels by module as
     /// "warn,fuseboard=debug".
@@ -297,11 +344,16 @@ impl Config {
         (!self.ephemeral && !self.manual_clock).then_some(&self.data_dir)
     }
 
+    /// The addresses that others than this machine can reach.
+    fn network_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let addresses = [Some(self.address), self.http_address.address()];
+        addresses.into_iter().flatten().filter(|address| !address.ip().is_loopback())
+    }
+
     /// What to tell the operator about a configuration that is valid and yet may not be what was meant.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let addresses = [Some(self.address), self.http_address.address()];
-        let open = addresses.into_iter().flatten().filter(|address| !address.ip().is_loopback());
+        let open = self.network_addresses().filter(|_| self.tls_cert == FilePath::Off);
         open.map(|address| {
             format!("{address} is open to the network without TLS: whoever reaches it can trip, force and reset every breaker")
         })

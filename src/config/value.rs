@@ -15,13 +15,13 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::Listen;
+use super::{FilePath, Listen};
 
 /// The directory that fits the user: see [`data_dir`].
 pub(super) const AUTO: &str = "auto";
 
-/// Instead of an address: no such port.
-const OFF: &str = "off";
+/// Instead of an address or a file: there is none.
+pub(super) const OFF: &str = "off";
 
 const KIB: u64 = 1024;
 
@@ -49,6 +49,15 @@ pub(super) fn data_dir(text: &str) -> Result<PathBuf, String> {
         AUTO => Ok(state_dir(|name| env::var_os(name), is_root())),
         blank if blank.trim().is_empty() => Err(format!("must be a path, or \"{AUTO}\"")),
         path => Ok(path.into()),
+    }
+}
+
+/// A file, or `off` (or nothing) for none.
+pub(super) fn file_path(text: &str) -> Result<FilePath, String> {
+    match text {
+        "" | OFF => Ok(FilePath::Off),
+        blank if blank.trim().is_empty() => Err(format!("must be a path, or \"{OFF}\"")),
+        path => Ok(FilePath::At(path.into())),
     }
 }
 

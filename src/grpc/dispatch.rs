@@ -118,6 +118,7 @@ impl Services {
             streams: Gauge::new(self.limits.streams),
             refused_connections: AtomicU64::new(0),
             refused_calls: AtomicU64::new(0),
+            failed_handshakes: AtomicU64::new(0),
         };
         Dispatch { shared: Arc::new(Shared { limits: self.limits, routes: self.routes, load, shutdown }) }
     }
@@ -188,6 +189,7 @@ struct Load {
     streams: Gauge,
     refused_connections: AtomicU64,
     refused_calls: AtomicU64,
+    failed_handshakes: AtomicU64,
 }
 
 /// How much the transport has to do.
@@ -203,6 +205,8 @@ pub struct Usage {
     pub refused_connections: u64,
     /// Calls and streams refused because there were too many, since the start.
     pub refused_calls: u64,
+    /// TLS handshakes that came to nothing, since the start.
+    pub failed_handshakes: u64,
 }
 
 impl Dispatch {
@@ -216,6 +220,7 @@ impl Dispatch {
             streams: load.streams.used(),
             refused_connections: load.refused_connections.load(Ordering::Relaxed),
             refused_calls: load.refused_calls.load(Ordering::Relaxed),
+            failed_handshakes: load.failed_handshakes.load(Ordering::Relaxed),
         }
     }
 
@@ -317,6 +322,11 @@ impl Connection {
 
     pub(super) fn greet(&self) {
         self.greeted.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the peer and we have found no common TLS.
+    pub(super) fn handshake_failed(&self) {
+        self.shared.load.failed_handshakes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Calls and streams that ever began.

@@ -1,7 +1,8 @@
 //! From a socket to requests: accepting connections, bounding them, looking after them and letting them go.
 //!
 //! A listener belongs to one runtime and one port may have several, so that each core accepts and serves its own
-//! connections. Each connection is a task that speaks HTTP/2 and nothing else; anything else that calls is hung up on.
+//! connections. Each connection is a task that speaks HTTP/2 and nothing else, over TLS where there is a certificate; anything
+//! else that calls is hung up on.
 //! Once in a while a listener looks at all its connections: those that have not spoken HTTP/2 in time are closed, and
 //! those that have had nothing to do for long are asked to go. When the server drains, the listener closes, every
 //! connection is asked to go, and what is under way has the grace to finish.
@@ -34,6 +35,7 @@ use super::{
     dispatch::{AnswerBody, Answering, Connection, Dispatch},
     limits::Limits,
 };
+use crate::tls::{Alpn, Tls, Wire};
 
 /// Connections that the kernel holds for us before they are accepted.
 const BACKLOG: i32 = 1_024;
@@ -91,12 +93,12 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener
 ///
 /// # Errors
 /// The socket cannot be used.
-pub async fn serve(socket: std::net::TcpListener, dispatch: Dispatch) -> io::Result<()> {
+pub async fn serve(socket: std::net::TcpListener, dispatch: Dispatch, tls: Option<Tls>) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let socket = TcpListener::from_std(socket)?;
     let shutdown = dispatch.shutdown().clone();
     let mut drained = pin!(shutdown.drained());
-    let mut connections = Connections::new(dispatch);
+    let mut connections = Connections::new(dispatch, tls);
     loop {
         tokio::select! {
             biased;
@@ -130,6 +132,7 @@ async fn after_failed_accept(error: &io::Error) {
 /// The connections of one listener.
 struct Connections {
     dispatch: Dispatch,
+    tls: Option<Tls>,
     http: http2::Builder<TokioExecutor>,
     tasks: JoinSet<()>,
     clients: HashMap<task::Id, Client>,
@@ -153,7 +156,7 @@ struct Client {
 
 impl Connections {
     #[expect(clippy::disallowed_methods, reason = "peers take real time, whatever clock the breakers have")]
-    fn new(dispatch: Dispatch) -> Self {
+    fn new(dispatch: Dispatch, tls: Option<Tls>) -> Self {
         let limits = dispatch.limits();
         // Often enough to be late by a quarter at most.
         let period = limits.handshake_timeout.min(limits.idle_timeout) / 4;
@@ -162,6 +165,7 @@ impl Connections {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             http: http(limits),
+            tls,
             tasks: JoinSet::new(),
             clients: HashMap::new(),
             looks,
@@ -181,7 +185,7 @@ impl Connections {
             return;
         }
         let (end, asked) = oneshot::channel();
-        let task = self.tasks.spawn(run(self.http.clone(), stream, Arc::clone(&connection), asked));
+        let task = self.tasks.spawn(run(self.http.clone(), stream, self.tls.clone(), Arc::clone(&connection), asked));
         self.clients.insert(task.id(), Client { connection, end: Some(end), task, quiet: 0, seen: 0 });
     }
 
@@ -256,6 +260,7 @@ fn ticks(time: Duration, period: Duration) -> u32 {
 struct Refusals {
     connections: u64,
     calls: u64,
+    handshakes: u64,
     looks_between: u32,
     looks_left: u32,
 }
@@ -266,11 +271,18 @@ impl Refusals {
         let usage = dispatch.usage();
         let connections = usage.refused_connections - self.connections;
         let calls = usage.refused_calls - self.calls;
-        if self.looks_left > 0 || (connections == 0 && calls == 0) {
+        let handshakes = usage.failed_handshakes - self.handshakes;
+        if self.looks_left > 0 || connections + calls + handshakes == 0 {
             return;
         }
-        tracing::warn!(connections, calls, "refused, because the server has as many as it may");
-        (self.connections, self.calls) = (usage.refused_connections, usage.refused_calls);
+        if connections + calls > 0 {
+            tracing::warn!(connections, calls, "refused, because the server has as many as it may");
+        }
+        if handshakes > 0 {
+            tracing::warn!(handshakes, "TLS handshakes have failed; with --log fuseboard=debug each one says why");
+        }
+        self.connections = usage.refused_connections;
+        (self.calls, self.handshakes) = (usage.refused_calls, usage.failed_handshakes);
         self.looks_left = self.looks_between;
     }
 }
@@ -302,10 +314,23 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 async fn run(
     http: http2::Builder<TokioExecutor>,
     stream: TcpStream,
+    tls: Option<Tls>,
     connection: Arc<Connection>,
     asked: oneshot::Receiver<()>,
 ) {
     let remote = connection.peer().remote_addr;
+    let stream = match tls {
+        None => Wire::Left(stream),
+        // Whoever takes too long has not spoken HTTP/2 in time, and is closed for it.
+        Some(tls) => match tls.accept(stream, Alpn::Grpc).await {
+            Ok(stream) => Wire::Right(stream),
+            Err(error) => {
+                connection.handshake_failed();
+                tracing::debug!(%error, ?remote, "a TLS handshake has failed");
+                return;
+            }
+        },
+    };
     let stream = Greeting { stream, missing: PREFACE_BYTES, connection: Arc::clone(&connection) };
     let mut http = pin!(http.serve_connection(TokioIo::new(stream), Requests(connection)));
     let result = tokio::select! {
@@ -337,7 +362,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 
 /// A socket that notes when its peer has said enough to have spoken HTTP/2.
 struct Greeting {
-    stream: TcpStream,
+    stream: Wire,
     missing: usize,
     connection: Arc<Connection>,
 }

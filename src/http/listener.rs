@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -25,7 +26,10 @@ use tokio::{
 };
 
 use super::limits::Limits;
-use crate::shutdown::Shutdown;
+use crate::{
+    shutdown::Shutdown,
+    tls::{Alpn, Tls, Wire},
+};
 
 /// How long to wait where the system has no more sockets for us.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
@@ -36,6 +40,7 @@ pub(super) async fn serve(
     router: Router,
     limits: &Limits,
     places: Arc<Semaphore>,
+    tls: Option<Tls>,
     stop: &Shutdown,
 ) -> io::Result<()> {
     socket.set_nonblocking(true)?;
@@ -54,9 +59,12 @@ pub(super) async fn serve(
                         tracing::debug!(%remote, "a connection of the HTTP port is refused: there are as many as there may be");
                         continue;
                     };
-                    let connection = run(http.clone(), stream, router.clone(), limits.write_timeout, stop.clone());
+                    let (http, router, limits, tls) = (http.clone(), router.clone(), limits.clone(), tls.clone());
+                    let stop = stop.clone();
                     connections.spawn(async move {
-                        connection.await;
+                        if let Some(stream) = shake_hands(stream, tls, limits.header_timeout, remote).await {
+                            run(http, stream, router, limits.write_timeout, stop).await;
+                        }
                         drop(place);
                     });
                 }
@@ -81,9 +89,22 @@ fn http(limits: &Limits) -> http1::Builder {
     http
 }
 
-async fn run(http: http1::Builder, stream: TcpStream, router: Router, write_timeout: Duration, stop: Shutdown) {
+/// The connection, with TLS where there is a certificate; `None` where it came to nothing in time.
+async fn shake_hands(stream: TcpStream, tls: Option<Tls>, patience: Duration, remote: SocketAddr) -> Option<Wire> {
     // Without it answers are only slower.
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return Some(Wire::Left(stream)) };
+    match tokio::time::timeout(patience, tls.accept(stream, Alpn::Http)).await {
+        Ok(Ok(stream)) => Some(Wire::Right(stream)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, %remote, "a TLS handshake of the HTTP port has failed");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+async fn run(http: http1::Builder, stream: Wire, router: Router, write_timeout: Duration, stop: Shutdown) {
     let stream = TokioIo::new(Impatient { stream, write_timeout, stalled: None });
     let mut connection = pin!(http.serve_connection(stream, TowerToHyperService::new(router)));
     let result = tokio::select! {
@@ -118,7 +139,7 @@ async fn after_failed_accept(error: &io::Error) {
 
 /// A socket that gives up on a peer that takes nothing of what waits for it.
 struct Impatient {
-    stream: TcpStream,
+    stream: Wire,
     write_timeout: Duration,
     /// When patience ends; absent while the peer reads.
     stalled: Option<Pin<Box<Sleep>>>,

@@ -392,6 +392,11 @@ impl Scrape {
             "Calls and streams refused because there were too many.",
             grpc.refused_calls,
         )?;
+        told.counter(
+            "fuseboard_grpc_tls_handshakes_failed",
+            "TLS handshakes that came to nothing: a wrong certificate, or none.",
+            grpc.failed_handshakes,
+        )?;
         let http = self.http.into_iter().map(|(kind, count)| ([("kind", kind)], count));
         told.gauges(
             "fuseboard_http_in_use",

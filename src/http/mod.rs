@@ -46,6 +46,7 @@ pub use self::limits::Limits;
 use crate::{
     grpc::{AdminService, BreakerService, Context, Dispatch},
     shutdown::Shutdown,
+    tls::Tls,
 };
 
 /// Breakers looked at before another request may be served.
@@ -110,9 +111,9 @@ impl Port {
     ///
     /// # Errors
     /// The socket cannot be used.
-    pub async fn serve(self, socket: TcpListener, stop: &Shutdown) -> io::Result<()> {
+    pub async fn serve(self, socket: TcpListener, tls: Option<Tls>, stop: &Shutdown) -> io::Result<()> {
         let app = self.app;
-        listener::serve(socket, router(Arc::clone(&app)), &app.limits, Arc::clone(&app.connections), stop).await
+        listener::serve(socket, router(Arc::clone(&app)), &app.limits, Arc::clone(&app.connections), tls, stop).await
     }
 }
 

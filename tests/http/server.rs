@@ -81,7 +81,7 @@ impl Server {
         let dispatch = Services::new(fuseboard::grpc::Limits::default()).dispatch(shutdown.clone());
         let port = Port::new(breakers, admin, context, dispatch, limits, address);
         let told = stop.clone();
-        let serving = tokio::spawn(async move { port.serve(socket, &told).await });
+        let serving = tokio::spawn(async move { port.serve(socket, None, &told).await });
         Self { address, engine, shutdown, stop, serving }
     }
 

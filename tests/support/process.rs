@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
@@ -17,42 +17,65 @@ const LOG_WAIT_MAX: Duration = Duration::from_secs(30);
 /// A server of our own, which ends with this.
 pub(crate) struct Server {
     process: Child,
-    address: String,
+    address: SocketAddr,
+    /// What it said when it began to serve.
+    serving: String,
     log: Receiver<String>,
 }
 
 impl Server {
     /// Starts the built binary on a free port, with a clock that stands still, and waits until it serves.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        let address = format!("127.0.0.1:{port}");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_fuseboard"))
-            .args(["serve", "--manual-clock", "--address", &address, "--http-address", "off"])
-            .args(flags)
-            .env("NO_COLOR", "1")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the built server");
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fuseboard"));
+        command.args(["serve", "--manual-clock", "--address", &address.to_string()]);
+        if !flags.iter().any(|flag| flag.starts_with("--http-address")) {
+            command.arg("--http-address=off");
+        }
+        command.args(flags).env("NO_COLOR", "1").stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the built server");
         let stderr = process.stderr.take().expect("it is piped");
         let (lines, log) = mpsc::sync_channel(LOG_LINES_MAX);
         // Ends with the process.
         thread::spawn(move || {
             BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
         });
-        let server = Self { process, address, log };
-        server.wait_for_log("serving");
+        let mut server = Self { process, address, serving: String::new(), log };
+        server.serving = server.wait_for_log("serving");
         server
+    }
+
+    /// What the built binary says when it does not start.
+    #[allow(dead_code, reason = "not every test has a server that does not start")]
+    pub(crate) fn refused(flags: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fuseboard"));
+        let port = ["serve", "--manual-clock", "--address=127.0.0.1:0", "--http-address=off"];
+        let output = command.args(port).args(flags).env("NO_COLOR", "1").output().expect("the built server");
+        assert!(!output.status.success(), "it served, and ended");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    #[allow(dead_code, reason = "most tests want the URL")]
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its HTTP port is, of one that was asked to have it.
+    #[allow(dead_code, reason = "few tests ask for one")]
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        let told = self.serving.split("http=").nth(1).and_then(|rest| rest.split(' ').next());
+        told.and_then(|address| address.parse().ok()).expect("it says where its HTTP port is")
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Waits for a line that contains this.
-    pub(crate) fn wait_for_log(&self, part: &str) {
+    /// Waits for a line that contains this, and gives it.
+    pub(crate) fn wait_for_log(&self, part: &str) -> String {
         while let Ok(line) = self.log.recv_timeout(LOG_WAIT_MAX) {
             if line.contains(part) {
-                return;
+                return line;
             }
         }
         panic!("the server does not log {part:?}");

@@ -40,7 +40,7 @@ impl Server {
         let dispatch = services.breaker_service(BreakerService::new(Arc::new(context))).dispatch(shutdown.clone());
         let socket = bind(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);
         let address = socket.local_addr().unwrap();
-        Self { engine, address, shutdown, serving: tokio::spawn(serve(socket, dispatch)) }
+        Self { engine, address, shutdown, serving: tokio::spawn(serve(socket, dispatch, None)) }
     }
 
     /// A watcher on a connection of its own.

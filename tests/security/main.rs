@@ -1,0 +1,6 @@
+//! Who may do what, and over which connection: the built server with certificates and tokens.
+
+mod authority;
+#[path = "../support/process.rs"]
+mod process;
+mod tls;
