@@ -1,11 +1,13 @@
 //! Fuseboard: a circuit breaker that lives in one place and serves services in any language over gRPC.
 
+pub mod access;
 pub mod breaker;
 pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod grpc;
 pub mod http;
+mod reload;
 pub mod server;
 pub mod shutdown;
 pub mod store;

@@ -12,23 +12,23 @@ use std::{
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
-use tokio::{runtime, signal::unix, sync::mpsc};
+use tokio::{runtime, sync::mpsc};
 
 use crate::{
     breaker::Timestamp,
     config::{Config, DEFAULT_HTTP_ADDRESS, PolicyFile},
     engine::{self, Clock, Engine, FilePolicies},
     grpc::{
-        self, AdminService, BreakerService, ClockService, Context, Dispatch, Services, pb,
+        self, AdminService, BreakerService, ClockService, Context, Dispatch, Gate, Services, pb,
         pb::testing::clock_service_server::ClockServiceServer, standard_services,
     },
     http,
+    reload::{self, Reload},
     shutdown::Shutdown,
     store::{Disk, DiskOptions, Memory, OpenError, Opened, Store},
     tls::{self, Tls},
@@ -36,9 +36,6 @@ use crate::{
 
 /// The instant at which a manual clock begins: 2020-01-01, so that timestamps are told apart from zero.
 const MANUAL_CLOCK_START: Timestamp = Timestamp::from_nanos(1_577_836_800_000_000_000);
-
-/// How often it is looked whether the files of TLS have changed.
-const TLS_LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Descriptors that are not connections: listeners, runtimes, the log.
 const DESCRIPTORS_BESIDE: u64 = 64;
@@ -65,6 +62,9 @@ pub enum Error {
     /// The data directory cannot be used.
     #[error("{0}; another directory is set by --data-dir, and --ephemeral keeps nothing")]
     Store(#[from] OpenError),
+    /// Who is an administrator cannot be read.
+    #[error("no identities: {0}")]
+    Identities(String),
     /// TLS cannot be had of the files.
     #[error("no TLS: {0}")]
     Tls(#[from] tls::Error),
@@ -96,7 +96,9 @@ pub fn run(config: &Config) -> Result<(), Error> {
 #[doc(hidden)]
 pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) -> Result<(), Error> {
     let tls = tls_files(config).map(Tls::load).transpose()?;
+    let keys = reload::keys(config.admin_token_file.path(), &config.identities).map_err(Error::Identities)?;
     let engine = engine(config, store)?;
+    let gate = Gate::new(&engine, keys);
     have_descriptors(config);
     let shutdown = Shutdown::new();
     let context = Arc::new(Context {
@@ -104,6 +106,7 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
         shutdown: shutdown.clone(),
         stream_max_age: config.stream_max_age,
         session_handles: config.limits.session_handles,
+        gate: gate.clone(),
         store_damage,
     });
     let address = config.address;
@@ -118,8 +121,9 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
     let dispatch = services.dispatch(shutdown.clone());
     let http_stop = Shutdown::new();
     let http = http_socket.zip(http_address).map(|(socket, address)| {
-        let port = http::Port::new(breakers, admin, context, dispatch.clone(), http_limits(config), address);
-        serve_http(socket, port, tls.clone(), shutdown.clone(), http_stop.clone())
+        let port =
+            http::Port::new(breakers, admin, context, dispatch.clone(), http_limits(config), address, tls.clone());
+        serve_http(socket, port, shutdown.clone(), http_stop.clone())
     });
     let http = http.transpose()?;
     // Nothing is sent: it closes when the last serving thread has ended.
@@ -131,11 +135,10 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let running = engine.clone();
         tokio::spawn(async move { running.run().await });
-        let reload =
-            Reload { engine: engine.clone(), path: config.file.clone(), max_policies: config.limits.max_policies };
+        let reload = Reload { engine: engine.clone(), gate, config: config.clone() };
         tokio::spawn(reload.on_signals()?);
         if let Some(tls) = tls {
-            tokio::spawn(renew(tls)?);
+            tokio::spawn(reload::renew(tls)?);
         }
         let signals = shutdown.on_signals()?;
         // Said last: who reads it may send a signal at once.
@@ -186,13 +189,12 @@ fn serve(
 fn serve_http(
     socket: TcpListener,
     port: http::Port,
-    tls: Option<Tls>,
     shutdown: Shutdown,
     stop: Shutdown,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     thread::Builder::new().name("http".to_owned()).spawn(move || {
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
-        let result = runtime.and_then(|runtime| runtime.block_on(port.serve(socket, tls, &stop)));
+        let result = runtime.and_then(|runtime| runtime.block_on(port.serve(socket, &stop)));
         shutdown.drain();
         result
     })
@@ -219,7 +221,8 @@ fn bind_http(address: SocketAddr) -> Result<Option<TcpListener>, Error> {
 fn services(config: &Config, context: &Context, breakers: BreakerService, admin: AdminService) -> Services {
     let (engine, shutdown) = (context.engine.clone(), context.shutdown.clone());
     let store_health = engine.store_health();
-    let mut services = Services::new(transport_limits(config)).breaker_service(breakers).admin_service(admin);
+    let services = Services::new(transport_limits(config)).gate(context.gate.clone());
+    let mut services = services.breaker_service(breakers).admin_service(admin);
     if config.manual_clock {
         let clock = ClockServiceServer::new(ClockService::new(engine));
         services = services.service(clock.max_decoding_message_size(config.limits.unary_message_bytes));
@@ -287,34 +290,6 @@ fn have_descriptors(config: &Config) {
     }
 }
 
-/// Reads the policies of the file again when it is told to.
-struct Reload {
-    engine: Engine,
-    path: Option<PathBuf>,
-    max_policies: usize,
-}
-
-impl Reload {
-    /// On each SIGHUP from now on. A bad file changes nothing.
-    fn on_signals(self) -> io::Result<impl Future<Output = ()>> {
-        let mut signals = unix::signal(unix::SignalKind::hangup())?;
-        Ok(async move {
-            while signals.recv().await.is_some() {
-                match self.reload().await {
-                    Ok(breakers_changed) => tracing::info!(breakers_changed, "policies reloaded"),
-                    Err(error) => tracing::error!("policies not reloaded, nothing is changed: {error}"),
-                }
-            }
-        })
-    }
-
-    async fn reload(&self) -> Result<u64, String> {
-        let path = self.path.as_deref().ok_or("the server was started without a configuration file")?;
-        let file = PolicyFile::load(path, self.max_policies).map_err(|errors| errors.to_string())?;
-        self.engine.load_policies(file.into()).await.map_err(|error| error.to_string())
-    }
-}
-
 /// The files that make up TLS, where a certificate is configured.
 fn tls_files(config: &Config) -> Option<tls::Files> {
     let (certificate, key) = config.tls_cert.path().zip(config.tls_key.path())?;
@@ -323,25 +298,6 @@ fn tls_files(config: &Config) -> Option<tls::Files> {
         key: key.to_owned(),
         client_ca: config.tls_client_ca.path().map(Path::to_owned),
         client_auth: config.tls_client_auth,
-    })
-}
-
-/// Reads the files of TLS again on each SIGHUP from now on, and once in a while. A bad one changes nothing.
-#[expect(clippy::disallowed_methods, reason = "files change in real time, whatever clock the breakers have")]
-fn renew(tls: Tls) -> io::Result<impl Future<Output = ()>> {
-    let mut signals = unix::signal(unix::SignalKind::hangup())?;
-    Ok(async move {
-        loop {
-            tokio::select! {
-                _ = signals.recv() => {}
-                () = tokio::time::sleep(TLS_LOOK_INTERVAL) => {}
-            }
-            match tls.reload() {
-                Ok(true) => tracing::info!("the TLS certificate is read again; it holds for new connections"),
-                Ok(false) => {}
-                Err(error) => tracing::error!("the TLS certificate is not read again, the old one stays: {error}"),
-            }
-        }
     })
 }
 
@@ -355,6 +311,7 @@ fn engine(config: &Config, store: Arc<dyn Store>) -> Result<Engine, Error> {
         batch_retention: config.limits.batch_retention,
         callers: config.limits.max_callers,
         policies: config.limits.max_policies,
+        tokens: config.limits.max_tokens,
         events: config.limits.event_log_events,
         events_age: config.limits.event_log_age,
         watchers: config.limits.max_watchers as u64,

@@ -10,11 +10,12 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
+    sync::Arc,
 };
 
 use fuseboard::{
     pb::{GetPolicyRequest, admin_service_client::AdminServiceClient},
-    store::{Change, Commit, Disk, DiskOptions, Record, Store as _, Version},
+    store::{Change, Commit, Disk, DiskOptions, Document, Record, Store as _, Version},
 };
 
 /// The binary, with nothing of ours in its environment but what a test sets.
@@ -632,7 +633,9 @@ fn filled(name: &str) -> PathBuf {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let full = samples::records().pop().unwrap();
     let from = Version { generation: full.snapshot.generation, number: 0 };
-    let commit = |change, events| Commit { author: 1, change, events, marks: Vec::new(), floors: samples::floors() };
+    let (marks, audit, floors) = (Vec::new(), Vec::new(), samples::floors());
+    let commit =
+        |change, events| Commit { author: 1, change, events, marks: marks.clone(), audit: audit.clone(), floors };
     for key in ["a", "b"] {
         let to = Box::new(Record { key: key.into(), ..full.clone() });
         let change = Change::Breaker { key: key.into(), from, to: Some(to) };
@@ -642,6 +645,11 @@ fn filled(name: &str) -> PathBuf {
     let entry = samples::policies().pop().unwrap();
     let change = Change::Policy { pattern: "payments/*".into(), from: 0, to: Some(Box::new(entry)) };
     runtime.block_on(store.commit(commit(change, Vec::new()))).unwrap();
+    let document = samples::document();
+    let document = Document { version: 1, ..document };
+    let change = Change::Document { key: Arc::clone(&document.key), from: 0, to: Some(Box::new(document)) };
+    let made = Commit { audit: vec![samples::audit("shop")], ..commit(change, Vec::new()) };
+    runtime.block_on(store.commit(made)).unwrap();
     directory
 }
 
@@ -651,9 +659,15 @@ fn a_store_is_checked() {
     let before = fs::read(directory.join("fuseboard.redb")).unwrap();
     let ended = run(fuseboard(&["store", "check"]).arg(&directory));
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
-    for line in
-        ["closed    yes", "newest    event 30", "records   2, ", "policies  1, ", "events    30, ", "problems  none"]
-    {
+    for line in [
+        "closed    yes",
+        "newest    event 30",
+        "records   2, ",
+        "policies  1, ",
+        "documents 1, ",
+        "events    30, ",
+        "problems  none",
+    ] {
         assert!(ended.stdout.contains(line), "no {line:?} in\n{}", ended.stdout);
     }
     assert_eq!(fs::read(directory.join("fuseboard.redb")).unwrap(), before);
@@ -684,12 +698,16 @@ fn a_store_is_dumped_as_lines_that_people_can_read() {
     let lines: Vec<serde_json::Value> = lines.collect();
     let of =
         |kind: &str| lines.iter().filter(|line| line["kind"] == kind).map(|line| &line["value"]).collect::<Vec<_>>();
-    assert_eq!(["store", "record", "policy", "mark", "event"].map(|kind| of(kind).len()), [1, 2, 1, 1, 30]);
+    assert_eq!(
+        ["store", "record", "policy", "mark", "document", "audit", "event"].map(|kind| of(kind).len()),
+        [1, 2, 1, 1, 1, 1, 30]
+    );
     let record = of("record")[1];
     assert_eq!((&record["key"], &record["created"]), (&"b".into(), &"1970-01-01T00:00:01Z".into()));
     assert_eq!(record["snapshot"]["state"]["half_open"]["reserved_until"], "never");
     assert_eq!(record["snapshot"]["probes"][0]["request"], "f".repeat(32));
     assert_eq!(of("policy")[0]["spec"]["open_duration"], "8s");
+    assert_eq!((&of("document")[0]["key"], &of("audit")[0]["sequence"]), (&"token/shop".into(), &1.into()));
     let event = of("event")[0];
     assert_eq!((&event["sequence"], &event["kind"]["moved"]), (&1.into(), &"opened".into()));
     assert_eq!(event["reason"]["breaker"]["trip_rule"], "failure_threshold");

@@ -12,7 +12,7 @@ use fuseboard::{
     breaker::{Permit, PermitKind, PolicySpec, Timestamp},
     engine::{Clock, Engine, Limits, key_hash},
     grpc::{
-        AdminService, BreakerService, ClockService, Context,
+        AdminService, BreakerService, ClockService, Context, Gate,
         pb::{
             self, admin_service_server::AdminService as _, breaker_service_server::BreakerService as _,
             testing::clock_service_server::ClockService as _,
@@ -164,6 +164,7 @@ impl World {
             shutdown,
             stream_max_age,
             session_handles: 100,
+            gate: Gate::default(),
             store_damage: String::new(),
         });
         Self {

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// An instant of the server's clock, in nanoseconds since the Unix epoch. It reaches to the year 2554.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
@@ -62,6 +62,22 @@ impl Serialize for Timestamp {
     }
 }
 
+/// What it was written as.
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return u64::deserialize(deserializer).map(Self);
+        }
+        let text = String::deserialize(deserializer)?;
+        if text == "never" {
+            return Ok(Self::NEVER);
+        }
+        let since = humantime::parse_rfc3339(&text).map_err(D::Error::custom)?.duration_since(UNIX_EPOCH);
+        let nanos = since.ok().and_then(|since| u64::try_from(since.as_nanos()).ok());
+        nanos.map(Self).ok_or_else(|| D::Error::custom("an instant from 1970 to 2554 is needed"))
+    }
+}
+
 /// What every input of the breaker is given: the time, and a number nobody can guess.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
@@ -87,5 +103,22 @@ pub(crate) fn readable(duration: Duration) -> String {
         0 if seconds >= HOUR && seconds.is_multiple_of(HOUR) => format!("{} h", seconds / HOUR),
         0 => format!("{seconds} s"),
         _ => format!("{duration:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_read_as_it_was_written_for_people_and_for_files() {
+        for nanos in [0, 1, 1_577_836_800_123_456_789, u64::MAX - 1, u64::MAX] {
+            let at = Timestamp::from_nanos(nanos);
+            assert_eq!(serde_json::from_str::<Timestamp>(&serde_json::to_string(&at).unwrap()).unwrap(), at);
+            assert_eq!(postcard::from_bytes::<Timestamp>(&postcard::to_allocvec(&at).unwrap()).unwrap(), at);
+        }
+        for text in ["\"soon\"", "\"1969-12-31T23:59:59Z\"", "1"] {
+            assert!(serde_json::from_str::<Timestamp>(text).is_err(), "{text}");
+        }
     }
 }

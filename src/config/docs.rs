@@ -117,6 +117,7 @@ fn the_defaults_are_the_engines_and_the_transports() {
     assert_eq!(limits.batch_retention, engine.batch_retention);
     assert_eq!(limits.max_callers, engine.callers);
     assert_eq!(limits.max_policies, engine.policies);
+    assert_eq!(limits.max_tokens, engine.tokens);
     assert_eq!(limits.event_log_events, engine.events);
     assert_eq!(limits.max_watchers as u64, engine.watchers);
     assert_eq!(limits.permit_ledger_bytes, engine.ledger_bytes);
@@ -193,6 +194,7 @@ fn the_ranges_that_help_tells_are_those_that_hold() {
             "tls_client_ca",
             "tls_client_auth",
             "insecure_network",
+            "admin_token_file",
             "log",
             "log_format"
         ]

@@ -17,6 +17,7 @@ use toml::{
 
 use super::{
     error::{Error, Errors, did_you_mean},
+    identities::{self, Identity},
     policies::{self, PolicyFile},
     setting::{self, LIMITS, Setting},
 };
@@ -31,6 +32,30 @@ pub(super) struct File {
     pub(super) settings: BTreeMap<String, (String, usize)>,
     /// The policies in it.
     pub(super) policies: PolicyFile,
+    /// The identities in it.
+    pub(super) identities: Vec<Identity>,
+}
+
+/// What of a configuration file takes effect while the server runs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ReadAgain {
+    /// Its policies.
+    pub policies: PolicyFile,
+    /// Its identities.
+    pub identities: Vec<Identity>,
+}
+
+impl ReadAgain {
+    /// Reads a configuration file again. The whole file is checked, its settings too; these take effect at the next start
+    /// only.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, or more policies than `max`: then nothing of it is to be used.
+    pub fn load(path: &Path, max: usize) -> Result<Self, Errors> {
+        let File { policies, identities, .. } = read(path, "the configuration ")?;
+        policies.check_count(path, max)?;
+        Ok(Self { policies, identities })
+    }
 }
 
 /// Reads a file, whose path was given at `place`.
@@ -61,7 +86,7 @@ pub(super) struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    fn file(&mut self, document: &DeTable<'_>) -> File {
+    fn file<'i>(&mut self, document: &DeTable<'i>) -> File {
         let settings = setting::all();
         let mut file = File::default();
         for (key, value) in document {
@@ -75,6 +100,7 @@ impl Reader<'_> {
                 (LIMITS, other) => self.error_at(key, format!("{LIMITS} must be a table, not {}", describe(other))),
                 (policies::DEFAULT, value) => file.policies.default = policies::default(self, key, value),
                 (policies::BY_PATTERN, value) => file.policies.by_pattern = policies::by_pattern(self, key, value),
+                (identities::IDENTITY, value) => file.identities = identities::read(self, key, value),
                 (name, _) => self.setting(&settings, name, key, value, &mut file),
             }
         }
@@ -90,7 +116,7 @@ impl Reader<'_> {
         file: &mut File,
     ) {
         let Some(setting) = settings.iter().find(|setting| setting.key == name) else {
-            let tables = [LIMITS, policies::DEFAULT, policies::BY_PATTERN];
+            let tables = [LIMITS, policies::DEFAULT, policies::BY_PATTERN, identities::IDENTITY];
             let known = settings.iter().map(|setting| setting.key.as_str()).chain(tables);
             return self.error_at(key, format!("{name} is not a setting{}", did_you_mean(name, known)));
         };
@@ -106,7 +132,7 @@ impl Reader<'_> {
         self.error(what.span().start, message);
     }
 
-    fn error(&mut self, offset: usize, message: impl Into<String>) {
+    pub(super) fn error(&mut self, offset: usize, message: impl Into<String>) {
         let line = self.line(offset);
         self.errors.push((line, Error::new(format!("{}:{line}: ", self.path.display()), message)));
     }

@@ -13,7 +13,7 @@ use super::{
     Config,
     error::{Error, Errors, did_you_mean},
     file::{self, File},
-    policies,
+    identities, policies,
     setting::{self, Setting},
     value,
 };
@@ -111,7 +111,7 @@ fn read_file(path: Option<&(PathBuf, ValueSource)>, errors: &mut Vec<Error>) -> 
 fn combine(mut chosen: Vec<Chosen>, file: File, path: Option<PathBuf>) -> Result<Loaded, Errors> {
     let texts = chosen.iter().map(|chosen| (&chosen.setting, chosen.text.as_os_str()));
     let config = setting::read(texts).map_err(|error| Error::new("", error.to_string()))?;
-    let config = Config { policies: file.policies, file: path, ..config };
+    let config = Config { policies: file.policies, identities: file.identities, file: path, ..config };
     let too_many = config.file.as_ref().map(|path| config.policies.check_count(path, config.limits.max_policies));
     let errors = [
         check_clock(&config, &chosen).err(),
@@ -157,6 +157,9 @@ fn check_home(config: &Config, chosen: &[Chosen]) -> Result<(), Error> {
 /// A certificate is nothing without its key, nor an authority without a certificate of ours.
 fn check_tls(config: &Config, chosen: &[Chosen]) -> Result<(), Error> {
     let (cert, key) = (config.tls_cert.path(), config.tls_key.path());
+    if !config.identities.is_empty() && config.tls_client_ca.path().is_none() {
+        return Err(Error::new("", "[[identity]] is about client certificates and needs tls_client_ca, which is off"));
+    }
     let (given, missing) = match (cert, key, config.tls_client_ca.path()) {
         (Some(_), None, _) => ("tls_cert", "tls_key"),
         (None, Some(_), _) => ("tls_key", "tls_cert"),
@@ -256,7 +259,17 @@ impl Loaded {
             push(&mut toml, &chosen.line());
         }
         self.push_policies(&mut toml);
+        self.push_identities(&mut toml);
         toml
+    }
+
+    fn push_identities(&self, toml: &mut String) {
+        for identity in &self.config.identities {
+            let roles: Vec<&str> = identity.roles.iter().map(|role| role.name()).collect();
+            push(toml, &format!("\n[[{}]]\nname = {:?}", identities::IDENTITY, identity.name));
+            push(toml, &format!("certificate = {:?}\nroles = {roles:?}", identity.certificate));
+            push(toml, &format!("prefixes = {:?}\ncaller = {:?}", identity.prefixes, identity.caller));
+        }
     }
 
     fn push_policies(&self, toml: &mut String) {

@@ -9,9 +9,11 @@
 mod docs;
 mod error;
 mod file;
+mod identities;
 mod layers;
 mod policies;
 mod setting;
+mod tables;
 mod value;
 
 use std::{
@@ -26,6 +28,8 @@ use clap::{Args, ValueEnum};
 use self::value::{address, bytes, count, data_dir, duration, file_path, http_address, log_filter};
 pub use self::{
     error::{Error, Errors},
+    file::ReadAgain,
+    identities::Identity,
     layers::{Loaded, load, unread},
     policies::PolicyFile,
 };
@@ -176,6 +180,12 @@ pub struct Config {
     #[arg(help_heading = "Security")]
     pub insecure_network: bool,
 
+    /// File with the administrators' token, at least 32 bytes; with it the server asks everybody for a token or a certificate. It
+    /// is read again on SIGHUP. off: without identities in the file nobody is asked, and everybody may do everything.
+    #[arg(long, env = "FUSEBOARD_ADMIN_TOKEN_FILE", value_name = "PATH", default_value = value::OFF)]
+    #[arg(value_parser = file_path, help_heading = "Security")]
+    pub admin_token_file: FilePath,
+
     /// Which log lines are written: a level (error, warn, info, debug, trace, off), or levels by module as
     /// "warn,fuseboard=debug".
     #[arg(long, env = "FUSEBOARD_LOG", value_name = "FILTER", default_value = "info", help_heading = "Log")]
@@ -194,6 +204,10 @@ pub struct Config {
     /// The policies of the configuration file.
     #[arg(skip)]
     pub policies: PolicyFile,
+
+    /// The identities of the configuration file.
+    #[arg(skip)]
+    pub identities: Vec<Identity>,
 
     /// The configuration file, if there is one: where a reload reads the policies.
     #[arg(skip)]
@@ -218,6 +232,11 @@ pub struct Limits {
     #[arg(long, env = "FUSEBOARD_MAX_POLICIES", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<usize>(1..=1_000_000))]
     pub max_policies: usize,
+
+    /// Tokens, those that have expired included. 1 to 1,000,000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_TOKENS", value_name = "COUNT", default_value = "10000")]
+    #[arg(value_parser = count::<usize>(1..=1_000_000))]
+    pub max_tokens: usize,
 
     /// Request ids remembered, so that the same Acquire twice gets the same answer. 1 to 100,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_REQUEST_IDS", value_name = "COUNT", default_value = "1000000")]

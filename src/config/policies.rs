@@ -11,7 +11,7 @@ use toml::{
 };
 
 use super::{
-    error::{Error, Errors, did_you_mean},
+    error::{Error, did_you_mean},
     file::{self, Key, Reader, describe},
     value::{format_duration, parse_duration},
 };
@@ -44,17 +44,6 @@ pub struct PolicyFile {
 }
 
 impl PolicyFile {
-    /// Reads the policies of a configuration file again. The whole file is checked, its settings too; these take effect
-    /// at the next start only.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the file, or more policies than `max`: then nothing of it is to be used.
-    pub fn load(path: &Path, max: usize) -> Result<Self, Errors> {
-        let policies = file::read(path, "the configuration ")?.policies;
-        policies.check_count(path, max)?;
-        Ok(policies)
-    }
-
     pub(super) fn check_count(&self, path: &Path, max: usize) -> Result<(), Error> {
         let count = self.by_pattern.len();
         let message = || format!("{count} policies are more than limits.max_policies, which is {max}: raise it");

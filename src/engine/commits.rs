@@ -26,6 +26,7 @@ use tokio::{
 
 use super::{
     Cause, Engine, Shared,
+    audit::AuditEntry,
     error::Error,
     events::Event,
     log,
@@ -335,7 +336,7 @@ impl Engine {
             Change::Breaker { from, to: Some(record), .. } => {
                 (record.version().generation == from.generation, !record.snapshot.probes.is_empty())
             }
-            Change::Breaker { to: None, .. } | Change::Policy { .. } => (false, false),
+            Change::Breaker { to: None, .. } | Change::Policy { .. } | Change::Document { .. } => (false, false),
         };
         let is_grant = has_probes && commit.events.is_empty();
         let unwritten = self.shared.batches.unwritten().filter(|_| keeps_generation);
@@ -375,7 +376,8 @@ impl Engine {
         if is_going {
             floors.generation = floors.generation.max(version.generation + 1);
         }
-        Some((handle, Commit { author: self.shared.author, change, events, marks: Vec::new(), floors }))
+        let audit = events.iter().filter_map(AuditEntry::of).collect();
+        Some((handle, Commit { author: self.shared.author, change, events, marks: Vec::new(), audit, floors }))
     }
 
     pub(super) fn floors(&self) -> Floors {
@@ -441,6 +443,9 @@ impl Engine {
                     self.shared.policies.put(pattern, entry.as_deref().cloned());
                     self.shared.work(Work::FollowPolicies(Arc::clone(pattern)));
                 }
+            }
+            Changed::Document { key, document } => {
+                self.shared.tokens.put(key, document.as_deref());
             }
         }
         log(events);

@@ -55,6 +55,33 @@ pub enum Error {
         /// Its key or pattern.
         pattern: String,
     },
+    /// There is a token of that name.
+    #[error("there is a token {name:?} already: choose another name, or revoke that one first")]
+    TokenExists {
+        /// Its name.
+        name: String,
+    },
+    /// The server asks nobody who they are, so nobody could be kept out by a token.
+    #[error("the server asks nobody who they are: start it with admin_token_file, and create tokens then")]
+    AuthenticationOff,
+    /// Nobody is known behind the request.
+    #[error("who are you? {why}")]
+    Unauthenticated {
+        /// What is missing.
+        why: &'static str,
+    },
+    /// Whoever asks may not.
+    #[error("{name} may not {what}: {advice}")]
+    Denied {
+        /// Stable name, as `ROLE_MISSING`.
+        reason: &'static str,
+        /// Who asks.
+        name: String,
+        /// What was asked for.
+        what: String,
+        /// What would be needed.
+        advice: String,
+    },
     /// What was asked for could not be made durable in time. It is not told, and in doubt: it may come into force later.
     #[error("the store cannot record it: {why}; calls go on, ask again when it has recovered")]
     Store {

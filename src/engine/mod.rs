@@ -4,6 +4,7 @@
 //! decide, and carries out what comes back: moves become events, deadlines go to the timers. The rules are in
 //! [`crate::breaker`]; none are repeated here.
 
+mod audit;
 mod batches;
 mod callers;
 mod clock;
@@ -17,6 +18,7 @@ mod registry;
 mod requests;
 mod restore;
 mod timers;
+mod tokens;
 mod watch;
 
 use std::{
@@ -32,6 +34,18 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch as changes};
 
+pub use self::{
+    audit::{Action, AuditEntry},
+    clock::Clock,
+    commits::{STORE_PATIENCE, Ticket, Told},
+    error::Error,
+    events::{Event, EventKind, EventReason},
+    measures::{COMMIT_BOUNDS, Measured, REJECTIONS, RESYNCS, Surveyed},
+    policies::{Declaration, PolicyEntry, PolicyOrigin, Resolved, matches},
+    registry::{Handle, key_hash},
+    restore::FilePolicies,
+    watch::{Entry, Filter, Message, Position, ResyncReason, Watch, WatchOptions},
+};
 use self::{
     batches::Batches,
     callers::Callers,
@@ -42,17 +56,7 @@ use self::{
     registry::{Name, Registry, Tenant, spread},
     requests::Requests,
     timers::Timers,
-};
-pub use self::{
-    clock::Clock,
-    commits::{STORE_PATIENCE, Ticket, Told},
-    error::Error,
-    events::{Event, EventKind, EventReason},
-    measures::{COMMIT_BOUNDS, Measured, REJECTIONS, RESYNCS, Surveyed},
-    policies::{Declaration, PolicyEntry, PolicyOrigin, Resolved, matches},
-    registry::{Handle, key_hash},
-    restore::FilePolicies,
-    watch::{Entry, Filter, Message, Position, ResyncReason, Watch, WatchOptions},
+    tokens::Tokens,
 };
 use crate::{
     breaker::{
@@ -86,6 +90,8 @@ pub struct Limits {
     pub watchers: u64,
     /// Memory of all permit ledgers, in bytes. Past it a breaker's oldest permits are given up. Default 64 MiB.
     pub ledger_bytes: usize,
+    /// Tokens, those that have expired included. Default 10,000.
+    pub tokens: usize,
     /// A closed breaker that nobody declared goes when it was not used for so long, also with calls in its statistics.
     /// When all places are taken, one with nothing counted goes at once. Default 1 h.
     pub breaker_idle: Duration,
@@ -104,6 +110,7 @@ impl Default for Limits {
             events_age: Duration::from_secs(30 * 24 * 3600),
             watchers: 10_000,
             ledger_bytes: 64 << 20,
+            tokens: 10_000,
             breaker_idle: Duration::from_secs(3600),
         }
     }
@@ -123,6 +130,7 @@ struct Shared {
     timers: Timers,
     events: EventLog,
     policies: Policies,
+    tokens: Tokens,
     requests: Requests,
     batches: Batches,
     callers: Callers,
@@ -268,6 +276,8 @@ pub struct Actor<'a> {
 /// What the server has used of its limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
+    /// Tokens there are.
+    pub tokens: usize,
     /// Breakers there are.
     pub breakers: u32,
     /// Acquires remembered by request id.
@@ -882,7 +892,7 @@ impl Engine {
             set: self.now(),
         };
         let (entry, replaced) = self.shared.policies.prepare(entry, expected)?;
-        self.write_policy(&entry.pattern, replaced, Some(&entry)).await?;
+        self.write_policy(&entry.pattern, replaced, Some(&entry), actor).await?;
         let changed = self.apply_policies(Some(pattern), Cause { actor, ..Cause::default() }).await;
         Ok((entry, changed))
     }
@@ -894,18 +904,30 @@ impl Engine {
     pub async fn delete_policy(&self, pattern: &str, expected: Option<u64>, actor: Actor<'_>) -> Result<u64, Error> {
         let _one_at_a_time = self.shared.policy_writes.lock().await;
         let replaced = self.shared.policies.prepare_removal(pattern, expected)?;
-        self.write_policy(&pattern.into(), replaced, None).await?;
+        self.write_policy(&pattern.into(), replaced, None, actor).await?;
         Ok(self.apply_policies(Some(pattern), Cause { actor, ..Cause::default() }).await)
     }
 
     /// Stores an operator's policy, or that it is gone, and puts it in force.
-    async fn write_policy(&self, pattern: &Arc<str>, from: u64, entry: Option<&PolicyEntry>) -> Result<(), Error> {
+    async fn write_policy(
+        &self,
+        pattern: &Arc<str>,
+        from: u64,
+        entry: Option<&PolicyEntry>,
+        actor: Actor<'_>,
+    ) -> Result<(), Error> {
         self.have_store()?;
         let mut floors = self.floors();
         floors.policies += 1;
         let to = entry.map(|entry| Box::new(entry.clone()));
         let change = Change::Policy { pattern: Arc::clone(pattern), from, to };
-        let commit = Commit { author: self.shared.author, change, events: Vec::new(), marks: Vec::new(), floors };
+        let (action, detail) = match entry {
+            Some(entry) => (Action::PolicySet, audit::brief(&entry.spec)),
+            None => (Action::PolicyDeleted, String::new()),
+        };
+        let audit = vec![AuditEntry::new(floors.now, actor, action, pattern, detail)];
+        let author = self.shared.author;
+        let commit = Commit { author, change, events: Vec::new(), marks: Vec::new(), audit, floors };
         // Whoever comes next has to know what became of it, so this waits for as long as it takes.
         match self.send(commit).await {
             Ok(()) => self.shared.policies.put(pattern, entry.cloned()),
@@ -958,6 +980,7 @@ impl Engine {
             batch_clients: shared.batches.len(),
             callers: shared.callers.len().max(shared.callers_known.load(Ordering::Relaxed)),
             policies: shared.policies.len(),
+            tokens: shared.tokens.len(),
             events: shared.events.len(),
             watchers: shared.watchers.load(Ordering::Relaxed),
             ledger_bytes: shared.ledger_bytes.load(Ordering::Relaxed),

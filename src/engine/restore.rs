@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Batches, Callers, Cause, Clock, Engine, EventReason, Handle, Limits, Policies, Registry, Requests, Resolved,
-    Shared, Tenant, Timers,
+    Shared, Tenant, Timers, Tokens,
     commits::{Listener, Waited, after},
     error::Error,
     events::EventLog,
@@ -66,6 +66,7 @@ impl Engine {
             timers: Timers::default(),
             events: EventLog::new(limits.events, limits.events_age, root.newest),
             policies: Policies::new(file.default.clone(), limits.policies)?,
+            tokens: Tokens::default(),
             requests: Requests::new(limits.request_ids),
             batches: Batches::new(limits.batch_clients, limits.batch_retention, store.is_lasting()),
             callers: Callers::new(limits.callers),
@@ -92,6 +93,7 @@ impl Engine {
         shared.policies.restore(root.policies, root.floors.policies);
         shared.policies.load_file(file.default, file.by_pattern, started)?;
         shared.batches.restore(root.marks);
+        shared.tokens.restore(&root.documents);
         engine.read_events(root.newest).await?;
         let changed = engine.read_breakers().await?;
         shared.store.follow(Arc::new(Listener(Arc::downgrade(shared))));

@@ -7,12 +7,13 @@ use tonic::{Request, Response, Status};
 use super::{
     convert,
     pb::{self, admin_service_server},
-    service::{Context, to_event, to_event_kind, to_status},
+    service::{Context, actor, to_event, to_event_kind, to_status},
     token::{Cursor, Listing, ResumeToken, decode_page, encode_page, filter_hash},
 };
 use crate::{
-    breaker::CALLERS_MAX,
-    engine::{Actor, Engine, Error, PolicyEntry, PolicyOrigin, Position},
+    access::{Grant, Secret, Token},
+    breaker::{CALLERS_MAX, Timestamp},
+    engine::{Actor, AuditEntry, Engine, Error, PolicyEntry, PolicyOrigin, Position},
 };
 
 /// Most events looked at for one page.
@@ -35,6 +36,10 @@ impl AdminService {
     fn engine(&self) -> &Engine {
         &self.context.engine
     }
+
+    fn grant<T>(&self, request: &Request<T>) -> Result<Grant, Error> {
+        self.context.gate.grant(request.extensions())
+    }
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -42,8 +47,12 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl admin_service_server::AdminService for AdminService {
     async fn list_breakers(&self, request: Request<pb::ListBreakersRequest>) -> Answer<pb::ListBreakersResponse> {
+        let grant = self.grant(&request)?;
         let request = request.get_ref();
         let prefix = convert::prefix("prefix", &request.prefix)?;
+        if !prefix.is_empty() {
+            grant.check(prefix)?;
+        }
         let states = convert::states("states", &request.states)?;
         let filter =
             filter_hash(&pb::ListBreakersRequest { page_size: 0, page_token: String::new(), ..request.clone() });
@@ -54,6 +63,7 @@ impl admin_service_server::AdminService for AdminService {
         let size = convert::page_size(request.page_size);
         let mut page = self.engine().list(&after, size, |entry| {
             entry.key.starts_with(prefix)
+                && grant.covers(&entry.key)
                 && (states.is_empty() || states.contains(&entry.status.state))
                 && (!request.overridden || entry.status.forced.is_some())
         });
@@ -67,16 +77,20 @@ impl admin_service_server::AdminService for AdminService {
     }
 
     async fn list_policies(&self, request: Request<pb::ListPoliciesRequest>) -> Answer<pb::ListPoliciesResponse> {
+        let grant = self.grant(&request)?;
         let request = request.get_ref();
         let key = match request.breaker.as_str() {
             "" => None,
             key => Some(convert::key("breaker", key)?),
         };
+        key.map_or(Ok(()), |key| grant.check(key))?;
         let filter =
             filter_hash(&pb::ListPoliciesRequest { page_size: 0, page_token: String::new(), ..request.clone() });
         let after = decode_page(Listing::Policies, filter, &request.page_token)?;
         let size = convert::page_size(request.page_size);
-        let all = self.engine().policies(key);
+        let mut all = self.engine().policies(key);
+        // Those for a key are told as far as they apply to it, however far they reach.
+        all.retain(|entry| key.is_some() || grant.check(&entry.pattern).is_ok());
         // The last entry's name and origin; if it has gone since, the list begins again.
         let start = match &after {
             Some(Cursor::Name(name)) => {
@@ -96,19 +110,21 @@ impl admin_service_server::AdminService for AdminService {
 
     async fn get_policy(&self, request: Request<pb::GetPolicyRequest>) -> Answer<pb::GetPolicyResponse> {
         let pattern = convert::pattern("pattern", &request.get_ref().pattern)?;
+        self.grant(&request)?.check(pattern)?;
         let entry = self.engine().policy(pattern)?;
         Ok(Response::new(pb::GetPolicyResponse { entry: Some(to_policy_entry(&entry)) }))
     }
 
     async fn set_policy(&self, request: Request<pb::SetPolicyRequest>) -> Answer<pb::SetPolicyResponse> {
+        let grant = self.grant(&request)?;
         let request = request.get_ref();
         let pattern = convert::pattern("pattern", &request.pattern)?;
+        grant.check(pattern)?;
         let policy =
             request.policy.as_ref().ok_or_else(|| Error::invalid("policy", "is required: the fields to override"))?;
         let spec = convert::policy(policy).map_err(|error| error.within("policy"))?;
-        let actor = actor(&request.actor, &request.reason)?;
+        let (name, comment) = (actor(&grant, &request.actor)?, comment(&request.reason)?);
         let (engine, pattern, expected) = (self.engine().clone(), pattern.to_owned(), request.expected_version);
-        let (name, comment) = (actor.name.to_owned(), actor.comment.to_owned());
         let (entry, breakers_changed) = to_the_end(self.engine(), async move {
             engine.set_policy(&pattern, spec, expected, Actor { name: &name, comment: &comment }).await
         })
@@ -117,11 +133,12 @@ impl admin_service_server::AdminService for AdminService {
     }
 
     async fn delete_policy(&self, request: Request<pb::DeletePolicyRequest>) -> Answer<pb::DeletePolicyResponse> {
+        let grant = self.grant(&request)?;
         let request = request.get_ref();
         let pattern = convert::pattern("pattern", &request.pattern)?;
-        let actor = actor(&request.actor, &request.reason)?;
+        grant.check(pattern)?;
+        let (name, comment) = (actor(&grant, &request.actor)?, comment(&request.reason)?);
         let (engine, pattern, expected) = (self.engine().clone(), pattern.to_owned(), request.expected_version);
-        let (name, comment) = (actor.name.to_owned(), actor.comment.to_owned());
         let breakers_changed = to_the_end(self.engine(), async move {
             engine.delete_policy(&pattern, expected, Actor { name: &name, comment: &comment }).await
         })
@@ -130,38 +147,50 @@ impl admin_service_server::AdminService for AdminService {
     }
 
     async fn set_override(&self, request: Request<pb::SetOverrideRequest>) -> Answer<pb::SetOverrideResponse> {
+        let grant = self.grant(&request)?;
         let request = request.get_ref();
         let key = convert::key("breaker", &request.breaker)?;
+        grant.check(key)?;
         let mode = convert::override_mode("mode", request.mode)?;
-        let actor = Actor {
-            name: convert::required_actor("actor", &request.actor)?,
-            comment: convert::required_reason("reason", &request.reason)?,
-        };
+        // An identity answers for it; else somebody has to.
+        if grant.identity().is_none() {
+            convert::required_actor("actor", &request.actor)?;
+        }
+        let name = actor(&grant, &request.actor)?;
+        let actor = Actor { name: &name, comment: convert::required_reason("reason", &request.reason)? };
         let expire_after = convert::expire_after("expire_after", request.expire_after.as_ref())?;
         let entry = self.engine().set_override(key, mode, expire_after, actor).await?;
         Ok(Response::new(pb::SetOverrideResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
     async fn clear_override(&self, request: Request<pb::ClearOverrideRequest>) -> Answer<pb::ClearOverrideResponse> {
+        let grant = self.grant(&request)?;
         let request = request.get_ref();
         let key = convert::key("breaker", &request.breaker)?;
-        let entry = self.engine().clear_override(key, actor(&request.actor, &request.reason)?).await?;
+        grant.check(key)?;
+        let (name, comment) = (actor(&grant, &request.actor)?, comment(&request.reason)?);
+        let entry = self.engine().clear_override(key, Actor { name: &name, comment: &comment }).await?;
         Ok(Response::new(pb::ClearOverrideResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
     async fn delete_breaker(&self, request: Request<pb::DeleteBreakerRequest>) -> Answer<pb::DeleteBreakerResponse> {
+        let grant = self.grant(&request)?;
         let request = request.get_ref();
         let key = convert::key("breaker", &request.breaker)?;
-        self.engine().delete(key, actor(&request.actor, &request.reason)?).await?;
+        grant.check(key)?;
+        let (name, comment) = (actor(&grant, &request.actor)?, comment(&request.reason)?);
+        self.engine().delete(key, Actor { name: &name, comment: &comment }).await?;
         Ok(Response::new(pb::DeleteBreakerResponse {}))
     }
 
     async fn list_events(&self, request: Request<pb::ListEventsRequest>) -> Answer<pb::ListEventsResponse> {
+        let grant = self.grant(&request)?;
         let request = request.get_ref();
         let key = match request.breaker.as_str() {
             "" => None,
             key => Some(convert::key("breaker", key)?),
         };
+        key.map_or(Ok(()), |key| grant.check(key))?;
         let kinds = convert::event_kinds("kinds", &request.kinds)?;
         let bound = |field, time: &Option<prost_types::Timestamp>| {
             time.as_ref().map(|time| convert::timestamp(field, time)).transpose()
@@ -180,6 +209,7 @@ impl admin_service_server::AdminService for AdminService {
         let mut next = scanned.last().filter(|_| scanned.len() == EVENTS_SCANNED).map(|event| event.sequence);
         for event in &scanned {
             if key.is_none_or(|key| *event.key == *key)
+                && grant.covers(&event.key)
                 && (kinds.is_empty() || kinds.contains(&to_event_kind(event.kind)))
                 && start.is_none_or(|start| event.at >= start)
                 && end.is_none_or(|end| event.at < end)
@@ -195,7 +225,108 @@ impl admin_service_server::AdminService for AdminService {
         Ok(Response::new(pb::ListEventsResponse { events, next_page_token: next.unwrap_or_default() }))
     }
 
-    async fn get_server_info(&self, _: Request<pb::GetServerInfoRequest>) -> Answer<pb::GetServerInfoResponse> {
+    async fn get_identity(&self, request: Request<pb::GetIdentityRequest>) -> Answer<pb::GetIdentityResponse> {
+        let grant = self.grant(&request)?;
+        let Some(identity) = grant.identity() else { return Ok(Response::new(pb::GetIdentityResponse::default())) };
+        Ok(Response::new(pb::GetIdentityResponse {
+            authenticated: true,
+            name: identity.name.as_ref().to_owned(),
+            roles: convert::to_roles(identity.roles),
+            prefixes: texts(&identity.prefixes),
+            caller: identity.caller.clone().into(),
+        }))
+    }
+
+    async fn create_token(&self, request: Request<pb::CreateTokenRequest>) -> Answer<pb::CreateTokenResponse> {
+        let grant = self.grant(&request)?;
+        let request = request.get_ref();
+        let name = convert::token_name("name", &request.name)?;
+        let (roles, prefixes) = convert::token_bounds(request)?;
+        let caller = convert::caller("caller", &request.caller)?;
+        let expire_after = convert::token_expire_after("expire_after", request.expire_after.as_ref())?;
+        let comment = comment(&request.reason)?;
+        let identity = grant.identity().ok_or(Error::AuthenticationOff)?;
+        let secret = Secret::generate().map_err(|_| Status::internal("the system has no random numbers"))?;
+        let (engine, now, actor) = (self.engine().clone(), self.engine().now(), Arc::clone(&identity.name));
+        let token = Token {
+            name: name.into(),
+            roles,
+            prefixes,
+            caller: caller.into(),
+            hash: secret.hash(),
+            created: now,
+            expires: expire_after.map_or(Timestamp::NEVER, |after| now.after(after)),
+            actor: Arc::clone(&actor),
+        };
+        let told = to_token(&token);
+        to_the_end(self.engine(), async move {
+            engine.create_token(token, Actor { name: &actor, comment: &comment }).await
+        })
+        .await?;
+        Ok(Response::new(pb::CreateTokenResponse { token: Some(told), secret: secret.reveal() }))
+    }
+
+    async fn list_tokens(&self, request: Request<pb::ListTokensRequest>) -> Answer<pb::ListTokensResponse> {
+        self.grant(&request)?;
+        let request = request.get_ref();
+        let filter = filter_hash(&pb::ListTokensRequest::default());
+        let after = match decode_page(Listing::Tokens, filter, &request.page_token)? {
+            Some(Cursor::Name(name)) => name,
+            _ => String::new(),
+        };
+        let size = convert::page_size(request.page_size);
+        let mut page = self.engine().tokens(&after, size + 1);
+        let more = page.len() > size;
+        page.truncate(size);
+        let next = page.last().filter(|_| more).map(|token| Cursor::Name(token.name.as_ref().to_owned()));
+        Ok(Response::new(pb::ListTokensResponse {
+            tokens: page.iter().map(to_token).collect(),
+            next_page_token: next.map_or_else(String::new, |cursor| encode_page(Listing::Tokens, filter, &cursor)),
+        }))
+    }
+
+    async fn revoke_token(&self, request: Request<pb::RevokeTokenRequest>) -> Answer<pb::RevokeTokenResponse> {
+        let grant = self.grant(&request)?;
+        let request = request.get_ref();
+        let token = convert::token_name("name", &request.name)?.to_owned();
+        let (name, comment) = (actor(&grant, "")?, comment(&request.reason)?);
+        let engine = self.engine().clone();
+        to_the_end(self.engine(), async move {
+            engine.revoke_token(&token, Actor { name: &name, comment: &comment }).await
+        })
+        .await?;
+        Ok(Response::new(pb::RevokeTokenResponse {}))
+    }
+
+    async fn list_audit(&self, request: Request<pb::ListAuditRequest>) -> Answer<pb::ListAuditResponse> {
+        self.grant(&request)?;
+        let request = request.get_ref();
+        let target = match request.target.as_str() {
+            "" => None,
+            target => Some(convert::pattern("target", target)?),
+        };
+        let filter = filter_hash(&pb::ListAuditRequest { page_size: 0, page_token: String::new(), ..request.clone() });
+        let before = match decode_page(Listing::Audit, filter, &request.page_token)? {
+            Some(Cursor::Sequence(sequence)) => sequence,
+            _ => u64::MAX,
+        };
+        let size = convert::page_size(request.page_size);
+        let scanned = self.engine().audit(before, EVENTS_SCANNED).await?;
+        let mut next = scanned.last().filter(|_| scanned.len() == EVENTS_SCANNED).map(|entry| entry.sequence);
+        let mut entries: Vec<pb::AuditEntry> = Vec::new();
+        for entry in scanned.iter().filter(|entry| target.is_none_or(|target| *entry.target == *target)) {
+            if entries.len() == size {
+                next = entries.last().map(|entry| entry.sequence);
+                break;
+            }
+            entries.push(to_audit_entry(entry));
+        }
+        let next = next.map(|sequence| encode_page(Listing::Audit, filter, &Cursor::Sequence(sequence)));
+        Ok(Response::new(pb::ListAuditResponse { entries, next_page_token: next.unwrap_or_default() }))
+    }
+
+    async fn get_server_info(&self, request: Request<pb::GetServerInfoRequest>) -> Answer<pb::GetServerInfoResponse> {
+        self.grant(&request)?;
         let engine = self.engine();
         let usage = engine.usage();
         let position = |sequence| Position { history: engine.history(), sequence, in_snapshot: false };
@@ -220,8 +351,36 @@ impl admin_service_server::AdminService for AdminService {
     }
 }
 
-fn actor<'a>(name: &'a str, reason: &'a str) -> Result<Actor<'a>, Error> {
-    Ok(Actor { name: convert::actor("actor", name)?, comment: convert::reason("reason", reason)? })
+fn comment(reason: &str) -> Result<String, Error> {
+    convert::reason("reason", reason).map(str::to_owned)
+}
+
+fn texts(texts: &[Box<str>]) -> Vec<String> {
+    texts.iter().map(|text| text.as_ref().to_owned()).collect()
+}
+
+fn to_token(token: &Token) -> pb::Token {
+    pb::Token {
+        name: token.name.as_ref().to_owned(),
+        roles: convert::to_roles(token.roles),
+        prefixes: texts(&token.prefixes),
+        caller: token.caller.clone().into(),
+        create_time: Some(convert::to_timestamp(token.created)),
+        expire_time: convert::to_timestamp_ever(token.expires),
+        actor: token.actor.as_ref().to_owned(),
+    }
+}
+
+fn to_audit_entry(entry: &AuditEntry) -> pb::AuditEntry {
+    pb::AuditEntry {
+        sequence: entry.sequence,
+        time: Some(convert::to_timestamp(entry.at)),
+        actor: entry.actor.clone().into(),
+        action: entry.action.name().to_owned(),
+        target: entry.target.as_ref().to_owned(),
+        reason: entry.reason.clone().into(),
+        detail: entry.detail.clone().into(),
+    }
 }
 
 /// Does what must not be left half done when whoever asked has gone, or was told that the store fails.
@@ -262,6 +421,7 @@ fn engine_limits(engine: &Engine) -> Vec<pb::Limit> {
         ("max_batch_clients", limits.batch_clients as u64, usage.batch_clients as u64),
         ("max_callers", limits.callers as u64, usage.callers as u64),
         ("max_policies", limits.policies as u64, usage.policies as u64),
+        ("max_tokens", limits.tokens as u64, usage.tokens as u64),
         ("event_log_events", limits.events as u64, usage.events as u64),
         ("max_watchers", limits.watchers, usage.watchers),
         ("permit_ledger_bytes", limits.ledger_bytes as u64, usage.ledger_bytes as u64),

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::pb;
 use crate::{
+    access::{Role, Roles},
     breaker::{
         CallerEvidence, CallerId, CallerStatus, CallerView, CallersEvidence, Counts, Evidence, Kind, Origin, Outcome,
         Override, OverrideMode, Policy, PolicySpec, Reason, Rejection, Report, Reported, RequestId, Round, StateName,
@@ -44,6 +45,9 @@ pub const PAGE_SIZE_MAX: usize = 1_000;
 pub const PAGE_SIZE_DEFAULT: usize = 100;
 /// Who did it, where nobody says.
 pub const UNKNOWN_ACTOR: &str = "unknown";
+
+const TOKEN_NAME_BYTES_MAX: usize = 64;
+const TOKEN_PREFIXES_MAX: usize = 100;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -318,6 +322,67 @@ pub fn lease(field: &str, value: Option<&prost_types::Duration>) -> Result<Optio
 /// It is out of range.
 pub fn expire_after(field: &str, value: Option<&prost_types::Duration>) -> Result<Option<Duration>> {
     between(field, value, SECOND, DAY * 30)
+}
+
+/// How long a token is good: 1 s to 3650 days, or until it is revoked.
+///
+/// # Errors
+/// It is out of range.
+pub fn token_expire_after(field: &str, value: Option<&prost_types::Duration>) -> Result<Option<Duration>> {
+    between(field, value, SECOND, DAY * 3650)
+}
+
+/// The name of a token: 1 to 64 bytes of the alphabet of keys.
+///
+/// # Errors
+/// It is not one.
+pub fn token_name<'a>(field: &str, value: &'a str) -> Result<&'a str> {
+    at_most(field, value, TOKEN_NAME_BYTES_MAX)?;
+    if value.is_empty() {
+        return fault(field, "is required: a name of 1 to 64 bytes of `A-Z a-z 0-9 . _ - : /`");
+    }
+    prefix(field, value)
+}
+
+/// What a new token may do: its roles and its prefixes.
+///
+/// # Errors
+/// The first field at fault.
+pub fn token_bounds(request: &pb::CreateTokenRequest) -> Result<(Roles, Vec<Box<str>>)> {
+    if request.roles.is_empty() {
+        return fault("roles", "is required: ROLE_REPORT, ROLE_READ, ROLE_OPERATE or ROLE_ADMIN");
+    }
+    let mut roles = Vec::new();
+    for (index, role) in request.roles.iter().enumerate() {
+        roles.push(match pb::Role::try_from(*role) {
+            Ok(pb::Role::Report) => Role::Report,
+            Ok(pb::Role::Read) => Role::Read,
+            Ok(pb::Role::Operate) => Role::Operate,
+            Ok(pb::Role::Admin) => Role::Admin,
+            Ok(pb::Role::Unspecified) | Err(_) => {
+                let message = format!("must be ROLE_REPORT, ROLE_READ, ROLE_OPERATE or ROLE_ADMIN, not {role}");
+                return fault(&entry("roles", index), message);
+            }
+        });
+    }
+    entries_at_most("prefixes", request.prefixes.len(), TOKEN_PREFIXES_MAX)?;
+    each("prefixes", &request.prefixes, |field, name| key(field, name).map(drop))?;
+    if roles.contains(&Role::Admin) && !request.prefixes.is_empty() {
+        return fault("prefixes", "must be empty with ROLE_ADMIN, who could make tokens for all other keys");
+    }
+    Ok((Roles::from_iter(roles), request.prefixes.iter().map(|prefix| prefix.as_str().into()).collect()))
+}
+
+/// Roles as the API has them.
+#[must_use]
+pub fn to_roles(roles: Roles) -> Vec<i32> {
+    let role = |role| match role {
+        Role::Report => pb::Role::Report,
+        Role::Read => pb::Role::Read,
+        Role::Operate => pb::Role::Operate,
+        Role::Admin => pb::Role::Admin,
+    };
+    roles.iter().map(|found| role(found) as i32).collect()
 }
 
 /// How often a silent watch is told that nothing happened: 1 to 60 s, by default 15 s.

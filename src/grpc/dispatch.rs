@@ -10,7 +10,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
@@ -26,6 +26,7 @@ use tonic::{Status, body::Body, server::NamedService, transport::server::TcpConn
 use tower::Service;
 
 use super::{
+    gate::{Gate, Peer},
     limits::Limits,
     pb::{
         admin_service_server::{AdminService, AdminServiceServer},
@@ -33,7 +34,7 @@ use super::{
     },
     status::explained,
 };
-use crate::{engine::Error, shutdown::Shutdown};
+use crate::{access, engine::Error, shutdown::Shutdown};
 
 /// A refused call may come back after this: calls are answered so fast that room is there again at once.
 const CALL_RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -51,6 +52,7 @@ type Call = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Se
 /// The services of a server, being put together. The first are found fastest.
 pub struct Services {
     limits: Limits,
+    gate: Gate,
     routes: Vec<Route>,
     names: Vec<&'static str>,
 }
@@ -58,8 +60,14 @@ pub struct Services {
 impl Services {
     /// None yet.
     #[must_use]
-    pub const fn new(limits: Limits) -> Self {
-        Self { limits, routes: Vec::new(), names: Vec::new() }
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, gate: Gate::default(), routes: Vec::new(), names: Vec::new() }
+    }
+
+    /// Lets requests in through a gate; without one everybody may do everything.
+    #[must_use]
+    pub fn gate(self, gate: Gate) -> Self {
+        Self { gate, ..self }
     }
 
     /// Adds `BreakerService`: its hottest calls, its streams, and the requests that bring lists and may be larger.
@@ -119,8 +127,11 @@ impl Services {
             refused_connections: AtomicU64::new(0),
             refused_calls: AtomicU64::new(0),
             failed_handshakes: AtomicU64::new(0),
+            denied: AtomicU64::new(0),
         };
-        Dispatch { shared: Arc::new(Shared { limits: self.limits, routes: self.routes, load, shutdown }) }
+        Dispatch {
+            shared: Arc::new(Shared { limits: self.limits, gate: self.gate, routes: self.routes, load, shutdown }),
+        }
     }
 }
 
@@ -177,6 +188,7 @@ pub struct Dispatch {
 
 struct Shared {
     limits: Limits,
+    gate: Gate,
     routes: Vec<Route>,
     load: Load,
     shutdown: Shutdown,
@@ -190,6 +202,7 @@ struct Load {
     refused_connections: AtomicU64,
     refused_calls: AtomicU64,
     failed_handshakes: AtomicU64,
+    denied: AtomicU64,
 }
 
 /// How much the transport has to do.
@@ -207,6 +220,8 @@ pub struct Usage {
     pub refused_calls: u64,
     /// TLS handshakes that came to nothing, since the start.
     pub failed_handshakes: u64,
+    /// Calls and streams of nobody who is known, or of somebody who may not, since the start.
+    pub denied: u64,
 }
 
 impl Dispatch {
@@ -221,6 +236,7 @@ impl Dispatch {
             refused_connections: load.refused_connections.load(Ordering::Relaxed),
             refused_calls: load.refused_calls.load(Ordering::Relaxed),
             failed_handshakes: load.failed_handshakes.load(Ordering::Relaxed),
+            denied: load.denied.load(Ordering::Relaxed),
         }
     }
 
@@ -244,6 +260,7 @@ impl Dispatch {
         Some(Arc::new(Connection {
             shared: Arc::clone(&self.shared),
             peer,
+            names: OnceLock::new(),
             greeted: AtomicBool::new(false),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
@@ -308,6 +325,8 @@ impl Gauge {
 pub(super) struct Connection {
     shared: Arc<Shared>,
     peer: TcpConnectInfo,
+    /// What the peer's certificate calls it.
+    names: OnceLock<Peer>,
     /// Whether the peer has spoken HTTP/2.
     greeted: AtomicBool,
     /// Calls and streams that ever began, and that ended.
@@ -329,6 +348,12 @@ impl Connection {
         self.shared.load.failed_handshakes.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes the names that the peer has proved to have.
+    pub(super) fn is_of(&self, peer: Peer) {
+        // Once, after the handshake.
+        let _ = self.names.set(peer);
+    }
+
     /// Calls and streams that ever began.
     pub(super) fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
@@ -348,6 +373,13 @@ impl Connection {
         let Some(route) = self.shared.find(request.uri().path()) else {
             return Answering::known(Status::unimplemented(""));
         };
+        let mut request = request;
+        if !self.shared.gate.is_open()
+            && let Err(error) = self.identify(&mut request)
+        {
+            self.shared.load.denied.fetch_add(1, Ordering::Relaxed);
+            return Answering::known(error.into());
+        }
         if !self.shared.gauge(route.kind).enter() {
             return self.refuse(route.kind);
         }
@@ -357,6 +389,15 @@ impl Connection {
             request.extensions_mut().insert(self.peer.clone());
         }
         Answering { state: State::Called(route.handler.call(request)), ticket: Some(ticket), timeout: None }
+    }
+
+    /// Finds out who asks, for the service, which knows what that bounds.
+    fn identify(&self, request: &mut Request<Incoming>) -> Result<(), Error> {
+        let method = request.uri().path().trim_start_matches('/');
+        let peer = self.names.get().cloned().unwrap_or_default();
+        let grant = self.shared.gate.admit(method, access::need(method), request.headers(), &peer)?;
+        request.extensions_mut().insert(grant);
+        Ok(())
     }
 
     /// What ends a stream from outside, where it needs that.

@@ -33,9 +33,10 @@ use tonic::transport::server::TcpConnectInfo;
 
 use super::{
     dispatch::{AnswerBody, Answering, Connection, Dispatch},
+    gate::Peer,
     limits::Limits,
 };
-use crate::tls::{Alpn, Tls, Wire};
+use crate::tls::{self, Alpn, Tls, Wire};
 
 /// Connections that the kernel holds for us before they are accepted.
 const BACKLOG: i32 = 1_024;
@@ -261,6 +262,7 @@ struct Refusals {
     connections: u64,
     calls: u64,
     handshakes: u64,
+    denied: u64,
     looks_between: u32,
     looks_left: u32,
 }
@@ -272,7 +274,8 @@ impl Refusals {
         let connections = usage.refused_connections - self.connections;
         let calls = usage.refused_calls - self.calls;
         let handshakes = usage.failed_handshakes - self.handshakes;
-        if self.looks_left > 0 || connections + calls + handshakes == 0 {
+        let denied = usage.denied - self.denied;
+        if self.looks_left > 0 || connections + calls + handshakes + denied == 0 {
             return;
         }
         if connections + calls > 0 {
@@ -281,7 +284,10 @@ impl Refusals {
         if handshakes > 0 {
             tracing::warn!(handshakes, "TLS handshakes have failed; with --log fuseboard=debug each one says why");
         }
-        self.connections = usage.refused_connections;
+        if denied > 0 {
+            tracing::warn!(calls = denied, "refused: nobody who is known, or somebody who may not");
+        }
+        (self.connections, self.denied) = (usage.refused_connections, usage.denied);
         (self.calls, self.handshakes) = (usage.refused_calls, usage.failed_handshakes);
         self.looks_left = self.looks_between;
     }
@@ -323,7 +329,11 @@ async fn run(
         None => Wire::Left(stream),
         // Whoever takes too long has not spoken HTTP/2 in time, and is closed for it.
         Some(tls) => match tls.accept(stream, Alpn::Grpc).await {
-            Ok(stream) => Wire::Right(stream),
+            Ok(stream) => {
+                let stream = Wire::Right(stream);
+                connection.is_of(Peer(tls::names(&stream).into()));
+                stream
+            }
             Err(error) => {
                 connection.handshake_failed();
                 tracing::debug!(%error, ?remote, "a TLS handshake has failed");

@@ -6,6 +6,7 @@
 mod admin;
 pub mod convert;
 mod dispatch;
+mod gate;
 mod limits;
 mod listener;
 pub mod pb;
@@ -20,6 +21,7 @@ mod watch;
 pub use self::{
     admin::AdminService,
     dispatch::{Dispatch, Handler, RequestBody, Services, Usage},
+    gate::{Gate, Keys, Peer, bearer},
     limits::Limits,
     listener::{bind, serve},
     service::{BreakerService, Context},

@@ -7,12 +7,14 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
     convert,
+    gate::Gate,
     pb::{self, breaker_service_server},
     session::Session,
     token::{ResumeToken, decode_permit_text, encode_permit_text},
     watch::{EventStream, event_stream},
 };
 use crate::{
+    access::Grant,
     breaker::{CallerView, Decision, Kind},
     engine::{
         Acquired, Actor, BatchAnswer, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind, EventReason,
@@ -35,6 +37,8 @@ pub struct Context {
     pub stream_max_age: Duration,
     /// Most handles of a session.
     pub session_handles: u32,
+    /// Who is let in.
+    pub gate: Gate,
     /// What of the store could not be read at the start; empty: nothing.
     pub store_damage: String,
 }
@@ -55,6 +59,10 @@ impl BreakerService {
     fn engine(&self) -> &Engine {
         &self.context.engine
     }
+
+    fn grant<T>(&self, request: &Request<T>) -> Result<Grant, Error> {
+        self.context.gate.grant(request.extensions())
+    }
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -62,11 +70,12 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl breaker_service_server::BreakerService for BreakerService {
     async fn acquire(&self, request: Request<pb::AcquireRequest>) -> Answer<pb::AcquireResponse> {
-        let patience = patience(request.metadata());
+        let (patience, grant) = (patience(request.metadata()), self.grant(&request)?);
         let request = request.get_ref();
         let engine = self.engine();
         let key = convert::key("breaker", &request.breaker)?;
-        let caller = engine.caller(convert::caller("caller", &request.caller)?);
+        grant.check(key)?;
+        let caller = engine.caller(grant.caller(convert::caller("caller", &request.caller)?)?);
         let id = convert::request_id("request_id", &request.request_id, key, caller)?;
         let lease = convert::lease("lease", request.lease.as_ref())?;
         let acquired = match engine.acquire_by_key(engine.moment(), key, caller, id, lease)? {
@@ -77,8 +86,10 @@ impl breaker_service_server::BreakerService for BreakerService {
     }
 
     async fn report(&self, request: Request<pb::ReportRequest>) -> Answer<pb::ReportResponse> {
+        let grant = self.grant(&request)?;
         let request = request.get_ref();
         let key = convert::key("breaker", &request.breaker)?;
+        grant.check(key)?;
         let permit = decode_permit_text(key_hash(key), &request.permit)?;
         let report = convert::report(request)?;
         let engine = self.engine();
@@ -87,19 +98,22 @@ impl breaker_service_server::BreakerService for BreakerService {
     }
 
     async fn report_batch(&self, request: Request<pb::ReportBatchRequest>) -> Answer<pb::ReportBatchResponse> {
-        Ok(Response::new(Box::pin(report_batch(self.engine(), request.get_ref())).await?))
+        let grant = self.grant(&request)?;
+        Ok(Response::new(Box::pin(report_batch(self.engine(), &grant, request.get_ref())).await?))
     }
 
     type SessionStream = Session;
 
     async fn session(&self, request: Request<Streaming<pb::SessionRequest>>) -> Answer<Session> {
-        Ok(Response::new(Session::new(Arc::clone(&self.context), request.into_inner())))
+        let grant = self.grant(&request)?;
+        Ok(Response::new(Session::new(Arc::clone(&self.context), grant, request.into_inner())))
     }
 
     async fn declare(&self, request: Request<pb::DeclareRequest>) -> Answer<pb::DeclareResponse> {
+        let grant = self.grant(&request)?;
         let request = request.get_ref();
         let engine = self.engine();
-        let caller = engine.caller(convert::caller("caller", &request.caller)?);
+        let caller = engine.caller(grant.caller(convert::caller("caller", &request.caller)?)?);
         let declare = async |wanted: convert::Declaration<'_>| {
             let declaration = Declaration { spec: wanted.spec, revision: wanted.revision };
             let view = engine.declare(wanted.key, &declaration, caller).await?;
@@ -109,24 +123,27 @@ impl breaker_service_server::BreakerService for BreakerService {
             })
         };
         // At once, so that they share a write of the store.
-        let declared = convert::declarations(request)?.into_iter().map(declare);
+        let declarations = convert::declarations(request)?;
+        declarations.iter().try_for_each(|wanted| grant.check(wanted.key))?;
+        let declared = declarations.into_iter().map(declare);
         let declared = Box::pin(try_join_all(declared)).await?;
         Ok(Response::new(pb::DeclareResponse { declared }))
     }
 
     async fn reset(&self, request: Request<pb::ResetRequest>) -> Answer<pb::ResetResponse> {
+        let grant = self.grant(&request)?;
         let request = request.get_ref();
         let key = convert::key("breaker", &request.breaker)?;
-        let actor = Actor {
-            name: convert::actor("actor", &request.actor)?,
-            comment: convert::reason("reason", &request.reason)?,
-        };
+        grant.check(key)?;
+        let name = actor(&grant, &request.actor)?;
+        let actor = Actor { name: &name, comment: convert::reason("reason", &request.reason)? };
         let entry = Box::pin(self.engine().reset(key, actor)).await?;
         Ok(Response::new(pb::ResetResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
     async fn get_state(&self, request: Request<pb::GetStateRequest>) -> Answer<pb::GetStateResponse> {
         let key = convert::key("breaker", &request.get_ref().breaker)?;
+        self.grant(&request)?.check(key)?;
         let view = Box::pin(self.engine().view(key)).await?;
         Ok(Response::new(to_view(self.engine(), &view)))
     }
@@ -134,12 +151,21 @@ impl breaker_service_server::BreakerService for BreakerService {
     type WatchEventsStream = EventStream;
 
     async fn watch_events(&self, request: Request<pb::WatchEventsRequest>) -> Answer<EventStream> {
+        let grant = self.grant(&request)?;
         let request = request.get_ref();
-        convert::caller("caller", &request.caller)?;
-        let filter = match &request.filter {
+        // Who watches without a name is nobody's caller, whatever its identity is.
+        let caller = match convert::caller("caller", &request.caller)? {
+            "" => None,
+            name => Some(self.engine().caller(grant.caller(name)?)),
+        };
+        let mut filter = match &request.filter {
             Some(filter) => watch_filter(filter).map_err(|error| error.within("filter"))?,
             None => Filter::default(),
         };
+        filter.keys.iter().chain(&filter.prefixes).try_for_each(|name| grant.check(name))?;
+        if filter.keys.is_empty() && filter.prefixes.is_empty() {
+            filter.prefixes = grant.prefixes().to_vec();
+        }
         let position = match request.resume_token.as_str() {
             "" => None,
             token => Some(ResumeToken::decode(token)?.into()),
@@ -149,11 +175,11 @@ impl breaker_service_server::BreakerService for BreakerService {
             position,
             latest_only: convert::delivery("delivery", request.delivery)? == pb::Delivery::Latest,
             skip_snapshot: request.skip_snapshot,
-            caller: (!request.caller.is_empty()).then(|| self.engine().caller(&request.caller)),
+            caller,
         };
         let progress_interval = convert::progress_interval("progress_interval", request.progress_interval.as_ref())?;
         let watch = self.engine().watch(options)?;
-        Ok(Response::new(event_stream(watch, &self.context, progress_interval)))
+        Ok(Response::new(event_stream(watch, &self.context, &grant, progress_interval)))
     }
 }
 
@@ -189,15 +215,24 @@ fn timeout(value: &str) -> Option<Duration> {
     })
 }
 
+/// Who acts: the identity behind the request, else whom it says.
+pub(super) fn actor(grant: &Grant, said: &str) -> Result<String, Error> {
+    let is_said = !said.is_empty() || grant.identity().is_none();
+    Ok(grant.actor(if is_said { convert::actor("actor", said)? } else { "" }))
+}
+
 /// Checks and counts a batch.
 pub(super) async fn report_batch(
     engine: &Engine,
+    grant: &Grant,
     request: &pb::ReportBatchRequest,
 ) -> Result<pb::ReportBatchResponse, Error> {
-    let tallies: Vec<_> = convert::batch(request)?
-        .into_iter()
-        .map(|item| CallerTally { key: item.key, caller: engine.caller(item.caller), tally: item.tally })
-        .collect();
+    let mut tallies = Vec::with_capacity(request.tallies.len());
+    for item in convert::batch(request)? {
+        grant.check(item.key)?;
+        let caller = engine.caller(grant.caller(item.caller)?);
+        tallies.push(CallerTally { key: item.key, caller, tally: item.tally });
+    }
     let answer = engine.report_batch(&request.client_id, request.batch_sequence, &tallies).await?;
     Ok(to_batch_reported(engine, &answer))
 }

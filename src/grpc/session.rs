@@ -24,6 +24,7 @@ use super::{
     watch::{Goodbye, goodbye},
 };
 use crate::{
+    access::Grant,
     breaker::{CallerId, Decision, Moment},
     engine::{Acquired, Engine, Error, Handle, ReportAnswer, STORE_PATIENCE, Told, key_hash},
 };
@@ -42,6 +43,8 @@ const PERMIT_BYTES_MAX: usize = 64;
 /// A session: the stream of its answers.
 pub struct Session {
     context: Arc<Context>,
+    /// What the session may do, until it ends.
+    grant: Grant,
     frames: Streaming<pb::SessionRequest>,
     caller: CallerId,
     /// Breakers by their handle, less one.
@@ -74,12 +77,15 @@ struct Known {
 }
 
 impl Session {
-    pub(super) fn new(context: Arc<Context>, frames: Streaming<pb::SessionRequest>) -> Self {
+    pub(super) fn new(context: Arc<Context>, grant: Grant, frames: Streaming<pb::SessionRequest>) -> Self {
+        // Without a bound it is nobody, until it says who it is.
+        let caller = grant.caller("").map(|name| context.engine.caller(name)).unwrap_or_default();
         Self {
-            goodbye: Box::pin(goodbye(&context)),
+            goodbye: Box::pin(goodbye(&context, &grant)),
             context,
+            grant,
             frames,
-            caller: CallerId::default(),
+            caller,
             known: Vec::new(),
             permits: BytesMut::new(),
             frames_since_look: 0,
@@ -98,7 +104,7 @@ impl Session {
         let mut response = pb::SessionResponse::default();
         let engine = self.context.engine.clone();
         if !frame.caller.is_empty() {
-            match convert::caller("caller", &frame.caller) {
+            match convert::caller("caller", &frame.caller).and_then(|name| self.grant.caller(name)) {
                 Ok(name) => self.caller = engine.caller(name),
                 Err(error) => response.errors.push(session_error(0, &error)),
             }
@@ -131,11 +137,11 @@ impl Session {
     }
 
     fn count(&mut self, engine: &Engine, item: pb::SessionBatch, response: &mut pb::SessionResponse) {
-        let (number, engine) = (item.number, engine.clone());
+        let (number, engine, grant) = (item.number, engine.clone(), self.grant.clone());
         let mut counted: Waiting = Box::pin(async move {
             let batch = item.batch.ok_or_else(|| Error::invalid("batch", "is required: a batch of tallies"));
             let answer = match &batch {
-                Ok(batch) => report_batch(&engine, batch).await.map_err(|error| error.within("batch")),
+                Ok(batch) => report_batch(&engine, &grant, batch).await.map_err(|error| error.within("batch")),
                 Err(error) => Err(error.clone()),
             };
             Late::Counted(number, answer)
@@ -175,6 +181,7 @@ impl Session {
         // Whatever comes next, the handle no longer means the old key: its items would go to the wrong breaker.
         self.known[index] = None;
         let key = convert::key("breaker", &introduction.breaker)?;
+        self.grant.check(key)?;
         let handle = self.context.engine.see(key, self.caller);
         self.known[index] = Some(Known { key: key.into(), key_hash: key_hash(key), handle });
         Ok(())
@@ -188,11 +195,12 @@ impl Session {
     ) -> Result<Option<pb::SessionAcquired>, Error> {
         let mut caller = self.caller;
         if !item.caller.is_empty() {
-            caller = engine.caller(convert::caller("caller", &item.caller)?);
+            caller = engine.caller(self.grant.caller(convert::caller("caller", &item.caller)?)?);
         }
         let lease = convert::lease("lease", item.lease.as_ref())?;
         let (key, hash, id, told) = if item.handle == 0 {
             let key = convert::key("breaker", &item.breaker)?;
+            self.grant.check(key)?;
             let id = convert::request_id("request_id", &item.request_id, key, caller)?;
             (key, key_hash(key), id, engine.acquire_by_key(moment, key, caller, id, lease)?)
         } else {
@@ -267,6 +275,7 @@ impl Session {
         let error_class = item.error_class.as_str();
         let (key, permit, told) = if item.handle == 0 {
             let key = convert::key("breaker", &item.breaker)?;
+            self.grant.check(key)?;
             let permit = decode_permit(key_hash(key), &item.permit)?;
             (key, permit, engine.report_by_key(moment, key, &permit, &report, error_class))
         } else {

@@ -111,7 +111,10 @@ const fn code(error: &Error) -> Code {
         Error::Limit { .. } => Code::ResourceExhausted,
         Error::NotFound { .. } => Code::NotFound,
         Error::VersionMoved { .. } => Code::Aborted,
-        Error::PolicyOfFile { .. } => Code::FailedPrecondition,
+        Error::PolicyOfFile { .. } | Error::AuthenticationOff => Code::FailedPrecondition,
+        Error::TokenExists { .. } => Code::AlreadyExists,
+        Error::Unauthenticated { .. } => Code::Unauthenticated,
+        Error::Denied { .. } => Code::PermissionDenied,
         Error::Store { .. } | Error::Draining => Code::Unavailable,
     }
 }
@@ -119,9 +122,12 @@ const fn code(error: &Error) -> Code {
 const fn reason(error: &Error) -> &'static str {
     match error {
         Error::Invalid { .. } => "INVALID_FIELD",
-        Error::Limit { reason, .. } | Error::NotFound { reason, .. } => reason,
+        Error::Limit { reason, .. } | Error::NotFound { reason, .. } | Error::Denied { reason, .. } => reason,
         Error::VersionMoved { .. } => "VERSION_MOVED",
         Error::PolicyOfFile { .. } => "POLICY_OF_FILE",
+        Error::TokenExists { .. } => "TOKEN_EXISTS",
+        Error::AuthenticationOff => "AUTHENTICATION_OFF",
+        Error::Unauthenticated { .. } => "UNAUTHENTICATED",
         Error::Store { .. } => "STORE_UNAVAILABLE",
         Error::Draining => "DRAINING",
     }
@@ -135,9 +141,14 @@ const fn retry_after(error: &Error) -> Option<Duration> {
         Error::Store { .. } => Some(STORE_PATIENCE),
         Error::Draining => Some(DRAINING_RETRY_AFTER),
         // A version that moved is read again first, and that takes no waiting.
-        Error::Invalid { .. } | Error::NotFound { .. } | Error::VersionMoved { .. } | Error::PolicyOfFile { .. } => {
-            None
-        }
+        Error::Invalid { .. }
+        | Error::NotFound { .. }
+        | Error::VersionMoved { .. }
+        | Error::PolicyOfFile { .. }
+        | Error::TokenExists { .. }
+        | Error::AuthenticationOff
+        | Error::Unauthenticated { .. }
+        | Error::Denied { .. } => None,
     }
 }
 
@@ -151,6 +162,9 @@ fn metadata(error: &Error) -> HashMap<String, String> {
             vec![("expected_version", expected.to_string()), ("current_version", current.to_string())]
         }
         Error::PolicyOfFile { pattern } => vec![("pattern", pattern.clone())],
+        Error::TokenExists { name } => vec![("name", name.clone())],
+        Error::Denied { name, .. } => vec![("identity", name.clone())],
+        Error::AuthenticationOff | Error::Unauthenticated { .. } => vec![],
         Error::Store { why } => vec![("why", why.clone())],
         Error::Draining => vec![],
     };

@@ -200,6 +200,10 @@ pub enum Listing {
     Policies,
     /// Events.
     Events,
+    /// Tokens.
+    Tokens,
+    /// The audit trail.
+    Audit,
 }
 
 /// Where a list goes on.
@@ -254,10 +258,10 @@ pub fn filter_hash(request: &impl prost::Message) -> u64 {
 fn read_page(bytes: &[u8]) -> Option<(Listing, u64, Cursor)> {
     let mut reader = Reader::unseal(bytes)?;
     let head = reader.byte()?;
-    if head & !7 != PAGE_VERSION {
+    if head & !15 != PAGE_VERSION {
         return None;
     }
-    let listing = Listing::from_number(head & 3)?;
+    let listing = Listing::from_number(head & !PAGE_VERSION & !4)?;
     let filter = reader.fixed()?;
     let cursor = if head & 4 == 0 {
         let name = reader.rest();
@@ -275,6 +279,9 @@ impl Listing {
             Self::Breakers => 1,
             Self::Policies => 2,
             Self::Events => 3,
+            // The bit of 4 says what kind of cursor it is.
+            Self::Tokens => 8,
+            Self::Audit => 9,
         }
     }
 
@@ -283,6 +290,8 @@ impl Listing {
             1 => Some(Self::Breakers),
             2 => Some(Self::Policies),
             3 => Some(Self::Events),
+            8 => Some(Self::Tokens),
+            9 => Some(Self::Audit),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a stream's age and silence pass in real time")]
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, Stream, stream};
 use rand::Rng as _;
@@ -17,7 +17,10 @@ use super::{
     service::{Context, to_event, to_status},
     token::ResumeToken,
 };
-use crate::engine::{Message, ResyncReason, Watch};
+use crate::{
+    access::Grant,
+    engine::{Message, ResyncReason, Watch},
+};
 
 /// The stream of a watch.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<pb::WatchEventsResponse, Status>> + Send>>;
@@ -26,13 +29,29 @@ pub type EventStream = Pin<Box<dyn Stream<Item = Result<pb::WatchEventsResponse,
 pub(super) type Goodbye = Pin<Box<dyn Future<Output = pb::Goodbye> + Send>>;
 
 /// Waits until a stream should end, and says why and when to come back: not all at once.
-pub(super) fn goodbye(context: &Context) -> Goodbye {
+///
+/// Whoever is nobody any more is told the same as one whose stream is old, and learns the rest when it comes back.
+pub(super) fn goodbye(context: &Context, grant: &Grant) -> Goodbye {
     let shutdown = context.shutdown.clone();
-    let age = context.stream_max_age.mul_f64(rand::rng().random_range(0.9..=1.0));
+    let mut age = context.stream_max_age.mul_f64(rand::rng().random_range(0.9..=1.0));
+    let identity = match grant {
+        Grant::Everything => None,
+        Grant::Of(identity) => Some(Arc::clone(identity)),
+    };
+    if let Some(identity) = &identity {
+        age = age.min(identity.expires.since(context.engine.now()));
+    }
     Box::pin(async move {
+        let ended = async {
+            match identity {
+                Some(identity) => identity.ended.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
         let reason = tokio::select! {
             () = shutdown.drained() => pb::GoodbyeReason::Draining,
             () = tokio::time::sleep(age) => pb::GoodbyeReason::MaxAge,
+            () = ended => pb::GoodbyeReason::MaxAge,
         };
         let longest = if reason == pb::GoodbyeReason::Draining { 2_000 } else { 200 };
         let retry_after = Duration::from_millis(rand::rng().random_range(10..=longest));
@@ -49,8 +68,8 @@ struct State {
     over: bool,
 }
 
-pub(super) fn event_stream(watch: Watch, context: &Context, progress_interval: Duration) -> EventStream {
-    let state = State { watch, goodbye: goodbye(context), progress_interval, sent: Instant::now(), over: false };
+pub(super) fn event_stream(watch: Watch, context: &Context, grant: &Grant, progress_interval: Duration) -> EventStream {
+    let state = State { watch, goodbye: goodbye(context, grant), progress_interval, sent: Instant::now(), over: false };
     Box::pin(stream::unfold(state, |mut state| async move {
         let response = state.next().await?;
         Some((Ok(response), state))

@@ -20,6 +20,7 @@ use tonic::Status;
 
 use super::{App, error::Error, json};
 use crate::{
+    access::{Grant, Need, need},
     engine,
     grpc::pb::{admin_service_server::AdminService as _, breaker_service_server::BreakerService as _},
 };
@@ -34,14 +35,16 @@ pub(super) struct Verb {
     call: Call,
 }
 
-type Call = for<'a> fn(&'a App, &'a MethodDescriptor, Map<String, Value>) -> BoxFuture<'a, Result<String, Error>>;
+type Call =
+    for<'a> fn(&'a App, &'a MethodDescriptor, Map<String, Value>, Grant) -> BoxFuture<'a, Result<String, Error>>;
 
 /// A call of one of the services, with a message read from JSON and an answer written to it.
 macro_rules! call {
     ($service:ident.$method:ident) => {
-        |app, rpc, object| {
+        |app, rpc, object, grant| {
             Box::pin(async move {
-                let request = tonic::Request::new(json::read(rpc.input(), object)?);
+                let mut request = tonic::Request::new(json::read(rpc.input(), object)?);
+                request.extensions_mut().insert(grant);
                 answer(rpc, app.$service.$method(request).await)
             })
         }
@@ -53,7 +56,7 @@ fn answer<T: Message>(rpc: &MethodDescriptor, answer: Result<tonic::Response<T>,
 }
 
 /// All routes that are an RPC, streams left out.
-pub(super) static VERBS: [Verb; 16] = [
+pub(super) static VERBS: [Verb; 21] = [
     verb(Method::GET, "/api/v1/breakers", "AdminService/ListBreakers", call!(admin.list_breakers)),
     verb(Method::GET, "/api/v1/breakers/{breaker}", "BreakerService/GetState", call!(breakers.get_state)),
     verb(Method::DELETE, "/api/v1/breakers/{breaker}", "AdminService/DeleteBreaker", call!(admin.delete_breaker)),
@@ -75,6 +78,11 @@ pub(super) static VERBS: [Verb; 16] = [
     verb(Method::DELETE, "/api/v1/policies/{pattern}", "AdminService/DeletePolicy", call!(admin.delete_policy)),
     verb(Method::GET, "/api/v1/events", "AdminService/ListEvents", call!(admin.list_events)),
     verb(Method::GET, "/api/v1/server", "AdminService/GetServerInfo", call!(admin.get_server_info)),
+    verb(Method::GET, "/api/v1/identity", "AdminService/GetIdentity", call!(admin.get_identity)),
+    verb(Method::GET, "/api/v1/tokens", "AdminService/ListTokens", call!(admin.list_tokens)),
+    verb(Method::POST, "/api/v1/tokens", "AdminService/CreateToken", call!(admin.create_token)),
+    verb(Method::DELETE, "/api/v1/tokens/{name}", "AdminService/RevokeToken", call!(admin.revoke_token)),
+    verb(Method::GET, "/api/v1/audit", "AdminService/ListAudit", call!(admin.list_audit)),
 ];
 
 const fn verb(method: Method, path: &'static str, rpc: &'static str, call: Call) -> Verb {
@@ -101,6 +109,7 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
 
 async fn handle(verb: &Verb, app: &App, path: &RawPathParams, request: Request) -> Result<Response, Error> {
     let rpc = json::method(verb.rpc).ok_or_else(not_found)?;
+    let grant = granted(verb.rpc, &request)?;
     let mut object = if verb.has_query() {
         json::query(&rpc.input(), &pairs(request.uri())?)?
     } else {
@@ -109,8 +118,22 @@ async fn handle(verb: &Verb, app: &App, path: &RawPathParams, request: Request) 
     for (name, value) in path {
         carry(&mut object, name, value)?;
     }
-    let answer = (verb.call)(app, &rpc, object).await?;
+    let answer = (verb.call)(app, &rpc, object, grant).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], answer).into_response())
+}
+
+/// What a request may do that is the same as an RPC, named `Service/Method`.
+pub(super) fn granted(rpc: &str, request: &Request) -> Result<Grant, Error> {
+    let method = format!("fuseboard.v1.{rpc}");
+    checked(need(&method), &method, request)
+}
+
+/// What a request may do for which this is needed. What has not passed the guard may do nothing.
+pub(super) fn checked(needed: Need, what: &str, request: &Request) -> Result<Grant, Error> {
+    let missing = engine::Error::Unauthenticated { why: "the request came by no door" };
+    let grant = request.extensions().get::<Grant>().cloned().ok_or(missing)?;
+    grant.check_role(needed, what)?;
+    Ok(grant)
 }
 
 /// Puts what the path says into its field, which may only say the same.

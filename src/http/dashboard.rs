@@ -14,7 +14,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-pub(super) const FILES: [File; 9] = [
+pub(super) const FILES: [File; 10] = [
     ("/", HTML, include_str!("dashboard/index.html")),
     ("/assets/style.css", CSS, include_str!("dashboard/style.css")),
     ("/assets/icon.svg", SVG, include_str!("dashboard/icon.svg")),
@@ -23,6 +23,7 @@ pub(super) const FILES: [File; 9] = [
     ("/assets/dom.js", SCRIPT, include_str!("dashboard/dom.js")),
     ("/assets/board.js", SCRIPT, include_str!("dashboard/board.js")),
     ("/assets/breaker.js", SCRIPT, include_str!("dashboard/breaker.js")),
+    ("/assets/session.js", SCRIPT, include_str!("dashboard/session.js")),
     ("/assets/actions.js", SCRIPT, include_str!("dashboard/actions.js")),
 ];
 

@@ -1,8 +1,10 @@
 //! What every request passes before it is answered, and what every answer carries.
 //!
-//! Who can reach the port may do everything, so a browser must not do it for somebody else: a page of another origin can
-//! make a browser send requests here, and a name that it owns can be made to resolve to loopback. So whatever changes
-//! something has to be JSON (which a form cannot send without being asked for leave first) and must not come from another
+//! A route is nobody's before it is known who asks, but for those that tell nothing of breakers ([`OPEN`]); what somebody may
+//! is then the RPC's own matter. Where nobody is asked, who can reach the port may do everything.
+//!
+//! A browser must not do it for somebody else: a page of another origin can make a browser send requests here, and a name
+//! that it owns can be made to resolve to loopback. So whatever changes something has to be JSON (which a form cannot send without being asked for leave first) and must not come from another
 //! origin, and while the port is on loopback it answers to loopback's names only.
 
 use std::{
@@ -22,10 +24,17 @@ use axum::{
 use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{App, error::Error, stream};
-use crate::engine;
+use super::{App, dashboard, error::Error, openapi, session, stream};
+use crate::{
+    access::Grant,
+    engine,
+    grpc::{Peer, bearer},
+};
 
 const JSON: &str = "application/json";
+
+/// What tells nothing of breakers, beside the dashboard's own files.
+const OPEN: [&str; 5] = ["/livez", "/readyz", openapi::PATH, session::LOGIN, session::LOGOUT];
 
 /// Nothing but our own files, nothing inline, in no frame.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -52,12 +61,14 @@ pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     response
 }
 
-async fn checked(app: &App, request: Request, next: Next) -> Result<Response, Error> {
+async fn checked(app: &App, mut request: Request, next: Next) -> Result<Response, Error> {
     check_host(app.address, request.headers(), request.uri())?;
     if !is_safe(request.method()) {
         check_origin(request.headers())?;
         check_content_type(request.headers())?;
     }
+    let grant = identify(app, &request)?;
+    request.extensions_mut().insert(grant);
     let path = request.uri().path();
     if app.context.shutdown.draining() && path.starts_with("/api/") {
         return Err(engine::Error::Draining.into());
@@ -77,6 +88,22 @@ async fn checked(app: &App, request: Request, next: Next) -> Result<Response, Er
     let response =
         answered.map_err(|_| Error::new(StatusCode::GATEWAY_TIMEOUT, "CALL_TIMEOUT", "the answer took too long"))?;
     Ok(response.map(|body| Body::new(Held { body, _place: place })))
+}
+
+/// Who asks: by the header, by the cookie, or by the connection's certificate.
+fn identify(app: &App, request: &Request) -> Result<Grant, Error> {
+    let path = request.uri().path();
+    if OPEN.contains(&path) || dashboard::FILES.iter().any(|(file, ..)| *file == path) {
+        return Ok(Grant::Everything);
+    }
+    let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+    let headers = request.headers();
+    let cookie = if headers.contains_key(header::AUTHORIZATION) { None } else { session::token(headers) };
+    let token = match &cookie {
+        Some(token) => Some(token.as_str()),
+        None => bearer(headers)?,
+    };
+    Ok(app.context.gate.identify(token, &peer)?)
 }
 
 const fn is_safe(method: &Method) -> bool {

@@ -11,14 +11,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
-    extract::State,
+    extract::{Request, State},
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
 
-use super::{App, SURVEY_PLACES};
-use crate::{breaker::StateName, engine::Surveyed};
+use super::{App, SURVEY_PLACES, api, error::Error};
+use crate::{access::Need, breaker::StateName, engine::Surveyed};
 
 /// Breakers told of one by one; those that refuse calls come first.
 const BREAKERS_MAX: usize = 1_000;
@@ -65,11 +65,15 @@ struct Breaker {
     forced: Option<&'static str>,
 }
 
-pub(super) async fn circuit_breakers(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn circuit_breakers(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+    let grant = api::checked(Need::Read, "read /health/circuit-breakers", &request)?;
     let mut counts = [0_u64; 3];
     let (mut overridden, mut refusing) = (0, 0);
     let mut shown: BTreeMap<(bool, Arc<str>), Breaker> = BTreeMap::new();
     let mut each = |breaker: Surveyed| {
+        if !grant.covers(&breaker.key) {
+            return;
+        }
         counts[breaker.status.state as usize] += 1;
         overridden += u64::from(breaker.status.forced.is_some());
         refusing += u64::from(breaker.is_refusing());
@@ -110,5 +114,5 @@ pub(super) async fn circuit_breakers(State(app): State<Arc<App>>) -> Response {
         breakers: shown.into_values().collect(),
     };
     let status = if refusing == 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(answer)).into_response()
+    Ok((status, Json(answer)).into_response())
 }

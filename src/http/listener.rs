@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -24,11 +24,13 @@ use tokio::{
     task::JoinSet,
     time::{Instant, Sleep},
 };
+use tower::ServiceExt as _;
 
 use super::limits::Limits;
 use crate::{
+    grpc::Peer,
     shutdown::Shutdown,
-    tls::{Alpn, Tls, Wire},
+    tls::{self, Alpn, Tls, Wire},
 };
 
 /// How long to wait where the system has no more sockets for us.
@@ -105,6 +107,11 @@ async fn shake_hands(stream: TcpStream, tls: Option<Tls>, patience: Duration, re
 }
 
 async fn run(http: http1::Builder, stream: Wire, router: Router, write_timeout: Duration, stop: Shutdown) {
+    let peer = Peer(tls::names(&stream).into());
+    let router = router.map_request(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        request
+    });
     let stream = TokioIo::new(Impatient { stream, write_timeout, stalled: None });
     let mut connection = pin!(http.serve_connection(stream, TowerToHyperService::new(router)));
     let result = tokio::select! {

@@ -11,7 +11,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use axum::{
-    extract::State,
+    extract::{Request, State},
     http::header,
     response::{IntoResponse as _, Response},
 };
@@ -22,8 +22,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{App, SURVEY_PLACES, error::Error, process::Process};
+use super::{App, SURVEY_PLACES, api, error::Error, process::Process};
 use crate::{
+    access::Need,
     breaker::{OverrideMode, StateName, Timestamp, Totals},
     engine::{COMMIT_BOUNDS, Engine, Measured, REJECTIONS, RESYNCS, Surveyed, Usage},
     grpc,
@@ -100,7 +101,12 @@ impl Baseline {
 /// told stands until then.
 pub(super) type LastTold = Numbers;
 
-pub(super) async fn scrape(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn scrape(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+    // The sums are of all breakers.
+    let grant = api::checked(Need::Read, "read /metrics", &request)?;
+    if grant.is_bounded() {
+        grant.check("")?;
+    }
     // One at a time: each is memory for all its series.
     let mut told = app.scrapes.lock().await;
     let mut scrape = Scrape::new(&app);
@@ -118,11 +124,9 @@ pub(super) async fn scrape(State(app): State<Arc<App>>) -> Response {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(scrape));
     let mut answer = String::new();
-    match text::encode(&mut answer, &registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], answer).into_response(),
-        // Writing to a string does not fail.
-        Err(error) => Error::from(tonic::Status::internal(error.to_string())).into_response(),
-    }
+    // Writing to a string does not fail.
+    text::encode(&mut answer, &registry).map_err(|error| tonic::Status::internal(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], answer).into_response())
 }
 
 /// All that one scrape tells.
@@ -396,6 +400,11 @@ impl Scrape {
             "fuseboard_grpc_tls_handshakes_failed",
             "TLS handshakes that came to nothing: a wrong certificate, or none.",
             grpc.failed_handshakes,
+        )?;
+        told.counter(
+            "fuseboard_grpc_calls_denied",
+            "Calls and streams of nobody who is known, or of somebody who may not.",
+            grpc.denied,
         )?;
         let http = self.http.into_iter().map(|(kind, count)| ([("kind", kind)], count));
         told.gauges(

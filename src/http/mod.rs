@@ -18,6 +18,10 @@
 //! | `GET /api/v1/events` | `ListEvents` |
 //! | `GET /api/v1/events/stream` | `WatchEvents`, as server-sent events |
 //! | `GET /api/v1/server` | `GetServerInfo` |
+//! | `GET /api/v1/identity` | `GetIdentity` |
+//! | `GET`, `POST /api/v1/tokens`, `DELETE /api/v1/tokens/{name}` | `ListTokens`, `CreateToken`, `RevokeToken` |
+//! | `GET /api/v1/audit` | `ListAudit` |
+//! | `POST /api/v1/login`, `/api/v1/logout` | a token as a cookie, for the dashboard |
 //!
 //! It translates and stops there: an API route is the RPC's own code (`api.rs`), and everything passes `guard.rs`. It runs on
 //! one thread of its own, until calls under way have ended, so that a draining server can be seen to drain.
@@ -33,11 +37,17 @@ mod listener;
 mod metrics;
 mod openapi;
 mod process;
+mod session;
 mod stream;
 
 use std::{io, net::SocketAddr, net::TcpListener, sync::Arc};
 
-use axum::{Router, http::StatusCode, middleware, routing::get};
+use axum::{
+    Router,
+    http::StatusCode,
+    middleware,
+    routing::{get, post},
+};
 use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore};
 
@@ -63,6 +73,7 @@ struct App {
     limits: Limits,
     /// Where the port listens.
     address: SocketAddr,
+    tls: Option<Tls>,
     connections: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
@@ -88,6 +99,7 @@ impl Port {
         dispatch: Dispatch,
         limits: Limits,
         address: SocketAddr,
+        tls: Option<Tls>,
     ) -> Self {
         let places = |max| Arc::new(Semaphore::new(max));
         let app = App {
@@ -95,6 +107,7 @@ impl Port {
             admin,
             dispatch,
             address,
+            tls,
             connections: places(limits.connections),
             requests: places(limits.requests),
             streams: places(limits.streams),
@@ -111,8 +124,9 @@ impl Port {
     ///
     /// # Errors
     /// The socket cannot be used.
-    pub async fn serve(self, socket: TcpListener, tls: Option<Tls>, stop: &Shutdown) -> io::Result<()> {
+    pub async fn serve(self, socket: TcpListener, stop: &Shutdown) -> io::Result<()> {
         let app = self.app;
+        let tls = app.tls.clone();
         listener::serve(socket, router(Arc::clone(&app)), &app.limits, Arc::clone(&app.connections), tls, stop).await
     }
 }
@@ -124,7 +138,9 @@ fn router(app: Arc<App>) -> Router {
         .route("/health/circuit-breakers", get(health::circuit_breakers))
         .route("/metrics", get(metrics::scrape))
         .route(openapi::PATH, get(openapi::document))
-        .route(stream::PATH, get(stream::watch));
+        .route(stream::PATH, get(stream::watch))
+        .route(session::LOGIN, post(session::login))
+        .route(session::LOGOUT, post(session::logout));
     dashboard::routes(api::routes(router))
         .fallback(async || api::not_found())
         .method_not_allowed_fallback(async || {

@@ -7,7 +7,7 @@ use axum::{Json, extract::State};
 use prost_reflect::{Cardinality, EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-use super::{App, api, json as proto, stream};
+use super::{App, api, json as proto, session, stream};
 
 /// Its route.
 pub(super) const PATH: &str = "/api/v1/openapi.json";
@@ -52,6 +52,11 @@ pub(super) fn make() -> Value {
         json!({ "description": "A breaker refuses calls.", "content": { "application/json": {} } });
     add("/health/circuit-breakers", "get", breakers);
     add("/metrics", "get", text("Metrics, as OpenMetrics text.", "application/openmetrics-text"));
+    let mut login = text("Signs a browser in: the token becomes a cookie.", "application/json");
+    login["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": {
+        "type": "object", "required": ["token"], "properties": { "token": { "type": "string" } } } } } });
+    add(session::LOGIN, "post", login);
+    add(session::LOGOUT, "post", text("Signs a browser out.", "application/json"));
     let mut components = schemas.finish();
     components.insert("Error".to_owned(), error_schema());
     json!({
@@ -64,7 +69,11 @@ pub(super) fn make() -> Value {
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "paths": paths,
-        "components": { "schemas": components },
+        "security": [{ "token": [] }, {}],
+        "components": {
+            "schemas": components,
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+        },
     })
 }
 

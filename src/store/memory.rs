@@ -10,11 +10,12 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
-    Answer, Change, Changed, Commit, Committed, Floors, Follower, Health, Mark, Merge, Record, Refused, Root, Store,
+    AUDIT_MAX, Answer, Change, Changed, Commit, Committed, Document, Floors, Follower, Health, Mark, Merge, Record,
+    Refused, Root, Store,
 };
 use crate::{
     breaker::Timestamp,
-    engine::{Event, PolicyEntry},
+    engine::{AuditEntry, Event, PolicyEntry},
 };
 
 /// A store in memory.
@@ -37,6 +38,8 @@ struct Kept {
     records: BTreeMap<Arc<str>, Record>,
     policies: BTreeMap<Arc<str>, PolicyEntry>,
     marks: BTreeMap<Box<str>, Mark>,
+    documents: BTreeMap<Arc<str>, Document>,
+    audit: VecDeque<AuditEntry>,
     floors: Floors,
     events: VecDeque<Arc<Event>>,
     newest: u64,
@@ -100,6 +103,19 @@ impl Kept {
             Change::Policy { pattern, to: Some(entry), .. } => {
                 self.policies.insert(pattern, *entry);
             }
+            Change::Document { key, to: None, .. } => {
+                self.documents.remove(&key);
+            }
+            Change::Document { key, to: Some(document), .. } => {
+                self.documents.insert(key, *document);
+            }
+        }
+        for entry in commit.audit {
+            let sequence = self.audit.back().map_or(0, |last| last.sequence) + 1;
+            self.audit.push_back(AuditEntry { sequence, ..entry });
+            if self.audit.len() as u64 > AUDIT_MAX {
+                self.audit.pop_front();
+            }
         }
         self.note(commit.marks, floors);
         Ok(Committed { author: commit.author, changed, events })
@@ -110,6 +126,9 @@ impl Kept {
             Change::Breaker { key, from, .. } => from.replaces(self.records.get(key).map(Record::version)),
             Change::Policy { pattern, from, .. } => {
                 self.policies.get(pattern).map_or(0, |entry| entry.version) == *from
+            }
+            Change::Document { key, from, .. } => {
+                self.documents.get(key).map_or(0, |document| document.version) == *from
             }
         }
     }
@@ -170,6 +189,7 @@ impl Store for Memory {
             Ok(Root {
                 policies: kept.policies.values().cloned().collect(),
                 marks: kept.marks.values().cloned().collect(),
+                documents: kept.documents.values().cloned().collect(),
                 floors: kept.floors,
                 newest: kept.newest,
             })
@@ -193,6 +213,14 @@ impl Store for Memory {
             let kept = self.inner.kept.lock();
             let place = kept.events.partition_point(|event| event.sequence <= after);
             Ok(kept.events.range(place..).take(max).cloned().collect())
+        })
+    }
+
+    fn audit(&self, before: u64, max: usize) -> Answer<'_, Vec<AuditEntry>> {
+        Box::pin(async move {
+            let kept = self.inner.kept.lock();
+            let place = kept.audit.partition_point(|entry| entry.sequence < before);
+            Ok(kept.audit.range(..place).rev().take(max).cloned().collect())
         })
     }
 

@@ -2,8 +2,8 @@
 //!
 //! # The contract
 //!
-//! A store keeps one [`Record`] for each breaker, operators' policies, the last batch of each client, and one log of
-//! events. Every home passes one suite of tests (`tests/store`), which is this text as code.
+//! A store keeps one [`Record`] for each breaker, operators' policies, the last batch of each client, one log of events,
+//! [`Document`]s for whatever else has to outlive the server, and the audit trail. Every home passes one suite of tests (`tests/store`), which is this text as code.
 //!
 //! - **Durable before told.** [`Store::commit`] answers after what it brought would be there again after a crash at any later
 //!   instant. A record, its events and the marks that come with it are there together or not at all.
@@ -39,8 +39,11 @@ pub use self::{
 };
 use crate::{
     breaker::{Snapshot, Timestamp},
-    engine::{Declaration, Event, PolicyEntry},
+    engine::{AuditEntry, Declaration, Event, PolicyEntry},
 };
+
+/// Entries of the audit trail that are kept; the oldest go.
+pub const AUDIT_MAX: u64 = 100_000;
 
 /// A store. See the [contract](self).
 pub trait Store: Debug + Send + Sync {
@@ -73,6 +76,9 @@ pub trait Store: Debug + Send + Sync {
 
     /// At most `max` events after a sequence, of those that are held.
     fn events(&self, after: u64, max: usize) -> Answer<'_, Vec<Arc<Event>>>;
+
+    /// At most `max` entries of the audit trail before a sequence, the newest first.
+    fn audit(&self, before: u64, max: usize) -> Answer<'_, Vec<AuditEntry>>;
 
     /// Writes a change if the stored version is the one it was made from. It takes its place among the others when this is
     /// called, not when the answer is first awaited.
@@ -171,6 +177,8 @@ pub struct Root {
     pub policies: Vec<PolicyEntry>,
     /// The last batch of each client.
     pub marks: Vec<Mark>,
+    /// Whatever else is kept.
+    pub documents: Vec<Document>,
     /// What is kept with every write.
     pub floors: Floors,
     /// Sequence of the newest event; 0: none.
@@ -199,6 +207,17 @@ pub struct Mark {
     pub at: Timestamp,
 }
 
+/// Something small that a part of the server keeps: a token, where a webhook stands. The store does not look into it.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Document {
+    /// Its key, with the part that keeps it in front: `token/shop`.
+    pub key: Arc<str>,
+    /// Raised by every write; the first is 1.
+    pub version: u64,
+    /// What it says, as JSON, so that it can be read by whatever comes later.
+    pub body: Box<str>,
+}
+
 /// One change, written as a whole.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Commit {
@@ -210,6 +229,8 @@ pub struct Commit {
     pub events: Vec<Event>,
     /// Batches that are counted in it.
     pub marks: Vec<Mark>,
+    /// What the audit trail says of it. The store gives each its sequence, and keeps [`AUDIT_MAX`].
+    pub audit: Vec<AuditEntry>,
     /// The author's floors.
     pub floors: Floors,
 }
@@ -234,6 +255,15 @@ pub enum Change {
         from: u64,
         /// The entry; `None`: it is no more.
         to: Option<Box<PolicyEntry>>,
+    },
+    /// A document.
+    Document {
+        /// Its key.
+        key: Arc<str>,
+        /// Version of the one it replaces; 0: none.
+        from: u64,
+        /// The document; `None`: it is no more.
+        to: Option<Box<Document>>,
     },
 }
 
@@ -265,6 +295,13 @@ pub enum Changed {
         /// The entry; `None`: it is no more.
         entry: Option<Box<PolicyEntry>>,
     },
+    /// A document.
+    Document {
+        /// Its key.
+        key: Arc<str>,
+        /// The document; `None`: it is no more.
+        document: Option<Box<Document>>,
+    },
 }
 
 impl From<&Change> for Changed {
@@ -274,6 +311,7 @@ impl From<&Change> for Changed {
                 Self::Breaker { key: Arc::clone(key), version: to.as_ref().map(|record| record.version()) }
             }
             Change::Policy { pattern, to, .. } => Self::Policy { pattern: Arc::clone(pattern), entry: to.clone() },
+            Change::Document { key, to, .. } => Self::Document { key: Arc::clone(key), document: to.clone() },
         }
     }
 }
@@ -298,9 +336,12 @@ impl Commit {
         let record = match &self.change {
             Change::Breaker { to: Some(record), .. } => record.created.max(record.used),
             Change::Policy { to: Some(entry), .. } => entry.set,
-            Change::Breaker { to: None, .. } | Change::Policy { to: None, .. } => Timestamp::default(),
+            Change::Breaker { to: None, .. } | Change::Policy { to: None, .. } | Change::Document { .. } => {
+                Timestamp::default()
+            }
         };
         let instants = self.events.iter().map(|event| event.at).chain(self.marks.iter().map(|mark| mark.at));
+        let instants = instants.chain(self.audit.iter().map(|entry| entry.at));
         instants.fold(self.floors.now.max(record), Timestamp::max)
     }
 }

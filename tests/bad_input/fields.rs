@@ -217,6 +217,39 @@ pub const FIELDS: &[(&str, Rule)] = &[
     ("ListEventsRequest.newest_first", flag),
     ("ListEventsRequest.page_size", any_number),
     ("ListEventsRequest.page_token", || token("exactly as it came")),
+    ("CreateTokenRequest.name", token_name),
+    ("CreateTokenRequest.roles", || {
+        let roles = "must be ROLE_REPORT, ROLE_READ, ROLE_OPERATE or ROLE_ADMIN, not ";
+        let beside = FaultBeside("prefixes", "must be empty with ROLE_ADMIN");
+        let mut cases = choices(4, roles);
+        cases[0] = absent(Fault("is required: ROLE_REPORT, ROLE_READ, ROLE_OPERATE or ROLE_ADMIN"));
+        // The good request has a prefix.
+        cases[1].wants = beside.clone();
+        cases[2].wants = beside;
+        cases.push(case("one of some keys", vec![Wire::Varint(3)], Fine));
+        cases.push(case("none", vec![Wire::Varint(0)], FaultOfEntry(roles)));
+        cases
+    }),
+    ("CreateTokenRequest.prefixes", || {
+        let mut cases = list(100, Fault("at most 100 entries, not 101"));
+        cases
+            .extend([text("empty", "", FaultOfEntry("is required")), text("a pattern", "a/*", FaultOfEntry(ALPHABET))]);
+        cases
+    }),
+    ("CreateTokenRequest.caller", name),
+    ("CreateTokenRequest.expire_after", || span(SECOND, DAY * 3_650, "1 s to 3650 days")),
+    ("CreateTokenRequest.reason", || words(1_000, Fine)),
+    ("ListTokensRequest.page_size", any_number),
+    ("ListTokensRequest.page_token", || token("exactly as it came")),
+    ("RevokeTokenRequest.name", token_name),
+    ("RevokeTokenRequest.reason", || words(1_000, Fine)),
+    ("ListAuditRequest.target", || {
+        let mut cases = pattern();
+        cases[..2].clone_from_slice(&[absent(Fine), text("empty", "", Fine)]);
+        cases
+    }),
+    ("ListAuditRequest.page_size", any_number),
+    ("ListAuditRequest.page_token", || token("exactly as it came")),
     ("AdvanceRequest.duration", || {
         let mut cases = span(ZERO, DAY * 3_650, "0 to 3650 days");
         cases[0] = absent(Fault("is required: 0 to 10 years"));
@@ -274,6 +307,17 @@ fn pattern() -> Vec<Case> {
         long("too long", 201, Fault(LONG)),
         text("a question mark", "a?", Fault("and `*` only, without '?'")),
         text("of another alphabet", "ключ", Fault(ALPHABET)),
+    ]
+}
+
+fn token_name() -> Vec<Case> {
+    vec![
+        absent(Fault("is required: a name of 1 to 64 bytes")),
+        text("of the alphabet", "AZ.az_09-:/", Fine),
+        long("the longest", 64, Fine),
+        long("too long", 65, Fault("must be at most 64 bytes, not 65")),
+        text("spaced", "a b", Fault(ALPHABET)),
+        text("of two lines", "a\n", Fault("only, without '\\n'")),
     ]
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use fuseboard::{
     breaker::Timestamp,
-    engine::Event,
+    engine::{AuditEntry, Event},
     store::{Answer, Commit, Committed, Follower, Health, Memory, Merge, Record, Refused, Root, Store},
 };
 use futures_util::FutureExt as _;
@@ -180,6 +180,10 @@ impl Store for Gated {
 
     fn events(&self, after: u64, max: usize) -> Answer<'_, Vec<Arc<Event>>> {
         self.memory.events(after, max)
+    }
+
+    fn audit(&self, before: u64, max: usize) -> Answer<'_, Vec<AuditEntry>> {
+        self.memory.audit(before, max)
     }
 
     fn commit(&self, commit: Commit) -> Answer<'static, ()> {

@@ -21,7 +21,7 @@ async fn every_file_that_is_named_is_served() {
         waiting.extend(named);
         seen.push(path);
     }
-    assert_eq!(seen.len(), 9, "{seen:?}");
+    assert_eq!(seen.len(), 10, "{seen:?}");
 }
 
 #[tokio::test]

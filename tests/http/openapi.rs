@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::server::Server;
 
 /// All routes beside the dashboard's files. One that is added has to be added here, and is then asked for below.
-const ROUTES: [(&str, &[&str]); 16] = [
+const ROUTES: [(&str, &[&str]); 22] = [
     ("/livez", &["get"]),
     ("/readyz", &["get"]),
     ("/health/circuit-breakers", &["get"]),
@@ -23,6 +23,12 @@ const ROUTES: [(&str, &[&str]); 16] = [
     ("/api/v1/policies", &["get"]),
     ("/api/v1/policies/{pattern}", &["delete", "get", "put"]),
     ("/api/v1/server", &["get"]),
+    ("/api/v1/identity", &["get"]),
+    ("/api/v1/tokens", &["get", "post"]),
+    ("/api/v1/tokens/{name}", &["delete"]),
+    ("/api/v1/audit", &["get"]),
+    ("/api/v1/login", &["post"]),
+    ("/api/v1/logout", &["post"]),
 ];
 const EVENTS: [&str; 2] = ["/api/v1/events", "/api/v1/events/stream"];
 
@@ -42,7 +48,7 @@ async fn the_document_and_the_routes_are_the_same() {
     expected.sort_unstable();
     assert_eq!(told, expected);
     for (path, methods) in expected {
-        let path = path.replace("{breaker}", "mail").replace("{pattern}", "mail");
+        let path = path.replace("{breaker}", "mail").replace("{pattern}", "mail").replace("{name}", "mail");
         for method in ["get", "put", "post", "delete"] {
             // A stream has no end.
             let query = if path == EVENTS[1] { "?resumeToken=forged" } else { "" };

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use fuseboard::{
     breaker::{PolicySpec, Timestamp},
     engine::{self, Clock, Engine},
-    grpc::{AdminService, BreakerService, Context, Services, bind},
+    grpc::{AdminService, BreakerService, Context, Gate, Services, bind},
     http::{Limits, Port},
     shutdown::Shutdown,
 };
@@ -72,6 +72,7 @@ impl Server {
             shutdown: shutdown.clone(),
             stream_max_age: Duration::from_secs(3600),
             session_handles: 10,
+            gate: Gate::default(),
             store_damage: store_damage.to_owned(),
         });
         let socket = bind(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);
@@ -79,9 +80,9 @@ impl Server {
         let breakers = BreakerService::new(Arc::clone(&context));
         let admin = AdminService::new(Arc::clone(&context), Vec::new());
         let dispatch = Services::new(fuseboard::grpc::Limits::default()).dispatch(shutdown.clone());
-        let port = Port::new(breakers, admin, context, dispatch, limits, address);
+        let port = Port::new(breakers, admin, context, dispatch, limits, address, None);
         let told = stop.clone();
-        let serving = tokio::spawn(async move { port.serve(socket, None, &told).await });
+        let serving = tokio::spawn(async move { port.serve(socket, &told).await });
         Self { address, engine, shutdown, stop, serving }
     }
 

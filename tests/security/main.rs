@@ -1,6 +1,9 @@
 //! Who may do what, and over which connection: the built server with certificates and tokens.
 
 mod authority;
+mod client;
+mod matrix;
 #[path = "../support/process.rs"]
 mod process;
 mod tls;
+mod tokens;

@@ -9,7 +9,9 @@ use fuseboard::{
 use futures_util::future::join_all;
 
 use crate::{
-    home::{Heard, Home, commit, floors, held, mark, merge, policy, record, removal, sequences, step, version},
+    home::{
+        Heard, Home, commit, document, floors, held, mark, merge, policy, record, removal, sequences, step, version,
+    },
     samples::{self, at},
 };
 
@@ -40,6 +42,8 @@ claims! {
     a_record_at_number_0_is_as_good_as_none
     a_breaker_that_is_gone_can_be_made_anew
     a_policy_is_replaced_at_its_version_only
+    a_document_is_replaced_at_its_version_only_and_comes_with_its_audit
+    the_audit_trail_is_read_backwards_in_pages
     of_many_commits_at_a_version_one_is_written
     sequences_have_no_gap_and_no_repeat
     an_event_is_never_older_than_the_one_before
@@ -158,6 +162,38 @@ async fn a_policy_is_replaced_at_its_version_only(home: &mut Home) {
     store.commit(policy("a*", 3, None)).await.unwrap();
     let found: Vec<u64> = versions(&home.again().root().await.unwrap().policies);
     assert_eq!(found, [4]);
+}
+
+async fn a_document_is_replaced_at_its_version_only_and_comes_with_its_audit(home: &mut Home) {
+    let store = home.one();
+    assert_eq!(store.commit(document("token/a", 1, Some("{}"))).await, Err(Refused::Moved));
+    store.commit(document("token/a", 0, Some("{\"a\":1}"))).await.unwrap();
+    for from in [0, 2] {
+        assert_eq!(store.commit(document("token/a", from, Some("{}"))).await, Err(Refused::Moved));
+        assert_eq!(store.commit(document("token/a", from, None)).await, Err(Refused::Moved));
+    }
+    store.commit(document("token/a", 1, Some("{\"a\":2}"))).await.unwrap();
+    store.commit(document("token/b", 0, Some("{}"))).await.unwrap();
+    store.commit(document("token/b", 1, None)).await.unwrap();
+    let held = held(&*home.again()).await.unwrap();
+    let documents: Vec<_> = held.documents.iter().map(|it| (&*it.key, it.version, &*it.body)).collect();
+    assert_eq!(documents, [("token/a", 2, "{\"a\":2}")]);
+    let trail: Vec<_> = held.audit.iter().map(|entry| (entry.sequence, &*entry.target)).collect();
+    assert_eq!(trail, [(4, "token/b"), (3, "token/b"), (2, "token/a"), (1, "token/a")], "nothing that was refused");
+}
+
+async fn the_audit_trail_is_read_backwards_in_pages(home: &mut Home) {
+    let store = home.one();
+    let entries = (0..5).map(|number| samples::audit(&format!("key-{number}"))).collect();
+    store.commit(Commit { audit: entries, ..step("a", 0, 0) }).await.unwrap();
+    let page = async |before| {
+        let page = store.audit(before, 2).await.unwrap();
+        page.iter().map(|entry| entry.sequence).collect::<Vec<_>>()
+    };
+    assert_eq!(page(u64::MAX).await, [5, 4]);
+    assert_eq!(page(4).await, [3, 2]);
+    assert_eq!(page(2).await, [1]);
+    assert_eq!(page(1).await, [0; 0]);
 }
 
 async fn of_many_commits_at_a_version_one_is_written(home: &mut Home) {

@@ -29,7 +29,8 @@ fn lines() -> Vec<String> {
     let lines = records.iter().map(|record| line("record", record));
     let lines = lines.chain(events.iter().map(|event| line("event", event)));
     let lines = lines.chain(policies.iter().map(|entry| line("policy", entry)));
-    lines.chain([line("mark", &samples::mark()), line("floors", &samples::floors())]).collect()
+    let lines = lines.chain([line("mark", &samples::mark()), line("floors", &samples::floors())]);
+    lines.chain([line("document", &samples::document()), line("audit", &samples::audit("a"))]).collect()
 }
 
 fn values<T: DeserializeOwned>(kind: &str) -> Vec<T> {
@@ -60,6 +61,8 @@ fn what_was_written_once_is_read_as_the_very_values() {
     assert_eq!(values::<fuseboard::engine::PolicyEntry>("policy"), samples::policies(), "{CHANGED}");
     assert_eq!(values::<fuseboard::store::Mark>("mark"), [samples::mark()], "{CHANGED}");
     assert_eq!(values::<fuseboard::store::Floors>("floors"), [samples::floors()], "{CHANGED}");
+    assert_eq!(values::<fuseboard::store::Document>("document"), [samples::document()], "{CHANGED}");
+    assert_eq!(values::<fuseboard::engine::AuditEntry>("audit"), [samples::audit("a")], "{CHANGED}");
 }
 
 #[test]

@@ -19,7 +19,9 @@ use parking_lot::Mutex;
 
 use crate::{
     faulty::{Fault, Faulty, Operation},
-    home::{Directory, Heard, Held, floors, held, mark, merge, policy, record, removal, sequences, step, version},
+    home::{
+        Directory, Heard, Held, document, floors, held, mark, merge, policy, record, removal, sequences, step, version,
+    },
     samples::{self, at},
 };
 
@@ -508,6 +510,7 @@ async fn large() -> (Vec<u8>, Vec<u8>, Held) {
     let records = (0..300).map(|number| record(&format!("key-{number:03}"), version(1, 0))).collect();
     store.merge(Merge { marks: vec![mark("c", 1)], ..merge(records) }).await.unwrap();
     store.commit(Commit { floors: floors(3, 4, at(70)), ..step("a", 0, 100) }).await.unwrap();
+    store.commit(document("token/a", 0, Some("{}"))).await.unwrap();
     store.commit(policy("a*", 0, Some(3))).await.unwrap();
     let state = held(&store).await.unwrap();
     let crashed = disk.after_crash(&disk.log(), 1);
@@ -536,6 +539,8 @@ fn clone(held: &Held) -> Held {
         records: held.records.clone(),
         policies: held.policies.clone(),
         marks: held.marks.clone(),
+        documents: held.documents.clone(),
+        audit: held.audit.clone(),
         events: held.events.clone(),
         floors: held.floors,
         newest: held.newest,

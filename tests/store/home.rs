@@ -12,10 +12,10 @@ use std::{
 
 use fuseboard::{
     breaker::Timestamp,
-    engine::{Event, PolicyEntry},
+    engine::{AuditEntry, Event, PolicyEntry},
     store::{
-        Change, Commit, Committed, Disk, DiskOptions, Floors, Follower, Mark, Memory, Merge, Record, Refused, Store,
-        Version,
+        Change, Commit, Committed, Disk, DiskOptions, Document, Floors, Follower, Mark, Memory, Merge, Record, Refused,
+        Store, Version,
     },
 };
 use parking_lot::Mutex;
@@ -169,7 +169,7 @@ pub(crate) fn record(key: &str, version: Version) -> Record {
 pub(crate) fn commit(from: Version, to: Record, events: usize) -> Commit {
     let events = (0..events).map(|_| samples::event(&to.key, 10)).collect();
     let change = Change::Breaker { key: Arc::clone(&to.key), from, to: Some(Box::new(to)) };
-    Commit { author: 1, change, events, marks: Vec::new(), floors: Floors::default() }
+    Commit { author: 1, change, events, marks: Vec::new(), audit: Vec::new(), floors: Floors::default() }
 }
 
 /// A commit of the next version of a breaker.
@@ -188,6 +188,12 @@ pub(crate) fn policy(pattern: &str, from: u64, to: Option<u64>) -> Commit {
     Commit { change, events: Vec::new(), ..step("unused", 0, 0) }
 }
 
+pub(crate) fn document(key: &str, from: u64, to: Option<&str>) -> Commit {
+    let document = |body: &str| Document { key: key.into(), version: from + 1, body: body.into() };
+    let change = Change::Document { key: key.into(), from, to: to.map(|body| Box::new(document(body))) };
+    Commit { change, events: Vec::new(), audit: vec![samples::audit(key)], ..step("unused", 0, 0) }
+}
+
 pub(crate) fn mark(client: &str, sequence: u64) -> Mark {
     Mark { client: client.into(), sequence, at: at(1) }
 }
@@ -202,6 +208,9 @@ pub(crate) struct Held {
     pub(crate) records: Vec<Record>,
     pub(crate) policies: Vec<PolicyEntry>,
     pub(crate) marks: Vec<Mark>,
+    pub(crate) documents: Vec<Document>,
+    /// Newest first.
+    pub(crate) audit: Vec<AuditEntry>,
     pub(crate) events: Vec<Event>,
     pub(crate) floors: Floors,
     pub(crate) newest: u64,
@@ -214,6 +223,8 @@ pub(crate) async fn held(store: &dyn Store) -> Result<Held, Refused> {
         records: store.scan("", usize::MAX).await?,
         policies: root.policies,
         marks: root.marks,
+        documents: root.documents,
+        audit: store.audit(u64::MAX, usize::MAX).await?,
         events,
         floors: root.floors,
         newest: root.newest,

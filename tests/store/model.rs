@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use fuseboard::{
-    engine::PolicyEntry,
-    store::{Change, Commit, Committed, Floors, Mark, Merge, Record, Refused, Version},
+    engine::{AuditEntry, PolicyEntry},
+    store::{Change, Commit, Committed, Document, Floors, Mark, Merge, Record, Refused, Version},
 };
 use proptest::prelude::*;
 
 use crate::{
-    home::{Heard, Held, Home, floors, held, mark, policy, record, version},
+    home::{Heard, Held, Home, document, floors, held, mark, policy, record, version},
     samples::{self, at},
 };
 
@@ -29,6 +29,12 @@ enum Step {
         pattern: u8,
         from: Option<u64>,
         to: Option<u64>,
+    },
+    Document {
+        server: bool,
+        key: u8,
+        from: Option<u64>,
+        is_there: bool,
     },
     Merge {
         server: bool,
@@ -57,6 +63,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         commit.prop_map(|(server, key, from, to, events, mark)| Step::Commit { server, key, from, to, events, mark });
     let policy = (any::<bool>(), 0..3_u8, prop::option::weighted(0.3, 0..4_u64), prop::option::of(1..4_u64));
     let policy = policy.prop_map(|(server, pattern, from, to)| Step::Policy { server, pattern, from, to });
+    let document = (any::<bool>(), 0..3_u8, prop::option::weighted(0.3, 0..4_u64), any::<bool>());
+    let document = document.prop_map(|(server, key, from, is_there)| Step::Document { server, key, from, is_there });
     let merged = (0..5_u8, often(versions().boxed()), any::<u8>());
     let merge = (
         any::<bool>(),
@@ -65,7 +73,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         prop::collection::vec(any::<u8>(), 0..3),
     );
     let merge = merge.prop_map(|(server, records, marks, forgotten)| Step::Merge { server, records, marks, forgotten });
-    let step = prop_oneof![6 => commit, 2 => policy, 3 => merge, 1 => Just(Step::Reopen)];
+    let step = prop_oneof![6 => commit, 2 => policy, 2 => document, 3 => merge, 1 => Just(Step::Reopen)];
     prop::collection::vec(step, 1..40)
 }
 
@@ -75,6 +83,7 @@ struct Model {
     records: BTreeMap<String, Record>,
     policies: BTreeMap<String, PolicyEntry>,
     marks: BTreeMap<String, Mark>,
+    documents: BTreeMap<String, Document>,
     held: Held,
     told: Vec<Committed>,
 }
@@ -90,6 +99,9 @@ impl Model {
             },
             Change::Policy { pattern, from, .. } => {
                 self.policies.get(&**pattern).map_or(0, |entry| entry.version) == *from
+            }
+            Change::Document { key, from, .. } => {
+                self.documents.get(&**key).map_or(0, |document| document.version) == *from
             }
         };
         if !fits {
@@ -123,6 +135,15 @@ impl Model {
                 self.policies.insert(pattern.to_string(), (**entry).clone());
             }
             Change::Policy { pattern, to: None, .. } => _ = self.policies.remove(&**pattern),
+            Change::Document { key, to: Some(document), .. } => {
+                self.documents.insert(key.to_string(), (**document).clone());
+            }
+            Change::Document { key, to: None, .. } => _ = self.documents.remove(&**key),
+        }
+        for entry in &commit.audit {
+            self.held.floors.now = self.held.floors.now.max(entry.at);
+            let sequence = self.held.audit.len() as u64 + 1;
+            self.held.audit.insert(0, AuditEntry { sequence, ..entry.clone() });
         }
         self.note(&commit.marks, commit.floors);
         self.told.push(Committed { author: commit.author, changed: (&commit.change).into(), events });
@@ -164,6 +185,8 @@ impl Model {
             records: self.records.values().cloned().collect(),
             policies: self.policies.values().cloned().collect(),
             marks: self.marks.values().cloned().collect(),
+            documents: self.documents.values().cloned().collect(),
+            audit: self.held.audit.clone(),
             events: self.held.events.clone(),
             ..Held { floors: self.held.floors, newest: self.held.newest, ..Held::default() }
         };
@@ -195,6 +218,7 @@ async fn play(mut home: Home, steps: &[Step]) {
                     change,
                     events: events.iter().map(|seconds| samples::event(&name, u64::from(*seconds))).collect(),
                     marks: client.iter().map(|client| mark(&key(*client % 5), number)).collect(),
+                    audit: Vec::new(),
                     floors: floors(number / 2, number / 3, at(0)),
                 };
                 let expected = model.commit(&commit);
@@ -204,6 +228,14 @@ async fn play(mut home: Home, steps: &[Step]) {
                 let pattern = key(*pattern);
                 let stored = model.policies.get(&pattern).map_or(0, |entry| entry.version);
                 let commit = policy(&pattern, from.unwrap_or(stored), *to);
+                let expected = model.commit(&commit);
+                assert_eq!(store(*server).commit(commit).await, expected);
+            }
+            Step::Document { server, key: name, from, is_there } => {
+                let name = key(*name);
+                let stored = model.documents.get(&name).map_or(0, |document| document.version);
+                let body = is_there.then(|| format!("{{\"step\":{number}}}"));
+                let commit = document(&name, from.unwrap_or(stored), body.as_deref());
                 let expected = model.commit(&commit);
                 assert_eq!(store(*server).commit(commit).await, expected);
             }

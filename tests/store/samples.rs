@@ -10,8 +10,8 @@ use fuseboard::{
         policy::{BackoffSpec, ExpiredPermit, WindowSpec},
         window::{CountWindow, Slice, TimeWindow, Window},
     },
-    engine::{Declaration, Event, EventKind, EventReason, PolicyEntry, PolicyOrigin},
-    store::{Floors, Mark, Record},
+    engine::{Action, AuditEntry, Declaration, Event, EventKind, EventReason, PolicyEntry, PolicyOrigin},
+    store::{Document, Floors, Mark, Record},
 };
 
 pub(crate) fn at(seconds: u64) -> Timestamp {
@@ -337,6 +337,22 @@ pub(crate) fn policies() -> Vec<PolicyEntry> {
 
 pub(crate) fn mark() -> Mark {
     Mark { client: "client".into(), sequence: 1 << 40, at: at(5) }
+}
+
+pub(crate) fn document() -> Document {
+    Document { key: "token/shop".into(), version: 2, body: r#"{"name":"shop"}"#.into() }
+}
+
+pub(crate) fn audit(target: &str) -> AuditEntry {
+    AuditEntry {
+        sequence: 0,
+        at: at(9),
+        actor: "ana".into(),
+        action: Action::OverrideSet,
+        target: target.into(),
+        reason: "a drill".into(),
+        detail: "forced_open".into(),
+    }
 }
 
 pub(crate) fn floors() -> Floors {

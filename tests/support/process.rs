@@ -26,9 +26,19 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the built binary on a free port, with a clock that stands still, and waits until it serves.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::run(&[&["--manual-clock"], flags].concat())
+    }
+
+    /// As [`Server::start`], with the system's clock, so that what it stores outlives it.
+    #[allow(dead_code, reason = "few tests stop a server")]
+    pub(crate) fn start_lasting(flags: &[&str]) -> Self {
+        Self::run(flags)
+    }
+
+    fn run(flags: &[&str]) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
         let mut command = Command::new(env!("CARGO_BIN_EXE_fuseboard"));
-        command.args(["serve", "--manual-clock", "--address", &address.to_string()]);
+        command.args(["serve", "--address", &address.to_string()]);
         if !flags.iter().any(|flag| flag.starts_with("--http-address")) {
             command.arg("--http-address=off");
         }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use fuseboard::{
     engine::{Engine, Limits},
-    grpc::{BreakerService, Context, EventStream},
+    grpc::{BreakerService, Context, EventStream, Gate},
     pb::{self, breaker_service_server::BreakerService as _, watch_events_response::Message as Sent},
     shutdown::Shutdown,
 };
@@ -33,6 +33,7 @@ impl Service {
             shutdown: shutdown.clone(),
             stream_max_age: Duration::from_secs(1_800),
             session_handles: 10,
+            gate: Gate::default(),
             store_damage: String::new(),
         };
         Self { engine, shutdown, context: Arc::new(context) }

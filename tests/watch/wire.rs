@@ -9,7 +9,7 @@ use std::{
 
 use fuseboard::{
     engine::{Actor, Engine, Event, Limits},
-    grpc::{self, BreakerService, Context, Services, bind, serve},
+    grpc::{self, BreakerService, Context, Gate, Services, bind, serve},
     pb::{self, breaker_service_client::BreakerServiceClient, watch_events_response::Message as Sent},
     shutdown::Shutdown,
 };
@@ -34,6 +34,7 @@ impl Server {
             shutdown: shutdown.clone(),
             stream_max_age: Duration::from_secs(1_800),
             session_handles: 10,
+            gate: Gate::default(),
             store_damage: String::new(),
         };
         let services = Services::new(grpc::Limits { drain_grace: Duration::from_secs(5), ..grpc::Limits::default() });

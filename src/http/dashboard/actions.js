@@ -2,6 +2,7 @@
 
 import { Refused, api } from "./api.js";
 import { element } from "./dom.js";
+import { signedIn } from "./session.js";
 
 const ACTOR = "fuseboard.actor";
 
@@ -62,7 +63,7 @@ function ask(name, act, done) {
     required: true,
     maxlength: 200,
     autocomplete: "name",
-    value: localStorage.getItem(ACTOR),
+    value: signedIn() ?? localStorage.getItem(ACTOR),
   });
   const reason = element("input", { name: "reason", required: true, maxlength: 1000 });
   const expiry = element(
@@ -87,7 +88,8 @@ function ask(name, act, done) {
       { method: "dialog", onsubmit: submit },
       element("h2", { id: "act" }, `${act.label}: ${name}`),
       element("p", { class: "soft" }, act.what),
-      element("label", {}, "Your name", actor),
+      // Who is signed in is asked for no name.
+      !signedIn() && element("label", {}, "Your name", actor),
       element("label", {}, "Reason", reason),
       act.expires && element("label", {}, "Ends", expiry),
       fault,
@@ -103,7 +105,7 @@ function ask(name, act, done) {
   async function submit(event) {
     event.preventDefault();
     send.disabled = true;
-    localStorage.setItem(ACTOR, actor.value);
+    if (!signedIn()) localStorage.setItem(ACTOR, actor.value);
     const said = { actor: actor.value, reason: reason.value };
     if (act.expires && expiry.value) said.expireAfter = expiry.value;
     try {

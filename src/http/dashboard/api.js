@@ -19,6 +19,7 @@ async function call(method, path, body) {
   }
   const response = await fetch(path, request);
   const answer = await response.json().catch(() => ({}));
+  if (response.status === 401) dispatchEvent(new Event("signed-out"));
   if (!response.ok) {
     throw new Refused(answer.error ?? { message: `the server answered ${response.status}` });
   }
@@ -33,6 +34,9 @@ const REFRESH_MS = 4000;
 const of = (name) => `/api/v1/breakers/${encodeURIComponent(name)}`;
 
 export const api = {
+  identity: () => call("GET", "/api/v1/identity"),
+  login: (token) => call("POST", "/api/v1/login", { token }),
+  logout: () => call("POST", "/api/v1/logout"),
   server: () => call("GET", "/api/v1/server"),
   list: (page) => call("GET", `/api/v1/breakers?${new URLSearchParams({ pageSize: String(PAGE), pageToken: page })}`),
   breaker: (name) => call("GET", of(name)),

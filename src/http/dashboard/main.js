@@ -4,6 +4,7 @@ import { Breakers, api } from "./api.js";
 import { board } from "./board.js";
 import { breaker } from "./breaker.js";
 import { span, millis } from "./dom.js";
+import { enter } from "./session.js";
 
 const SERVER_POLL_MS = 10000;
 
@@ -60,14 +61,20 @@ async function look() {
   }
 }
 
-addEventListener("hashchange", show);
 // Skipping to the content is no other page.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
-breakers.start();
-breakers.refresh();
-show();
-look();
-setInterval(look, SERVER_POLL_MS);
+if (await enter(main, document.getElementById("who"))) {
+  // A token that is revoked, or has expired, while somebody looks.
+  addEventListener("signed-out", () => location.reload(), { once: true });
+  addEventListener("hashchange", show);
+  breakers.start();
+  breakers.refresh();
+  show();
+  look();
+  setInterval(look, SERVER_POLL_MS);
+} else {
+  live.textContent = "";
+}

@@ -19,12 +19,12 @@ use super::{
     lock::Lock,
     open::{FILE, check_version},
     salvage,
-    tables::{self, EVENTS, Fault, MARKS, Meta, POLICIES, RECORDS},
+    tables::{self, AUDIT, DOCUMENTS, EVENTS, Fault, MARKS, Meta, POLICIES, RECORDS},
 };
 use crate::{
     breaker::Timestamp,
-    engine::{Event, PolicyEntry},
-    store::{Mark, Record, encoding},
+    engine::{AuditEntry, Event, PolicyEntry},
+    store::{Document, Mark, Record, encoding},
 };
 
 /// Problems that a report lists; it counts the others.
@@ -206,6 +206,8 @@ pub fn check(directory: &Path) -> Result<Report, InspectError> {
                 ("records", contents.records.len() as u64, bytes_of(&contents.records)),
                 ("policies", contents.policies.len() as u64, bytes_of(&contents.policies)),
                 ("marks", contents.marks.len() as u64, bytes_of(&contents.marks)),
+                ("documents", contents.documents.len() as u64, bytes_of(&contents.documents)),
+                ("audit", contents.audit.len() as u64, bytes_of(&contents.audit)),
                 ("events", contents.events.len() as u64, bytes_of(&contents.events)),
             ];
         }
@@ -240,6 +242,13 @@ fn check_values(transaction: &ReadTransaction, meta: &Meta, report: &mut Report)
         }
     })?;
     report.tables.push(table);
+    let table = each(transaction, DOCUMENTS, "document", &mut problems, |key, document: Document, problems| {
+        if *document.key != *key {
+            problems.push(format!("document {key:?} says that its key is {:?}", document.key));
+        }
+    })?;
+    report.tables.push(table);
+    report.tables.push(check_audit(transaction, &mut problems)?);
     let (mut last, mut at) = (None, Timestamp::default());
     let (mut values, mut bytes) = (0, 0);
     for entry in transaction.open_table(EVENTS)?.iter()? {
@@ -271,6 +280,19 @@ fn check_values(transaction: &ReadTransaction, meta: &Meta, report: &mut Report)
     Ok(())
 }
 
+fn check_audit(transaction: &ReadTransaction, problems: &mut Vec<String>) -> Result<(&'static str, u64, u64), Fault> {
+    let (mut values, mut bytes) = (0, 0);
+    let Some(table) = tables::optional(transaction.open_table(AUDIT))? else { return Ok(("audit", values, bytes)) };
+    for entry in table.iter()? {
+        let (sequence, value) = entry?;
+        (values, bytes) = (values + 1, bytes + value.value().len() as u64);
+        if let Err(error) = encoding::decode::<AuditEntry>("audit", &sequence.value().to_string(), value.value()) {
+            problems.push(error.to_string());
+        }
+    }
+    Ok(("audit", values, bytes))
+}
+
 fn each<T: DeserializeOwned>(
     transaction: &ReadTransaction,
     definition: redb::TableDefinition<&'static str, &'static [u8]>,
@@ -279,7 +301,14 @@ fn each<T: DeserializeOwned>(
     mut look: impl FnMut(&str, T, &mut Vec<String>),
 ) -> Result<(&'static str, u64, u64), Fault> {
     let (mut values, mut bytes) = (0, 0);
-    for entry in transaction.open_table(definition)?.iter()? {
+    let name = match kind {
+        "record" => "records",
+        "policy" => "policies",
+        "mark" => "marks",
+        _ => "documents",
+    };
+    let Some(table) = tables::optional(transaction.open_table(definition))? else { return Ok((name, values, bytes)) };
+    for entry in table.iter()? {
         let (key, value) = entry?;
         (values, bytes) = (values + 1, bytes + value.value().len() as u64);
         match encoding::decode(kind, key.value(), value.value()) {
@@ -287,16 +316,11 @@ fn each<T: DeserializeOwned>(
             Err(error) => problems.push(error.to_string()),
         }
     }
-    let name = match kind {
-        "record" => "records",
-        "policy" => "policies",
-        _ => "marks",
-    };
     Ok((name, values, bytes))
 }
 
 /// Writes everything that a directory holds as lines of JSON: an object for each value, its `kind` one of `store`, `record`,
-/// `policy`, `mark` and `event`.
+/// `policy`, `mark`, `document`, `audit` and `event`. A token is a document, with the hash of its secret.
 ///
 /// # Errors
 /// A server runs on it, there is no store in it, it is damaged, or nobody reads on.
@@ -310,6 +334,17 @@ pub fn dump(directory: &Path, to: &mut impl Write) -> Result<(), InspectError> {
         lines::<Record>(&transaction, RECORDS, "record", to)?;
         lines::<PolicyEntry>(&transaction, POLICIES, "policy", to)?;
         lines::<Mark>(&transaction, MARKS, "mark", to)?;
+        lines::<Document>(&transaction, DOCUMENTS, "document", to)?;
+        if let Some(table) = tables::optional(transaction.open_table(AUDIT))? {
+            for entry in table.iter()? {
+                let (sequence, bytes) = entry?;
+                line(
+                    to,
+                    "audit",
+                    &encoding::decode::<AuditEntry>("audit", &sequence.value().to_string(), bytes.value())?,
+                )?;
+            }
+        }
         for entry in transaction.open_table(EVENTS)?.iter()? {
             let (sequence, bytes) = entry?;
             line(to, "event", &encoding::decode::<Event>("event", &sequence.value().to_string(), bytes.value())?)?;
@@ -330,7 +365,8 @@ fn lines<T: Serialize + DeserializeOwned>(
     kind: &'static str,
     to: &mut impl Write,
 ) -> Result<(), Fault> {
-    for entry in transaction.open_table(definition)?.iter()? {
+    let Some(table) = tables::optional(transaction.open_table(definition))? else { return Ok(()) };
+    for entry in table.iter()? {
         let (key, bytes) = entry?;
         line(to, kind, &encoding::decode::<T>(kind, key.value(), bytes.value())?)?;
     }

@@ -51,7 +51,10 @@ use self::{
     writer::{Queue, Shared, Waiting, Writer},
 };
 use super::{Answer, Commit, Follower, Health, Merge, Record, Refused, Root, Store};
-use crate::{breaker::Timestamp, engine::Event};
+use crate::{
+    breaker::Timestamp,
+    engine::{AuditEntry, Event},
+};
 
 /// Commits and merges that wait at a time; further ones wait for a place.
 const QUEUE_MAX: usize = 65_536;
@@ -155,14 +158,21 @@ pub struct Damage {
     pub policies: usize,
     /// Clients' marks that were saved.
     pub marks: usize,
+    /// Tokens and other documents that were saved.
+    pub documents: usize,
+    /// Entries of the audit trail that were saved.
+    pub audit: usize,
     /// Events that were saved. They are numbered anew.
     pub events: usize,
 }
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, why, records, policies, marks, events } = self;
-        let saved = format_args!("{records} breakers, {policies} policies, {marks} clients' marks and {events} events");
+        let Self { path, why, records, policies, marks, documents, audit, events } = self;
+        let saved = format_args!(
+            "{records} breakers, {policies} policies, {marks} clients' marks, {documents} documents, {audit} entries of the \
+             audit trail and {events} events"
+        );
         let path = path.display();
         write!(f, "the store's file was damaged ({why}) and is set aside as {path}; {saved} could be read and are kept")
     }
@@ -367,6 +377,8 @@ fn open(site: &Site, on_damage: OnDamage) -> Result<(Open, Option<Damage>), Open
         records: contents.records.len(),
         policies: contents.policies.len(),
         marks: contents.marks.len(),
+        documents: contents.documents.len(),
+        audit: contents.audit.len(),
         events: contents.events.len(),
     };
     Ok((site.open(true).map_err(failed)?, Some(damage)))
@@ -417,6 +429,10 @@ impl Store for Disk {
 
     fn events(&self, after: u64, max: usize) -> Answer<'_, Vec<Arc<Event>>> {
         Box::pin(self.read(move |transaction| tables::events(transaction, after, max)))
+    }
+
+    fn audit(&self, before: u64, max: usize) -> Answer<'_, Vec<AuditEntry>> {
+        Box::pin(self.read(move |transaction| tables::audit(transaction, before, max)))
     }
 
     fn commit(&self, commit: Commit) -> Answer<'static, ()> {

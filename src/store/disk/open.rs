@@ -17,8 +17,10 @@ use super::{
     lock,
     tables::{self, Fault, Meta, Oldest, Retention, Writing},
 };
-use crate::engine::{Event, PolicyEntry};
-use crate::store::{Mark, Record};
+use crate::{
+    engine::{AuditEntry, Event, PolicyEntry},
+    store::{Document, Mark, Record},
+};
 
 /// The file's name in the data directory.
 pub(super) const FILE: &str = "fuseboard.redb";
@@ -48,8 +50,19 @@ pub(super) struct Contents {
     pub(super) records: Vec<Record>,
     pub(super) policies: Vec<PolicyEntry>,
     pub(super) marks: Vec<Mark>,
+    pub(super) documents: Vec<Document>,
+    /// Oldest first.
+    pub(super) audit: Vec<AuditEntry>,
     /// Oldest first.
     pub(super) events: Vec<Event>,
+}
+
+impl Contents {
+    /// How many values there are of each kind.
+    pub(super) fn lengths(&self) -> [usize; 6] {
+        let Self { records, policies, marks, documents, audit, events } = self;
+        [records.len(), policies.len(), marks.len(), documents.len(), audit.len(), events.len()]
+    }
 }
 
 /// Values that one transaction of a new file brings.
@@ -100,7 +113,7 @@ impl Site {
         transaction.commit()?;
         let mut meta = meta;
         let mut oldest = None;
-        let most = [contents.records.len(), contents.policies.len(), contents.marks.len(), contents.events.len()];
+        let most = contents.lengths();
         let most = most.into_iter().max().unwrap_or(0).max(1);
         for start in (0..most).step_by(BUILD_CHUNK) {
             let transaction = database.begin_write()?;
@@ -108,6 +121,8 @@ impl Site {
             chunk(&contents.records, start).iter().try_for_each(|record| writing.put_record(record))?;
             chunk(&contents.policies, start).iter().try_for_each(|entry| writing.put_policy(entry))?;
             writing.put_marks(chunk(&contents.marks, start))?;
+            chunk(&contents.documents, start).iter().try_for_each(|document| writing.put_document(document))?;
+            writing.put_audit(chunk(&contents.audit, start))?;
             for event in chunk(&contents.events, start) {
                 writing.append(event.clone())?;
             }

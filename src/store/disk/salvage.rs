@@ -16,11 +16,11 @@ use serde::de::DeserializeOwned;
 use super::{
     backend::Image,
     open::Contents,
-    tables::{self, EVENTS, Fault, MARKS, Meta, POLICIES, RECORDS},
+    tables::{self, AUDIT, DOCUMENTS, EVENTS, Fault, MARKS, Meta, POLICIES, RECORDS},
 };
 use crate::{
-    engine::{Event, PolicyEntry},
-    store::{Floors, Mark, Record, encoding},
+    engine::{AuditEntry, Event, PolicyEntry},
+    store::{Document, Floors, Mark, Record, encoding},
 };
 
 /// What was found.
@@ -54,9 +54,7 @@ pub(super) fn search(bytes: &[u8]) -> Found {
 
 impl Found {
     fn count(&self) -> usize {
-        let contents = &self.contents;
-        let values = contents.records.len() + contents.policies.len() + contents.marks.len() + contents.events.len();
-        values + usize::from(self.meta.is_some())
+        self.contents.lengths().iter().sum::<usize>() + usize::from(self.meta.is_some())
     }
 
     /// What a new file begins with: another epoch, and floors above all that was told, as far as that is known.
@@ -120,6 +118,9 @@ fn by_root(bytes: &[u8], root: u8) -> Found {
         contents.policies =
             values(&transaction, POLICIES, "policy", length, |entry: &PolicyEntry| entry.pattern.to_string());
         contents.marks = values(&transaction, MARKS, "mark", length, |mark: &Mark| mark.client.to_string());
+        contents.documents =
+            values(&transaction, DOCUMENTS, "document", length, |document: &Document| document.key.to_string());
+        contents.audit = values(&transaction, AUDIT, "audit", length, |entry: &AuditEntry| entry.sequence);
         contents.events = values(&transaction, EVENTS, "event", length, |event: &Event| event.sequence);
         Ok(())
     };

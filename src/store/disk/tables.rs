@@ -3,16 +3,16 @@
 use std::{ops::Bound, sync::Arc, time::Duration};
 
 use redb::{
-    CommitError, DatabaseError, ReadTransaction, ReadableTable, StorageError, Table, TableDefinition, TableError,
-    TransactionError, WriteTransaction,
+    CommitError, DatabaseError, ReadTransaction, ReadableTable, ReadableTableMetadata as _, StorageError, Table,
+    TableDefinition, TableError, TransactionError, WriteTransaction,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     breaker::Timestamp,
-    engine::{Event, PolicyEntry},
+    engine::{AuditEntry, Event, PolicyEntry},
     store::{
-        Change, Changed, Commit, Committed, Floors, Mark, Merge, Record, Refused, Root,
+        AUDIT_MAX, Change, Changed, Commit, Committed, Document, Floors, Mark, Merge, Record, Refused, Root,
         encoding::{self, EncodingError},
     },
 };
@@ -21,6 +21,9 @@ pub(super) const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("r
 pub(super) const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 pub(super) const POLICIES: TableDefinition<&str, &[u8]> = TableDefinition::new("policies");
 pub(super) const MARKS: TableDefinition<&str, &[u8]> = TableDefinition::new("marks");
+/// A file from before there were documents has no such table until one is written; so it is with the audit trail.
+pub(super) const DOCUMENTS: TableDefinition<&str, &[u8]> = TableDefinition::new("documents");
+pub(super) const AUDIT: TableDefinition<u64, &[u8]> = TableDefinition::new("audit");
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
 /// Key of the number that says what tables there are, four bytes, the lowest first.
@@ -176,7 +179,12 @@ impl<'t> Writing<'t> {
                 self.transaction.open_table(POLICIES)?.remove(&**pattern)?;
             }
             Change::Policy { to: Some(entry), .. } => self.put_policy(entry)?,
+            Change::Document { key, to: None, .. } => {
+                self.transaction.open_table(DOCUMENTS)?.remove(&**key)?;
+            }
+            Change::Document { to: Some(document), .. } => self.put_document(document)?,
         }
+        self.put_audit(&commit.audit)?;
         self.put_marks(&commit.marks)?;
         self.meta.floors = self.meta.floors.max(Floors { now: commit.now(), ..commit.floors });
         Ok(Ok(Committed { author: commit.author, changed: Changed::from(&commit.change), events }))
@@ -191,6 +199,10 @@ impl<'t> Writing<'t> {
             Change::Policy { pattern, from, .. } => {
                 let stored = get::<PolicyEntry>(&self.transaction.open_table(POLICIES)?, "policy", pattern)?;
                 Ok(stored.map_or(0, |entry| entry.version) == *from)
+            }
+            Change::Document { key, from, .. } => {
+                let stored = get::<Document>(&self.transaction.open_table(DOCUMENTS)?, "document", key)?;
+                Ok(stored.map_or(0, |document| document.version) == *from)
             }
         }
     }
@@ -250,6 +262,32 @@ impl<'t> Writing<'t> {
         let bytes = encoding::encode(entry)?;
         self.bytes += bytes.len();
         self.transaction.open_table(POLICIES)?.insert(&*entry.pattern, &*bytes)?;
+        Ok(())
+    }
+
+    pub(super) fn put_document(&mut self, document: &Document) -> Result<(), Fault> {
+        let bytes = encoding::encode(document)?;
+        self.bytes += bytes.len();
+        self.transaction.open_table(DOCUMENTS)?.insert(&*document.key, &*bytes)?;
+        Ok(())
+    }
+
+    /// Adds to the audit trail, with the next sequences, and takes away what is too much of it.
+    pub(super) fn put_audit(&mut self, entries: &[AuditEntry]) -> Result<(), Fault> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut table = self.transaction.open_table(AUDIT)?;
+        let mut sequence = table.last()?.map_or(0, |(last, _)| last.value());
+        for entry in entries {
+            sequence += 1;
+            let bytes = encoding::encode(&AuditEntry { sequence, ..entry.clone() })?;
+            self.bytes += bytes.len();
+            table.insert(sequence, &*bytes)?;
+        }
+        while table.len()? > AUDIT_MAX {
+            table.pop_first()?;
+        }
         Ok(())
     }
 
@@ -366,6 +404,26 @@ pub(super) fn events(transaction: &ReadTransaction, after: u64, max: usize) -> R
     Ok(events)
 }
 
+/// Entries of the audit trail before a sequence, the newest first.
+pub(super) fn audit(transaction: &ReadTransaction, before: u64, max: usize) -> Result<Vec<AuditEntry>, Fault> {
+    let Some(table) = optional(transaction.open_table(AUDIT))? else { return Ok(Vec::new()) };
+    let mut entries = Vec::new();
+    for entry in table.range(..before)?.rev().take(max) {
+        let (sequence, bytes) = entry?;
+        entries.push(encoding::decode("audit", &sequence.value().to_string(), bytes.value())?);
+    }
+    Ok(entries)
+}
+
+/// A table that not every file has.
+pub(super) fn optional<T>(opened: Result<T, TableError>) -> Result<Option<T>, Fault> {
+    match opened {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 pub(super) fn root(transaction: &ReadTransaction) -> Result<Root, Fault> {
     let meta = meta(transaction)?;
     let mut root = Root { floors: meta.floors, newest: meta.newest, ..Root::default() };
@@ -377,15 +435,28 @@ pub(super) fn root(transaction: &ReadTransaction) -> Result<Root, Fault> {
         let (client, bytes) = entry?;
         root.marks.push(encoding::decode("mark", client.value(), bytes.value())?);
     }
+    if let Some(table) = optional(transaction.open_table(DOCUMENTS))? {
+        for entry in table.iter()? {
+            let (key, bytes) = entry?;
+            root.documents.push(encoding::decode("document", key.value(), bytes.value())?);
+        }
+    }
     Ok(root)
 }
 
 /// Whether every value is as it was written, and the log without a gap.
 pub(super) fn verify(transaction: &ReadTransaction, meta: &Meta) -> Result<(), Fault> {
-    for (definition, kind) in [(RECORDS, "record"), (POLICIES, "policy"), (MARKS, "mark")] {
-        for entry in transaction.open_table(definition)?.iter()? {
+    for (definition, kind) in [(RECORDS, "record"), (POLICIES, "policy"), (MARKS, "mark"), (DOCUMENTS, "document")] {
+        let Some(table) = optional(transaction.open_table(definition))? else { continue };
+        for entry in table.iter()? {
             let (key, bytes) = entry?;
             encoding::check(kind, key.value(), bytes.value())?;
+        }
+    }
+    if let Some(table) = optional(transaction.open_table(AUDIT))? {
+        for entry in table.iter()? {
+            let (sequence, bytes) = entry?;
+            encoding::check("audit", &sequence.value().to_string(), bytes.value())?;
         }
     }
     let mut last = None;

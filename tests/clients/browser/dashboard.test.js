@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import packed from "@sparticuz/chromium";
@@ -12,20 +14,22 @@ const ROOT = resolve(import.meta.dirname, "../../..");
 const PATIENCE_MS = 20_000;
 const SCREENSHOTS = process.env.SCREENSHOTS;
 
-let server;
+const servers = [];
 let base;
 let browser;
 let page;
 let problems;
 
 /** The built binary on ports that the system chooses, which its log tells. */
-async function start() {
+async function start(...flags) {
   const target = process.env.CARGO_TARGET_DIR ?? join(ROOT, "target");
   const binary = resolve(process.env.FUSEBOARD_BIN ?? join(target, "release", "fuseboard"));
   const any = "127.0.0.1:0";
-  server = spawn(binary, ["serve", "--ephemeral", "--address", any, "--http-address", any, "--log-format", "json"], {
+  const settings = ["--ephemeral", "--address", any, "--http-address", any, "--log-format", "json"];
+  const server = spawn(binary, ["serve", ...settings, ...flags], {
     stdio: ["ignore", "ignore", "pipe"],
   });
+  servers.push(server);
   process.once("exit", () => server.kill("SIGKILL"));
   let log = "";
   for await (const text of server.stderr.setEncoding("utf8")) {
@@ -51,7 +55,7 @@ async function call(key, outcome, times) {
   }
 }
 
-async function open(hash = "#/", options = {}) {
+async function open(hash = "#/", options = {}, shown = ".live.on") {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
   page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
@@ -59,7 +63,7 @@ async function open(hash = "#/", options = {}) {
   page.on("dialog", (dialog) => problems.push(dialog.message()));
   page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
   await page.goto(`${base}/${hash}`);
-  await page.waitForSelector(".live.on");
+  await page.waitForSelector(shown);
 }
 
 const screenshot = (name) =>
@@ -74,8 +78,10 @@ beforeEach(() => {
 });
 after(async () => {
   await browser?.close();
-  server?.kill("SIGTERM");
-  if (server?.exitCode === null) await once(server, "exit");
+  for (const server of servers) {
+    server.kill("SIGTERM");
+    if (server.exitCode === null) await once(server, "exit");
+  }
 });
 
 test("a breaker is seen to open, is forced closed with a reason, and the history tells by whom", async () => {
@@ -148,4 +154,43 @@ test("a phone in the dark needs no sideways scrolling, and the keyboard reaches 
   for (const name of ["← All breakers", "Reset", "Force open", "Shadow"]) assert.ok(reached.includes(name), name);
   await screenshot("phone");
   assert.deepEqual(problems, []);
+});
+
+test("whoever looks signs in where the server asks, acts under that name, and signs out", async () => {
+  const token = "0123456789abcdef0123456789abcdef";
+  const folder = mkdtempSync(join(tmpdir(), "fuseboard-"));
+  writeFileSync(join(folder, "admin-token"), token);
+  const usual = base;
+  base = await start("--admin-token-file", join(folder, "admin-token"));
+  try {
+    const authorization = `Bearer ${token}`;
+    const headers = { "content-type": "application/json", authorization };
+    await fetch(`${base}/api/v1/breakers/db/acquire`, { method: "POST", headers, body: "{}" });
+    await open("#/", {}, "input[name=token]");
+    await page.fill("input[name=token]", "nonsense");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.waitForSelector(".fault:not([hidden])");
+    await page.fill("input[name=token]", token);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.waitForSelector(".row");
+    assert.equal(await page.locator(".who span").textContent(), "admin-token-file");
+    assert.equal(await page.evaluate(() => document.cookie), "", "no script reads the token");
+    await page.click(".row");
+    await page.getByRole("button", { name: "Force open" }).click();
+    assert.equal(await page.locator("dialog input[name=actor]").count(), 0);
+    await page.fill("dialog input[name=reason]", "a drill");
+    await page.locator("dialog button[type=submit]").click();
+    await page.waitForFunction(() => document.querySelector(".timeline li")?.textContent.includes("override set"));
+    assert.match(await page.locator(".timeline li").first().textContent(), /admin-token-file: a drill/);
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.waitForSelector("input[name=token]");
+    // What the browser says of itself about an answer of 401.
+    assert.deepEqual(
+      problems.filter((problem) => !problem.includes("401")),
+      [],
+    );
+  } finally {
+    base = usual;
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -2267,6 +2267,168 @@ pub struct GetServerInfoResponse {
     #[prost(string, tag = "14")]
     pub store_damage: ::prost::alloc::string::String,
 }
+/// Token is who somebody with a certain secret is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Token {
+    /// Its name: what events, the audit trail and the log call whoever has it.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What it may do.
+    #[prost(enumeration = "Role", repeated, tag = "2")]
+    pub roles: ::prost::alloc::vec::Vec<i32>,
+    /// Only with breakers whose keys begin with one of these. Empty: with all.
+    #[prost(string, repeated, tag = "3")]
+    pub prefixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whom it may call itself: this caller, or one that begins with it and a `/`; it is this one where a call names none. Empty:
+    /// any caller.
+    #[prost(string, tag = "4")]
+    pub caller: ::prost::alloc::string::String,
+    /// When it was made.
+    #[prost(message, optional, tag = "5")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it ends. Absent: never.
+    #[prost(message, optional, tag = "6")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who made it.
+    #[prost(string, tag = "7")]
+    pub actor: ::prost::alloc::string::String,
+}
+/// GetIdentityRequest is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetIdentityRequest {}
+/// GetIdentityResponse is who somebody is to the server.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetIdentityResponse {
+    /// False: the server asks nobody for an identity, and everybody may do everything.
+    #[prost(bool, tag = "1")]
+    pub authenticated: bool,
+    /// Name of the token, of the identity of a client certificate, or `admin-token-file`.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// What it may do. With ADMIN that is everything.
+    #[prost(enumeration = "Role", repeated, tag = "3")]
+    pub roles: ::prost::alloc::vec::Vec<i32>,
+    /// Only with breakers whose keys begin with one of these. Empty: with all.
+    #[prost(string, repeated, tag = "4")]
+    pub prefixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whom it may call itself. Empty: any caller.
+    #[prost(string, tag = "5")]
+    pub caller: ::prost::alloc::string::String,
+}
+/// CreateTokenRequest says what the token is good for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateTokenRequest {
+    /// Its name: 1 to 64 bytes of `A-Z a-z 0-9 . _ - : /`, and no other token's.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// At least one.
+    #[prost(enumeration = "Role", repeated, tag = "2")]
+    pub roles: ::prost::alloc::vec::Vec<i32>,
+    /// Only with breakers whose keys begin with one of these. At most 100; none with the role ADMIN. Empty: with all.
+    #[prost(string, repeated, tag = "3")]
+    pub prefixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whom it may call itself, as Token says. Empty: any caller.
+    #[prost(string, tag = "4")]
+    pub caller: ::prost::alloc::string::String,
+    /// How long it is good. 1s to 3650 days. Absent: until it is revoked.
+    #[prost(message, optional, tag = "5")]
+    pub expire_after: ::core::option::Option<::prost_types::Duration>,
+    /// Why, for the audit trail. At most 1,000 bytes.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// CreateTokenResponse holds the secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateTokenResponse {
+    /// The token.
+    #[prost(message, optional, tag = "1")]
+    pub token: ::core::option::Option<Token>,
+    /// What its owner sends in the header `authorization`, behind `Bearer `. It cannot be had again.
+    #[prost(string, tag = "2")]
+    pub secret: ::prost::alloc::string::String,
+}
+/// ListTokensRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTokensRequest {
+    /// Most tokens in the answer. 0: 100. At most 1,000; more is taken as 1,000.
+    #[prost(uint32, tag = "1")]
+    pub page_size: u32,
+    /// `next_page_token` of the answer before. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// ListTokensResponse is a page of tokens.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTokensResponse {
+    /// In the order of their names.
+    #[prost(message, repeated, tag = "1")]
+    pub tokens: ::prost::alloc::vec::Vec<Token>,
+    /// For the next page. Empty: this was the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// RevokeTokenRequest names a token.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeTokenRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Why, for the audit trail. At most 1,000 bytes.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// RevokeTokenResponse is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeTokenResponse {}
+/// AuditEntry is one change by an operator.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditEntry {
+    /// Its number in the trail, from 1 on, without gaps.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// When.
+    #[prost(message, optional, tag = "2")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who: the identity; behind it in brackets what the request said, where that is something else.
+    #[prost(string, tag = "3")]
+    pub actor: ::prost::alloc::string::String,
+    /// What was done: `reset`, `override_set`, `override_cleared`, `breaker_deleted`, `policy_set`, `policy_deleted`,
+    /// `token_created`, `token_revoked`.
+    #[prost(string, tag = "4")]
+    pub action: ::prost::alloc::string::String,
+    /// To what: the key of a breaker, the key or pattern of a policy, the name of a token.
+    #[prost(string, tag = "5")]
+    pub target: ::prost::alloc::string::String,
+    /// Why, in the words of whoever did it.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    /// What it is now, in short: the mode of an override, the fields of a policy, the roles of a token.
+    #[prost(string, tag = "7")]
+    pub detail: ::prost::alloc::string::String,
+}
+/// ListAuditRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAuditRequest {
+    /// Only what was done to this breaker, policy or token. Empty: to all.
+    #[prost(string, tag = "1")]
+    pub target: ::prost::alloc::string::String,
+    /// Most entries in the answer. 0: 100. At most 1,000; more is taken as 1,000.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    /// `next_page_token` of the answer before. Empty: the first page.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// ListAuditResponse is a page of the audit trail.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAuditResponse {
+    /// The newest first.
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<AuditEntry>,
+    /// For the next page. Empty: this was the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
 /// PolicyOrigin says where an operator's policy was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2296,6 +2458,47 @@ impl PolicyOrigin {
             "POLICY_ORIGIN_UNSPECIFIED" => Some(Self::Unspecified),
             "POLICY_ORIGIN_API" => Some(Self::Api),
             "POLICY_ORIGIN_FILE" => Some(Self::File),
+            _ => None,
+        }
+    }
+}
+/// Role says what somebody may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Role {
+    /// Not said.
+    Unspecified = 0,
+    /// What a service needs: Acquire, Report, ReportBatch, Session, Declare, GetState, WatchEvents.
+    Report = 1,
+    /// Look: GetState, WatchEvents, lists, history, policies, server info, metrics.
+    Read = 2,
+    /// All that READ may, and Reset, overrides, policies, DeleteBreaker.
+    Operate = 3,
+    /// Everything, tokens and the audit trail too. Never bounded to prefixes.
+    Admin = 4,
+}
+impl Role {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROLE_UNSPECIFIED",
+            Self::Report => "ROLE_REPORT",
+            Self::Read => "ROLE_READ",
+            Self::Operate => "ROLE_OPERATE",
+            Self::Admin => "ROLE_ADMIN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROLE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROLE_REPORT" => Some(Self::Report),
+            "ROLE_READ" => Some(Self::Read),
+            "ROLE_OPERATE" => Some(Self::Operate),
+            "ROLE_ADMIN" => Some(Self::Admin),
             _ => None,
         }
     }
@@ -2642,6 +2845,144 @@ pub mod admin_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("fuseboard.v1.AdminService", "ListEvents"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// GetIdentity tells who the server takes you for, and what you may do. Anybody may ask.
+        ///
+        /// Errors: UNAUTHENTICATED where the server asks for an identity and you have none. Safe to retry.
+        pub async fn get_identity(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetIdentityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetIdentityResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/fuseboard.v1.AdminService/GetIdentity",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("fuseboard.v1.AdminService", "GetIdentity"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// CreateToken makes a token for a service or a person. Its secret is in this answer and nowhere else: the server keeps a
+        /// hash of it.
+        ///
+        /// Errors: INVALID_ARGUMENT; ALREADY_EXISTS (`TOKEN_EXISTS`); FAILED_PRECONDITION (`AUTHENTICATION_OFF`) while the server asks
+        /// nobody for an identity; RESOURCE_EXHAUSTED (`TOKEN_LIMIT`). A retry after a lost answer finds that it exists: revoke it
+        /// and create it again.
+        pub async fn create_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/fuseboard.v1.AdminService/CreateToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("fuseboard.v1.AdminService", "CreateToken"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListTokens lists tokens in the order of their names, without their secrets, those that have expired too.
+        ///
+        /// Errors: INVALID_ARGUMENT. Safe to retry.
+        pub async fn list_tokens(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTokensResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/fuseboard.v1.AdminService/ListTokens",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("fuseboard.v1.AdminService", "ListTokens"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// RevokeToken ends a token. Calls with it are refused from now on, and streams that were opened with it end.
+        ///
+        /// Errors: NOT_FOUND (`TOKEN_NOT_FOUND`). Safe to retry.
+        pub async fn revoke_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/fuseboard.v1.AdminService/RevokeToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("fuseboard.v1.AdminService", "RevokeToken"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListAudit lists what operators have changed, the newest first: resets, overrides, policies, deleted breakers, tokens.
+        ///
+        /// Errors: INVALID_ARGUMENT. Safe to retry.
+        pub async fn list_audit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAuditResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/fuseboard.v1.AdminService/ListAudit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("fuseboard.v1.AdminService", "ListAudit"));
             self.inner.unary(req, path, codec).await
         }
         /// GetServerInfo tells about the server itself.

@@ -76,6 +76,67 @@ func (PolicyOrigin) EnumDescriptor() ([]byte, []int) {
 	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{0}
 }
 
+// Role says what somebody may do.
+type Role int32
+
+const (
+	// Not said.
+	Role_ROLE_UNSPECIFIED Role = 0
+	// What a service needs: Acquire, Report, ReportBatch, Session, Declare, GetState, WatchEvents.
+	Role_ROLE_REPORT Role = 1
+	// Look: GetState, WatchEvents, lists, history, policies, server info, metrics.
+	Role_ROLE_READ Role = 2
+	// All that READ may, and Reset, overrides, policies, DeleteBreaker.
+	Role_ROLE_OPERATE Role = 3
+	// Everything, tokens and the audit trail too. Never bounded to prefixes.
+	Role_ROLE_ADMIN Role = 4
+)
+
+// Enum value maps for Role.
+var (
+	Role_name = map[int32]string{
+		0: "ROLE_UNSPECIFIED",
+		1: "ROLE_REPORT",
+		2: "ROLE_READ",
+		3: "ROLE_OPERATE",
+		4: "ROLE_ADMIN",
+	}
+	Role_value = map[string]int32{
+		"ROLE_UNSPECIFIED": 0,
+		"ROLE_REPORT":      1,
+		"ROLE_READ":        2,
+		"ROLE_OPERATE":     3,
+		"ROLE_ADMIN":       4,
+	}
+)
+
+func (x Role) Enum() *Role {
+	p := new(Role)
+	*p = x
+	return p
+}
+
+func (x Role) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Role) Descriptor() protoreflect.EnumDescriptor {
+	return file_fuseboard_v1_admin_service_proto_enumTypes[1].Descriptor()
+}
+
+func (Role) Type() protoreflect.EnumType {
+	return &file_fuseboard_v1_admin_service_proto_enumTypes[1]
+}
+
+func (x Role) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Role.Descriptor instead.
+func (Role) EnumDescriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{1}
+}
+
 // ListBreakersRequest says which breakers to list.
 type ListBreakersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1539,6 +1600,794 @@ func (x *GetServerInfoResponse) GetStoreDamage() string {
 	return ""
 }
 
+// Token is who somebody with a certain secret is.
+type Token struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name: what events, the audit trail and the log call whoever has it.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it may do.
+	Roles []Role `protobuf:"varint,2,rep,packed,name=roles,proto3,enum=fuseboard.v1.Role" json:"roles,omitempty"`
+	// Only with breakers whose keys begin with one of these. Empty: with all.
+	Prefixes []string `protobuf:"bytes,3,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
+	// Whom it may call itself: this caller, or one that begins with it and a `/`; it is this one where a call names none. Empty:
+	// any caller.
+	Caller string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it ends. Absent: never.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Who made it.
+	Actor         string `protobuf:"bytes,7,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Token) Reset() {
+	*x = Token{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Token) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Token) ProtoMessage() {}
+
+func (x *Token) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Token.ProtoReflect.Descriptor instead.
+func (*Token) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Token) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Token) GetRoles() []Role {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *Token) GetPrefixes() []string {
+	if x != nil {
+		return x.Prefixes
+	}
+	return nil
+}
+
+func (x *Token) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *Token) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Token) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Token) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+// GetIdentityRequest is empty.
+type GetIdentityRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIdentityRequest) Reset() {
+	*x = GetIdentityRequest{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIdentityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIdentityRequest) ProtoMessage() {}
+
+func (x *GetIdentityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIdentityRequest.ProtoReflect.Descriptor instead.
+func (*GetIdentityRequest) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{23}
+}
+
+// GetIdentityResponse is who somebody is to the server.
+type GetIdentityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False: the server asks nobody for an identity, and everybody may do everything.
+	Authenticated bool `protobuf:"varint,1,opt,name=authenticated,proto3" json:"authenticated,omitempty"`
+	// Name of the token, of the identity of a client certificate, or `admin-token-file`.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What it may do. With ADMIN that is everything.
+	Roles []Role `protobuf:"varint,3,rep,packed,name=roles,proto3,enum=fuseboard.v1.Role" json:"roles,omitempty"`
+	// Only with breakers whose keys begin with one of these. Empty: with all.
+	Prefixes []string `protobuf:"bytes,4,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
+	// Whom it may call itself. Empty: any caller.
+	Caller        string `protobuf:"bytes,5,opt,name=caller,proto3" json:"caller,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIdentityResponse) Reset() {
+	*x = GetIdentityResponse{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIdentityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIdentityResponse) ProtoMessage() {}
+
+func (x *GetIdentityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIdentityResponse.ProtoReflect.Descriptor instead.
+func (*GetIdentityResponse) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *GetIdentityResponse) GetAuthenticated() bool {
+	if x != nil {
+		return x.Authenticated
+	}
+	return false
+}
+
+func (x *GetIdentityResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GetIdentityResponse) GetRoles() []Role {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *GetIdentityResponse) GetPrefixes() []string {
+	if x != nil {
+		return x.Prefixes
+	}
+	return nil
+}
+
+func (x *GetIdentityResponse) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+// CreateTokenRequest says what the token is good for.
+type CreateTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name: 1 to 64 bytes of `A-Z a-z 0-9 . _ - : /`, and no other token's.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// At least one.
+	Roles []Role `protobuf:"varint,2,rep,packed,name=roles,proto3,enum=fuseboard.v1.Role" json:"roles,omitempty"`
+	// Only with breakers whose keys begin with one of these. At most 100; none with the role ADMIN. Empty: with all.
+	Prefixes []string `protobuf:"bytes,3,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
+	// Whom it may call itself, as Token says. Empty: any caller.
+	Caller string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
+	// How long it is good. 1s to 3650 days. Absent: until it is revoked.
+	ExpireAfter *durationpb.Duration `protobuf:"bytes,5,opt,name=expire_after,json=expireAfter,proto3" json:"expire_after,omitempty"`
+	// Why, for the audit trail. At most 1,000 bytes.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTokenRequest) Reset() {
+	*x = CreateTokenRequest{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTokenRequest) ProtoMessage() {}
+
+func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
+func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CreateTokenRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateTokenRequest) GetRoles() []Role {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *CreateTokenRequest) GetPrefixes() []string {
+	if x != nil {
+		return x.Prefixes
+	}
+	return nil
+}
+
+func (x *CreateTokenRequest) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *CreateTokenRequest) GetExpireAfter() *durationpb.Duration {
+	if x != nil {
+		return x.ExpireAfter
+	}
+	return nil
+}
+
+func (x *CreateTokenRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// CreateTokenResponse holds the secret.
+type CreateTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token.
+	Token *Token `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// What its owner sends in the header `authorization`, behind `Bearer `. It cannot be had again.
+	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTokenResponse) Reset() {
+	*x = CreateTokenResponse{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTokenResponse) ProtoMessage() {}
+
+func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
+func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *CreateTokenResponse) GetToken() *Token {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *CreateTokenResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+// ListTokensRequest asks for a page.
+type ListTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Most tokens in the answer. 0: 100. At most 1,000; more is taken as 1,000.
+	PageSize uint32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the answer before. Empty: the first page.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTokensRequest) Reset() {
+	*x = ListTokensRequest{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTokensRequest) ProtoMessage() {}
+
+func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
+func (*ListTokensRequest) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListTokensRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListTokensRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListTokensResponse is a page of tokens.
+type ListTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of their names.
+	Tokens []*Token `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	// For the next page. Empty: this was the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTokensResponse) Reset() {
+	*x = ListTokensResponse{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTokensResponse) ProtoMessage() {}
+
+func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
+func (*ListTokensResponse) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListTokensResponse) GetTokens() []*Token {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *ListTokensResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// RevokeTokenRequest names a token.
+type RevokeTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Why, for the audit trail. At most 1,000 bytes.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeTokenRequest) Reset() {
+	*x = RevokeTokenRequest{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeTokenRequest) ProtoMessage() {}
+
+func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
+func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RevokeTokenRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RevokeTokenRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// RevokeTokenResponse is empty.
+type RevokeTokenResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeTokenResponse) Reset() {
+	*x = RevokeTokenResponse{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeTokenResponse) ProtoMessage() {}
+
+func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
+func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{30}
+}
+
+// AuditEntry is one change by an operator.
+type AuditEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number in the trail, from 1 on, without gaps.
+	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// Who: the identity; behind it in brackets what the request said, where that is something else.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// What was done: `reset`, `override_set`, `override_cleared`, `breaker_deleted`, `policy_set`, `policy_deleted`,
+	// `token_created`, `token_revoked`.
+	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
+	// To what: the key of a breaker, the key or pattern of a policy, the name of a token.
+	Target string `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
+	// Why, in the words of whoever did it.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What it is now, in short: the mode of an override, the fields of a policy, the roles of a token.
+	Detail        string `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditEntry) Reset() {
+	*x = AuditEntry{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditEntry) ProtoMessage() {}
+
+func (x *AuditEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
+func (*AuditEntry) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *AuditEntry) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *AuditEntry) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *AuditEntry) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// ListAuditRequest asks for a page.
+type ListAuditRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only what was done to this breaker, policy or token. Empty: to all.
+	Target string `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	// Most entries in the answer. 0: 100. At most 1,000; more is taken as 1,000.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the answer before. Empty: the first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditRequest) Reset() {
+	*x = ListAuditRequest{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditRequest) ProtoMessage() {}
+
+func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
+func (*ListAuditRequest) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ListAuditRequest) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *ListAuditRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAuditRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListAuditResponse is a page of the audit trail.
+type ListAuditResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The newest first.
+	Entries []*AuditEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	// For the next page. Empty: this was the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditResponse) Reset() {
+	*x = ListAuditResponse{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditResponse) ProtoMessage() {}
+
+func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
+func (*ListAuditResponse) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ListAuditResponse) GetEntries() []*AuditEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *ListAuditResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 var File_fuseboard_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_fuseboard_v1_admin_service_proto_rawDesc = "" +
@@ -1648,11 +2497,73 @@ const file_fuseboard_v1_admin_service_proto_rawDesc = "" +
 	"\bdraining\x18\v \x01(\bR\bdraining\x121\n" +
 	"\x06uptime\x18\f \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12#\n" +
 	"\rstore_problem\x18\r \x01(\tR\fstoreProblem\x12!\n" +
-	"\fstore_damage\x18\x0e \x01(\tR\vstoreDamage*\\\n" +
+	"\fstore_damage\x18\x0e \x01(\tR\vstoreDamage\"\x89\x02\n" +
+	"\x05Token\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
+	"\x05roles\x18\x02 \x03(\x0e2\x12.fuseboard.v1.RoleR\x05roles\x12\x1a\n" +
+	"\bprefixes\x18\x03 \x03(\tR\bprefixes\x12\x16\n" +
+	"\x06caller\x18\x04 \x01(\tR\x06caller\x12;\n" +
+	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vexpire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x14\n" +
+	"\x05actor\x18\a \x01(\tR\x05actor\"\x14\n" +
+	"\x12GetIdentityRequest\"\xad\x01\n" +
+	"\x13GetIdentityResponse\x12$\n" +
+	"\rauthenticated\x18\x01 \x01(\bR\rauthenticated\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12(\n" +
+	"\x05roles\x18\x03 \x03(\x0e2\x12.fuseboard.v1.RoleR\x05roles\x12\x1a\n" +
+	"\bprefixes\x18\x04 \x03(\tR\bprefixes\x12\x16\n" +
+	"\x06caller\x18\x05 \x01(\tR\x06caller\"\xdc\x01\n" +
+	"\x12CreateTokenRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
+	"\x05roles\x18\x02 \x03(\x0e2\x12.fuseboard.v1.RoleR\x05roles\x12\x1a\n" +
+	"\bprefixes\x18\x03 \x03(\tR\bprefixes\x12\x16\n" +
+	"\x06caller\x18\x04 \x01(\tR\x06caller\x12<\n" +
+	"\fexpire_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vexpireAfter\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"X\n" +
+	"\x13CreateTokenResponse\x12)\n" +
+	"\x05token\x18\x01 \x01(\v2\x13.fuseboard.v1.TokenR\x05token\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"O\n" +
+	"\x11ListTokensRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"i\n" +
+	"\x12ListTokensResponse\x12+\n" +
+	"\x06tokens\x18\x01 \x03(\v2\x13.fuseboard.v1.TokenR\x06tokens\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"@\n" +
+	"\x12RevokeTokenRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x15\n" +
+	"\x13RevokeTokenResponse\"\xce\x01\n" +
+	"\n" +
+	"AuditEntry\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06action\x18\x04 \x01(\tR\x06action\x12\x16\n" +
+	"\x06target\x18\x05 \x01(\tR\x06target\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\a \x01(\tR\x06detail\"f\n" +
+	"\x10ListAuditRequest\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"o\n" +
+	"\x11ListAuditResponse\x122\n" +
+	"\aentries\x18\x01 \x03(\v2\x18.fuseboard.v1.AuditEntryR\aentries\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\\\n" +
 	"\fPolicyOrigin\x12\x1d\n" +
 	"\x19POLICY_ORIGIN_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11POLICY_ORIGIN_API\x10\x01\x12\x16\n" +
-	"\x12POLICY_ORIGIN_FILE\x10\x022\xe2\x06\n" +
+	"\x12POLICY_ORIGIN_FILE\x10\x02*^\n" +
+	"\x04Role\x12\x14\n" +
+	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vROLE_REPORT\x10\x01\x12\r\n" +
+	"\tROLE_READ\x10\x02\x12\x10\n" +
+	"\fROLE_OPERATE\x10\x03\x12\x0e\n" +
+	"\n" +
+	"ROLE_ADMIN\x10\x042\xfd\t\n" +
 	"\fAdminService\x12U\n" +
 	"\fListBreakers\x12!.fuseboard.v1.ListBreakersRequest\x1a\".fuseboard.v1.ListBreakersResponse\x12U\n" +
 	"\fListPolicies\x12!.fuseboard.v1.ListPoliciesRequest\x1a\".fuseboard.v1.ListPoliciesResponse\x12L\n" +
@@ -1663,7 +2574,13 @@ const file_fuseboard_v1_admin_service_proto_rawDesc = "" +
 	"\rClearOverride\x12\".fuseboard.v1.ClearOverrideRequest\x1a#.fuseboard.v1.ClearOverrideResponse\x12X\n" +
 	"\rDeleteBreaker\x12\".fuseboard.v1.DeleteBreakerRequest\x1a#.fuseboard.v1.DeleteBreakerResponse\x12O\n" +
 	"\n" +
-	"ListEvents\x12\x1f.fuseboard.v1.ListEventsRequest\x1a .fuseboard.v1.ListEventsResponse\x12X\n" +
+	"ListEvents\x12\x1f.fuseboard.v1.ListEventsRequest\x1a .fuseboard.v1.ListEventsResponse\x12R\n" +
+	"\vGetIdentity\x12 .fuseboard.v1.GetIdentityRequest\x1a!.fuseboard.v1.GetIdentityResponse\x12R\n" +
+	"\vCreateToken\x12 .fuseboard.v1.CreateTokenRequest\x1a!.fuseboard.v1.CreateTokenResponse\x12O\n" +
+	"\n" +
+	"ListTokens\x12\x1f.fuseboard.v1.ListTokensRequest\x1a .fuseboard.v1.ListTokensResponse\x12R\n" +
+	"\vRevokeToken\x12 .fuseboard.v1.RevokeTokenRequest\x1a!.fuseboard.v1.RevokeTokenResponse\x12L\n" +
+	"\tListAudit\x12\x1e.fuseboard.v1.ListAuditRequest\x1a\x1f.fuseboard.v1.ListAuditResponse\x12X\n" +
 	"\rGetServerInfo\x12\".fuseboard.v1.GetServerInfoRequest\x1a#.fuseboard.v1.GetServerInfoResponseB@\n" +
 	"\x10dev.fuseboard.v1P\x01Z*fuseboard.dev/gen/fuseboard/v1;fuseboardv1b\x06proto3"
 
@@ -1679,89 +2596,122 @@ func file_fuseboard_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_fuseboard_v1_admin_service_proto_rawDescData
 }
 
-var file_fuseboard_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fuseboard_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_fuseboard_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_fuseboard_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_fuseboard_v1_admin_service_proto_goTypes = []any{
 	(PolicyOrigin)(0),             // 0: fuseboard.v1.PolicyOrigin
-	(*ListBreakersRequest)(nil),   // 1: fuseboard.v1.ListBreakersRequest
-	(*ListBreakersResponse)(nil),  // 2: fuseboard.v1.ListBreakersResponse
-	(*PolicyEntry)(nil),           // 3: fuseboard.v1.PolicyEntry
-	(*ListPoliciesRequest)(nil),   // 4: fuseboard.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),  // 5: fuseboard.v1.ListPoliciesResponse
-	(*GetPolicyRequest)(nil),      // 6: fuseboard.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),     // 7: fuseboard.v1.GetPolicyResponse
-	(*SetPolicyRequest)(nil),      // 8: fuseboard.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),     // 9: fuseboard.v1.SetPolicyResponse
-	(*DeletePolicyRequest)(nil),   // 10: fuseboard.v1.DeletePolicyRequest
-	(*DeletePolicyResponse)(nil),  // 11: fuseboard.v1.DeletePolicyResponse
-	(*SetOverrideRequest)(nil),    // 12: fuseboard.v1.SetOverrideRequest
-	(*SetOverrideResponse)(nil),   // 13: fuseboard.v1.SetOverrideResponse
-	(*ClearOverrideRequest)(nil),  // 14: fuseboard.v1.ClearOverrideRequest
-	(*ClearOverrideResponse)(nil), // 15: fuseboard.v1.ClearOverrideResponse
-	(*DeleteBreakerRequest)(nil),  // 16: fuseboard.v1.DeleteBreakerRequest
-	(*DeleteBreakerResponse)(nil), // 17: fuseboard.v1.DeleteBreakerResponse
-	(*ListEventsRequest)(nil),     // 18: fuseboard.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 19: fuseboard.v1.ListEventsResponse
-	(*GetServerInfoRequest)(nil),  // 20: fuseboard.v1.GetServerInfoRequest
-	(*Limit)(nil),                 // 21: fuseboard.v1.Limit
-	(*GetServerInfoResponse)(nil), // 22: fuseboard.v1.GetServerInfoResponse
-	(State)(0),                    // 23: fuseboard.v1.State
-	(*BreakerStatus)(nil),         // 24: fuseboard.v1.BreakerStatus
-	(*Policy)(nil),                // 25: fuseboard.v1.Policy
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
-	(OverrideMode)(0),             // 27: fuseboard.v1.OverrideMode
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(EventKind)(0),                // 29: fuseboard.v1.EventKind
-	(*Event)(nil),                 // 30: fuseboard.v1.Event
+	(Role)(0),                     // 1: fuseboard.v1.Role
+	(*ListBreakersRequest)(nil),   // 2: fuseboard.v1.ListBreakersRequest
+	(*ListBreakersResponse)(nil),  // 3: fuseboard.v1.ListBreakersResponse
+	(*PolicyEntry)(nil),           // 4: fuseboard.v1.PolicyEntry
+	(*ListPoliciesRequest)(nil),   // 5: fuseboard.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),  // 6: fuseboard.v1.ListPoliciesResponse
+	(*GetPolicyRequest)(nil),      // 7: fuseboard.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),     // 8: fuseboard.v1.GetPolicyResponse
+	(*SetPolicyRequest)(nil),      // 9: fuseboard.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),     // 10: fuseboard.v1.SetPolicyResponse
+	(*DeletePolicyRequest)(nil),   // 11: fuseboard.v1.DeletePolicyRequest
+	(*DeletePolicyResponse)(nil),  // 12: fuseboard.v1.DeletePolicyResponse
+	(*SetOverrideRequest)(nil),    // 13: fuseboard.v1.SetOverrideRequest
+	(*SetOverrideResponse)(nil),   // 14: fuseboard.v1.SetOverrideResponse
+	(*ClearOverrideRequest)(nil),  // 15: fuseboard.v1.ClearOverrideRequest
+	(*ClearOverrideResponse)(nil), // 16: fuseboard.v1.ClearOverrideResponse
+	(*DeleteBreakerRequest)(nil),  // 17: fuseboard.v1.DeleteBreakerRequest
+	(*DeleteBreakerResponse)(nil), // 18: fuseboard.v1.DeleteBreakerResponse
+	(*ListEventsRequest)(nil),     // 19: fuseboard.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 20: fuseboard.v1.ListEventsResponse
+	(*GetServerInfoRequest)(nil),  // 21: fuseboard.v1.GetServerInfoRequest
+	(*Limit)(nil),                 // 22: fuseboard.v1.Limit
+	(*GetServerInfoResponse)(nil), // 23: fuseboard.v1.GetServerInfoResponse
+	(*Token)(nil),                 // 24: fuseboard.v1.Token
+	(*GetIdentityRequest)(nil),    // 25: fuseboard.v1.GetIdentityRequest
+	(*GetIdentityResponse)(nil),   // 26: fuseboard.v1.GetIdentityResponse
+	(*CreateTokenRequest)(nil),    // 27: fuseboard.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),   // 28: fuseboard.v1.CreateTokenResponse
+	(*ListTokensRequest)(nil),     // 29: fuseboard.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),    // 30: fuseboard.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),    // 31: fuseboard.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),   // 32: fuseboard.v1.RevokeTokenResponse
+	(*AuditEntry)(nil),            // 33: fuseboard.v1.AuditEntry
+	(*ListAuditRequest)(nil),      // 34: fuseboard.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),     // 35: fuseboard.v1.ListAuditResponse
+	(State)(0),                    // 36: fuseboard.v1.State
+	(*BreakerStatus)(nil),         // 37: fuseboard.v1.BreakerStatus
+	(*Policy)(nil),                // 38: fuseboard.v1.Policy
+	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
+	(OverrideMode)(0),             // 40: fuseboard.v1.OverrideMode
+	(*durationpb.Duration)(nil),   // 41: google.protobuf.Duration
+	(EventKind)(0),                // 42: fuseboard.v1.EventKind
+	(*Event)(nil),                 // 43: fuseboard.v1.Event
 }
 var file_fuseboard_v1_admin_service_proto_depIdxs = []int32{
-	23, // 0: fuseboard.v1.ListBreakersRequest.states:type_name -> fuseboard.v1.State
-	24, // 1: fuseboard.v1.ListBreakersResponse.breakers:type_name -> fuseboard.v1.BreakerStatus
-	25, // 2: fuseboard.v1.PolicyEntry.policy:type_name -> fuseboard.v1.Policy
+	36, // 0: fuseboard.v1.ListBreakersRequest.states:type_name -> fuseboard.v1.State
+	37, // 1: fuseboard.v1.ListBreakersResponse.breakers:type_name -> fuseboard.v1.BreakerStatus
+	38, // 2: fuseboard.v1.PolicyEntry.policy:type_name -> fuseboard.v1.Policy
 	0,  // 3: fuseboard.v1.PolicyEntry.origin:type_name -> fuseboard.v1.PolicyOrigin
-	26, // 4: fuseboard.v1.PolicyEntry.set_time:type_name -> google.protobuf.Timestamp
-	3,  // 5: fuseboard.v1.ListPoliciesResponse.policies:type_name -> fuseboard.v1.PolicyEntry
-	25, // 6: fuseboard.v1.ListPoliciesResponse.default_policy:type_name -> fuseboard.v1.Policy
-	3,  // 7: fuseboard.v1.GetPolicyResponse.entry:type_name -> fuseboard.v1.PolicyEntry
-	25, // 8: fuseboard.v1.SetPolicyRequest.policy:type_name -> fuseboard.v1.Policy
-	3,  // 9: fuseboard.v1.SetPolicyResponse.entry:type_name -> fuseboard.v1.PolicyEntry
-	27, // 10: fuseboard.v1.SetOverrideRequest.mode:type_name -> fuseboard.v1.OverrideMode
-	28, // 11: fuseboard.v1.SetOverrideRequest.expire_after:type_name -> google.protobuf.Duration
-	24, // 12: fuseboard.v1.SetOverrideResponse.status:type_name -> fuseboard.v1.BreakerStatus
-	24, // 13: fuseboard.v1.ClearOverrideResponse.status:type_name -> fuseboard.v1.BreakerStatus
-	29, // 14: fuseboard.v1.ListEventsRequest.kinds:type_name -> fuseboard.v1.EventKind
-	26, // 15: fuseboard.v1.ListEventsRequest.start_time:type_name -> google.protobuf.Timestamp
-	26, // 16: fuseboard.v1.ListEventsRequest.end_time:type_name -> google.protobuf.Timestamp
-	30, // 17: fuseboard.v1.ListEventsResponse.events:type_name -> fuseboard.v1.Event
-	26, // 18: fuseboard.v1.GetServerInfoResponse.start_time:type_name -> google.protobuf.Timestamp
-	26, // 19: fuseboard.v1.GetServerInfoResponse.now:type_name -> google.protobuf.Timestamp
-	21, // 20: fuseboard.v1.GetServerInfoResponse.limits:type_name -> fuseboard.v1.Limit
-	28, // 21: fuseboard.v1.GetServerInfoResponse.uptime:type_name -> google.protobuf.Duration
-	1,  // 22: fuseboard.v1.AdminService.ListBreakers:input_type -> fuseboard.v1.ListBreakersRequest
-	4,  // 23: fuseboard.v1.AdminService.ListPolicies:input_type -> fuseboard.v1.ListPoliciesRequest
-	6,  // 24: fuseboard.v1.AdminService.GetPolicy:input_type -> fuseboard.v1.GetPolicyRequest
-	8,  // 25: fuseboard.v1.AdminService.SetPolicy:input_type -> fuseboard.v1.SetPolicyRequest
-	10, // 26: fuseboard.v1.AdminService.DeletePolicy:input_type -> fuseboard.v1.DeletePolicyRequest
-	12, // 27: fuseboard.v1.AdminService.SetOverride:input_type -> fuseboard.v1.SetOverrideRequest
-	14, // 28: fuseboard.v1.AdminService.ClearOverride:input_type -> fuseboard.v1.ClearOverrideRequest
-	16, // 29: fuseboard.v1.AdminService.DeleteBreaker:input_type -> fuseboard.v1.DeleteBreakerRequest
-	18, // 30: fuseboard.v1.AdminService.ListEvents:input_type -> fuseboard.v1.ListEventsRequest
-	20, // 31: fuseboard.v1.AdminService.GetServerInfo:input_type -> fuseboard.v1.GetServerInfoRequest
-	2,  // 32: fuseboard.v1.AdminService.ListBreakers:output_type -> fuseboard.v1.ListBreakersResponse
-	5,  // 33: fuseboard.v1.AdminService.ListPolicies:output_type -> fuseboard.v1.ListPoliciesResponse
-	7,  // 34: fuseboard.v1.AdminService.GetPolicy:output_type -> fuseboard.v1.GetPolicyResponse
-	9,  // 35: fuseboard.v1.AdminService.SetPolicy:output_type -> fuseboard.v1.SetPolicyResponse
-	11, // 36: fuseboard.v1.AdminService.DeletePolicy:output_type -> fuseboard.v1.DeletePolicyResponse
-	13, // 37: fuseboard.v1.AdminService.SetOverride:output_type -> fuseboard.v1.SetOverrideResponse
-	15, // 38: fuseboard.v1.AdminService.ClearOverride:output_type -> fuseboard.v1.ClearOverrideResponse
-	17, // 39: fuseboard.v1.AdminService.DeleteBreaker:output_type -> fuseboard.v1.DeleteBreakerResponse
-	19, // 40: fuseboard.v1.AdminService.ListEvents:output_type -> fuseboard.v1.ListEventsResponse
-	22, // 41: fuseboard.v1.AdminService.GetServerInfo:output_type -> fuseboard.v1.GetServerInfoResponse
-	32, // [32:42] is the sub-list for method output_type
-	22, // [22:32] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	39, // 4: fuseboard.v1.PolicyEntry.set_time:type_name -> google.protobuf.Timestamp
+	4,  // 5: fuseboard.v1.ListPoliciesResponse.policies:type_name -> fuseboard.v1.PolicyEntry
+	38, // 6: fuseboard.v1.ListPoliciesResponse.default_policy:type_name -> fuseboard.v1.Policy
+	4,  // 7: fuseboard.v1.GetPolicyResponse.entry:type_name -> fuseboard.v1.PolicyEntry
+	38, // 8: fuseboard.v1.SetPolicyRequest.policy:type_name -> fuseboard.v1.Policy
+	4,  // 9: fuseboard.v1.SetPolicyResponse.entry:type_name -> fuseboard.v1.PolicyEntry
+	40, // 10: fuseboard.v1.SetOverrideRequest.mode:type_name -> fuseboard.v1.OverrideMode
+	41, // 11: fuseboard.v1.SetOverrideRequest.expire_after:type_name -> google.protobuf.Duration
+	37, // 12: fuseboard.v1.SetOverrideResponse.status:type_name -> fuseboard.v1.BreakerStatus
+	37, // 13: fuseboard.v1.ClearOverrideResponse.status:type_name -> fuseboard.v1.BreakerStatus
+	42, // 14: fuseboard.v1.ListEventsRequest.kinds:type_name -> fuseboard.v1.EventKind
+	39, // 15: fuseboard.v1.ListEventsRequest.start_time:type_name -> google.protobuf.Timestamp
+	39, // 16: fuseboard.v1.ListEventsRequest.end_time:type_name -> google.protobuf.Timestamp
+	43, // 17: fuseboard.v1.ListEventsResponse.events:type_name -> fuseboard.v1.Event
+	39, // 18: fuseboard.v1.GetServerInfoResponse.start_time:type_name -> google.protobuf.Timestamp
+	39, // 19: fuseboard.v1.GetServerInfoResponse.now:type_name -> google.protobuf.Timestamp
+	22, // 20: fuseboard.v1.GetServerInfoResponse.limits:type_name -> fuseboard.v1.Limit
+	41, // 21: fuseboard.v1.GetServerInfoResponse.uptime:type_name -> google.protobuf.Duration
+	1,  // 22: fuseboard.v1.Token.roles:type_name -> fuseboard.v1.Role
+	39, // 23: fuseboard.v1.Token.create_time:type_name -> google.protobuf.Timestamp
+	39, // 24: fuseboard.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 25: fuseboard.v1.GetIdentityResponse.roles:type_name -> fuseboard.v1.Role
+	1,  // 26: fuseboard.v1.CreateTokenRequest.roles:type_name -> fuseboard.v1.Role
+	41, // 27: fuseboard.v1.CreateTokenRequest.expire_after:type_name -> google.protobuf.Duration
+	24, // 28: fuseboard.v1.CreateTokenResponse.token:type_name -> fuseboard.v1.Token
+	24, // 29: fuseboard.v1.ListTokensResponse.tokens:type_name -> fuseboard.v1.Token
+	39, // 30: fuseboard.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	33, // 31: fuseboard.v1.ListAuditResponse.entries:type_name -> fuseboard.v1.AuditEntry
+	2,  // 32: fuseboard.v1.AdminService.ListBreakers:input_type -> fuseboard.v1.ListBreakersRequest
+	5,  // 33: fuseboard.v1.AdminService.ListPolicies:input_type -> fuseboard.v1.ListPoliciesRequest
+	7,  // 34: fuseboard.v1.AdminService.GetPolicy:input_type -> fuseboard.v1.GetPolicyRequest
+	9,  // 35: fuseboard.v1.AdminService.SetPolicy:input_type -> fuseboard.v1.SetPolicyRequest
+	11, // 36: fuseboard.v1.AdminService.DeletePolicy:input_type -> fuseboard.v1.DeletePolicyRequest
+	13, // 37: fuseboard.v1.AdminService.SetOverride:input_type -> fuseboard.v1.SetOverrideRequest
+	15, // 38: fuseboard.v1.AdminService.ClearOverride:input_type -> fuseboard.v1.ClearOverrideRequest
+	17, // 39: fuseboard.v1.AdminService.DeleteBreaker:input_type -> fuseboard.v1.DeleteBreakerRequest
+	19, // 40: fuseboard.v1.AdminService.ListEvents:input_type -> fuseboard.v1.ListEventsRequest
+	25, // 41: fuseboard.v1.AdminService.GetIdentity:input_type -> fuseboard.v1.GetIdentityRequest
+	27, // 42: fuseboard.v1.AdminService.CreateToken:input_type -> fuseboard.v1.CreateTokenRequest
+	29, // 43: fuseboard.v1.AdminService.ListTokens:input_type -> fuseboard.v1.ListTokensRequest
+	31, // 44: fuseboard.v1.AdminService.RevokeToken:input_type -> fuseboard.v1.RevokeTokenRequest
+	34, // 45: fuseboard.v1.AdminService.ListAudit:input_type -> fuseboard.v1.ListAuditRequest
+	21, // 46: fuseboard.v1.AdminService.GetServerInfo:input_type -> fuseboard.v1.GetServerInfoRequest
+	3,  // 47: fuseboard.v1.AdminService.ListBreakers:output_type -> fuseboard.v1.ListBreakersResponse
+	6,  // 48: fuseboard.v1.AdminService.ListPolicies:output_type -> fuseboard.v1.ListPoliciesResponse
+	8,  // 49: fuseboard.v1.AdminService.GetPolicy:output_type -> fuseboard.v1.GetPolicyResponse
+	10, // 50: fuseboard.v1.AdminService.SetPolicy:output_type -> fuseboard.v1.SetPolicyResponse
+	12, // 51: fuseboard.v1.AdminService.DeletePolicy:output_type -> fuseboard.v1.DeletePolicyResponse
+	14, // 52: fuseboard.v1.AdminService.SetOverride:output_type -> fuseboard.v1.SetOverrideResponse
+	16, // 53: fuseboard.v1.AdminService.ClearOverride:output_type -> fuseboard.v1.ClearOverrideResponse
+	18, // 54: fuseboard.v1.AdminService.DeleteBreaker:output_type -> fuseboard.v1.DeleteBreakerResponse
+	20, // 55: fuseboard.v1.AdminService.ListEvents:output_type -> fuseboard.v1.ListEventsResponse
+	26, // 56: fuseboard.v1.AdminService.GetIdentity:output_type -> fuseboard.v1.GetIdentityResponse
+	28, // 57: fuseboard.v1.AdminService.CreateToken:output_type -> fuseboard.v1.CreateTokenResponse
+	30, // 58: fuseboard.v1.AdminService.ListTokens:output_type -> fuseboard.v1.ListTokensResponse
+	32, // 59: fuseboard.v1.AdminService.RevokeToken:output_type -> fuseboard.v1.RevokeTokenResponse
+	35, // 60: fuseboard.v1.AdminService.ListAudit:output_type -> fuseboard.v1.ListAuditResponse
+	23, // 61: fuseboard.v1.AdminService.GetServerInfo:output_type -> fuseboard.v1.GetServerInfoResponse
+	47, // [47:62] is the sub-list for method output_type
+	32, // [32:47] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_fuseboard_v1_admin_service_proto_init() }
@@ -1780,8 +2730,8 @@ func file_fuseboard_v1_admin_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fuseboard_v1_admin_service_proto_rawDesc), len(file_fuseboard_v1_admin_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   22,
+			NumEnums:      2,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

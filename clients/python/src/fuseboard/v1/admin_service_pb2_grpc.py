@@ -83,6 +83,31 @@ class AdminServiceStub:
                 request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.GetIdentity = channel.unary_unary(
+                '/fuseboard.v1.AdminService/GetIdentity',
+                request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.GetIdentityRequest.SerializeToString,
+                response_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.GetIdentityResponse.FromString,
+                _registered_method=True)
+        self.CreateToken = channel.unary_unary(
+                '/fuseboard.v1.AdminService/CreateToken',
+                request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.CreateTokenRequest.SerializeToString,
+                response_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.CreateTokenResponse.FromString,
+                _registered_method=True)
+        self.ListTokens = channel.unary_unary(
+                '/fuseboard.v1.AdminService/ListTokens',
+                request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ListTokensRequest.SerializeToString,
+                response_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ListTokensResponse.FromString,
+                _registered_method=True)
+        self.RevokeToken = channel.unary_unary(
+                '/fuseboard.v1.AdminService/RevokeToken',
+                request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.RevokeTokenRequest.SerializeToString,
+                response_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.RevokeTokenResponse.FromString,
+                _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/fuseboard.v1.AdminService/ListAudit',
+                request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/fuseboard.v1.AdminService/GetServerInfo',
                 request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.GetServerInfoRequest.SerializeToString,
@@ -184,6 +209,54 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetIdentity(self, request, context):
+        """GetIdentity tells who the server takes you for, and what you may do. Anybody may ask.
+
+        Errors: UNAUTHENTICATED where the server asks for an identity and you have none. Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateToken(self, request, context):
+        """CreateToken makes a token for a service or a person. Its secret is in this answer and nowhere else: the server keeps a
+        hash of it.
+
+        Errors: INVALID_ARGUMENT; ALREADY_EXISTS (`TOKEN_EXISTS`); FAILED_PRECONDITION (`AUTHENTICATION_OFF`) while the server asks
+        nobody for an identity; RESOURCE_EXHAUSTED (`TOKEN_LIMIT`). A retry after a lost answer finds that it exists: revoke it
+        and create it again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTokens(self, request, context):
+        """ListTokens lists tokens in the order of their names, without their secrets, those that have expired too.
+
+        Errors: INVALID_ARGUMENT. Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeToken(self, request, context):
+        """RevokeToken ends a token. Calls with it are refused from now on, and streams that were opened with it end.
+
+        Errors: NOT_FOUND (`TOKEN_NOT_FOUND`). Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAudit(self, request, context):
+        """ListAudit lists what operators have changed, the newest first: resets, overrides, policies, deleted breakers, tokens.
+
+        Errors: INVALID_ARGUMENT. Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetServerInfo(self, request, context):
         """GetServerInfo tells about the server itself.
 
@@ -240,6 +313,31 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ListEventsRequest.FromString,
                     response_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'GetIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIdentity,
+                    request_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.GetIdentityRequest.FromString,
+                    response_serializer=fuseboard_dot_v1_dot_admin__service__pb2.GetIdentityResponse.SerializeToString,
+            ),
+            'CreateToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateToken,
+                    request_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.CreateTokenRequest.FromString,
+                    response_serializer=fuseboard_dot_v1_dot_admin__service__pb2.CreateTokenResponse.SerializeToString,
+            ),
+            'ListTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTokens,
+                    request_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ListTokensRequest.FromString,
+                    response_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ListTokensResponse.SerializeToString,
+            ),
+            'RevokeToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeToken,
+                    request_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.RevokeTokenRequest.FromString,
+                    response_serializer=fuseboard_dot_v1_dot_admin__service__pb2.RevokeTokenResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ListAuditRequest.FromString,
+                    response_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ListAuditResponse.SerializeToString,
             ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
@@ -494,6 +592,141 @@ class AdminService:
             '/fuseboard.v1.AdminService/ListEvents',
             fuseboard_dot_v1_dot_admin__service__pb2.ListEventsRequest.SerializeToString,
             fuseboard_dot_v1_dot_admin__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fuseboard.v1.AdminService/GetIdentity',
+            fuseboard_dot_v1_dot_admin__service__pb2.GetIdentityRequest.SerializeToString,
+            fuseboard_dot_v1_dot_admin__service__pb2.GetIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fuseboard.v1.AdminService/CreateToken',
+            fuseboard_dot_v1_dot_admin__service__pb2.CreateTokenRequest.SerializeToString,
+            fuseboard_dot_v1_dot_admin__service__pb2.CreateTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fuseboard.v1.AdminService/ListTokens',
+            fuseboard_dot_v1_dot_admin__service__pb2.ListTokensRequest.SerializeToString,
+            fuseboard_dot_v1_dot_admin__service__pb2.ListTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fuseboard.v1.AdminService/RevokeToken',
+            fuseboard_dot_v1_dot_admin__service__pb2.RevokeTokenRequest.SerializeToString,
+            fuseboard_dot_v1_dot_admin__service__pb2.RevokeTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fuseboard.v1.AdminService/ListAudit',
+            fuseboard_dot_v1_dot_admin__service__pb2.ListAuditRequest.SerializeToString,
+            fuseboard_dot_v1_dot_admin__service__pb2.ListAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

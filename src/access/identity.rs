@@ -1,0 +1,207 @@
+//! Who somebody is, and what that bounds.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    role::{Need, Roles},
+    token::Token,
+};
+use crate::{breaker::Timestamp, engine::Error};
+
+/// Who somebody is, by a token or a certificate.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its name, in events, the audit trail and the log.
+    pub name: Arc<str>,
+    /// What it may do.
+    pub roles: Roles,
+    /// Only with keys that begin with one of these; empty: with all.
+    pub prefixes: Vec<Box<str>>,
+    /// Whom it may call itself; empty: anybody.
+    pub caller: Box<str>,
+    /// When it ends; [`Timestamp::NEVER`]: never.
+    pub expires: Timestamp,
+    /// Cancelled when it is nobody any more.
+    pub ended: CancellationToken,
+}
+
+impl Identity {
+    /// Whether both say the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.name, self.roles, &self.prefixes, &self.caller, self.expires)
+            == (&other.name, other.roles, &other.prefixes, &other.caller, other.expires)
+    }
+
+    fn denied(&self, reason: &'static str, what: String, advice: impl Into<String>) -> Error {
+        Error::Denied { reason, name: self.name.as_ref().to_owned(), what, advice: advice.into() }
+    }
+
+    fn is_inside(&self, start: &str) -> bool {
+        self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| start.starts_with(&**prefix))
+    }
+
+    fn outside(&self, what: String) -> Error {
+        let mut advice = "it is bounded to keys that begin with ".to_owned();
+        for (index, prefix) in self.prefixes.iter().enumerate() {
+            // Writing to a string cannot fail.
+            _ = write!(advice, "{}{prefix}", if index > 0 { ", " } else { "" });
+        }
+        self.denied("OUTSIDE_PREFIXES", what, advice)
+    }
+}
+
+impl From<&Token> for Identity {
+    fn from(token: &Token) -> Self {
+        Self {
+            name: Arc::clone(&token.name),
+            roles: token.roles,
+            prefixes: token.prefixes.clone(),
+            caller: token.caller.clone(),
+            expires: token.expires,
+            ended: CancellationToken::new(),
+        }
+    }
+}
+
+/// What a request may do.
+#[derive(Clone, Debug)]
+pub enum Grant {
+    /// Everything: the server asks nobody who they are.
+    Everything,
+    /// What its identity may.
+    Of(Arc<Identity>),
+}
+
+impl Grant {
+    /// The identity behind it, if the server asks for one.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Everything => None,
+            Self::Of(identity) => Some(identity),
+        }
+    }
+
+    /// Checks the role for a call.
+    ///
+    /// # Errors
+    /// It has no role that is enough.
+    pub fn check_role(&self, need: Need, method: &str) -> Result<(), Error> {
+        match self.identity() {
+            Some(identity) if !identity.roles.meet(need) => {
+                Err(identity.denied("ROLE_MISSING", format!("call {method}"), need.advice()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a key is inside.
+    #[must_use]
+    pub fn covers(&self, key: &str) -> bool {
+        self.identity().is_none_or(|identity| identity.is_inside(key))
+    }
+
+    /// Whether it is bounded to some keys.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        !self.prefixes().is_empty()
+    }
+
+    /// The prefixes it is bounded to; none where it is not.
+    #[must_use]
+    pub fn prefixes(&self) -> &[Box<str>] {
+        self.identity().map_or(&[], |identity| &identity.prefixes)
+    }
+
+    /// Checks that a key, the start of keys or a pattern is inside.
+    ///
+    /// # Errors
+    /// It is not, or matches keys that are not.
+    pub fn check(&self, name: &str) -> Result<(), Error> {
+        let literal = name.split('*').next().unwrap_or_default();
+        match self.identity() {
+            Some(identity) if !identity.is_inside(literal) => Err(identity.outside(format!("use {name:?}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The caller that a request counts for, where it says that it is `said`, or says nothing.
+    ///
+    /// # Errors
+    /// It may not call itself that.
+    pub fn caller<'a>(&'a self, said: &'a str) -> Result<&'a str, Error> {
+        let Some(identity) = self.identity().filter(|identity| !identity.caller.is_empty()) else { return Ok(said) };
+        let bound = &*identity.caller;
+        match said.strip_prefix(bound) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => Ok(said),
+            _ if said.is_empty() => Ok(bound),
+            _ => Err(identity.denied(
+                "CALLER_NOT_YOURS",
+                format!("call itself {said:?}"),
+                format!("it is {bound}, or {bound}/ and an instance"),
+            )),
+        }
+    }
+
+    /// Who did something, for people: the identity, and in brackets what the request said where that is something else.
+    #[must_use]
+    pub fn actor(&self, said: &str) -> String {
+        match self.identity() {
+            None => said.to_owned(),
+            Some(identity) if said.is_empty() || said == &*identity.name => identity.name.as_ref().to_owned(),
+            Some(identity) => format!("{} ({said})", identity.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(prefixes: &[&str], caller: &str) -> Grant {
+        Grant::Of(Arc::new(Identity {
+            name: "shop".into(),
+            roles: Roles::default(),
+            prefixes: prefixes.iter().map(|prefix| (*prefix).into()).collect(),
+            caller: caller.into(),
+            expires: Timestamp::NEVER,
+            ended: CancellationToken::new(),
+        }))
+    }
+
+    #[test]
+    fn a_prefix_bounds_keys_starts_of_keys_and_patterns() {
+        let bounded = grant(&["payments/", "db"], "");
+        for inside in ["payments/charge", "payments/", "payments/*", "db", "db2", "db*"] {
+            assert!(bounded.check(inside).is_ok(), "{inside}");
+        }
+        for outside in ["", "*", "pay", "payments", "payments*", "p*/charge", "*db", "cache"] {
+            assert!(bounded.check(outside).is_err(), "{outside}");
+            assert!(grant(&[], "").check(outside).is_ok());
+            assert!(Grant::Everything.check(outside).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_bounded_caller_is_itself_or_an_instance_of_itself() {
+        let bounded = grant(&[], "shop");
+        assert_eq!(bounded.caller("").unwrap(), "shop");
+        assert_eq!(bounded.caller("shop").unwrap(), "shop");
+        assert_eq!(bounded.caller("shop/7").unwrap(), "shop/7");
+        for strange in ["sho", "shopper", "shopper/7", "cart", "/shop"] {
+            assert!(bounded.caller(strange).is_err(), "{strange}");
+            assert_eq!(grant(&[], "").caller(strange).unwrap(), strange);
+        }
+    }
+
+    #[test]
+    fn who_did_it_is_who_it_is_and_not_who_it_says() {
+        assert_eq!(grant(&[], "").actor(""), "shop");
+        assert_eq!(grant(&[], "").actor("shop"), "shop");
+        assert_eq!(grant(&[], "").actor("root"), "shop (root)");
+        assert_eq!(Grant::Everything.actor("root"), "root");
+    }
+}

@@ -1,0 +1,89 @@
+//! `[[identity]]`: who the owner of a client certificate is.
+
+use serde::Deserialize;
+use toml::de::DeValue;
+
+use super::{
+    file::{Key, Reader},
+    tables,
+};
+use crate::access::{Role, Roles};
+
+/// The tables that say who is who.
+pub(super) const IDENTITY: &str = "identity";
+
+/// Longest name of a certificate, prefix or caller.
+const NAME_BYTES_MAX: usize = 200;
+
+/// Who the owner of a client certificate is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// What events, the audit trail and the log call it.
+    pub name: String,
+    /// A DNS name or URI among the certificate's alternative names.
+    pub certificate: String,
+    /// What it may do.
+    pub roles: Roles,
+    /// Only with keys that begin with one of these; empty: with all.
+    pub prefixes: Vec<String>,
+    /// Whom it may call itself; empty: anybody.
+    pub caller: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    name: String,
+    certificate: String,
+    roles: Vec<RoleName>,
+    #[serde(default)]
+    prefixes: Vec<String>,
+    #[serde(default)]
+    caller: String,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RoleName {
+    Report,
+    Read,
+    Operate,
+    Admin,
+}
+
+/// Reads every `[[identity]]`.
+pub(super) fn read<'i>(reader: &mut Reader<'_>, key: &Key<'i>, value: &DeValue<'i>) -> Vec<Identity> {
+    tables::read(reader, IDENTITY, key, value, check)
+}
+
+fn check(table: Table) -> Result<Identity, String> {
+    let Table { name, certificate, roles, prefixes, caller } = table;
+    let roles: Roles = roles
+        .into_iter()
+        .map(|role| match role {
+            RoleName::Report => Role::Report,
+            RoleName::Read => Role::Read,
+            RoleName::Operate => Role::Operate,
+            RoleName::Admin => Role::Admin,
+        })
+        .collect();
+    if roles == Roles::default() {
+        return Err(format!("{name:?} has no roles: report, read, operate or admin"));
+    }
+    if roles.has(Role::Admin) && !prefixes.is_empty() {
+        return Err(format!("{name:?} has prefixes and the role admin, who could make tokens for all other keys"));
+    }
+    let is_name = |text: &str| (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    if !is_name(&name) || !is_name(&certificate) {
+        return Err(format!("name and certificate must be 1 to {NAME_BYTES_MAX} bytes, without control characters"));
+    }
+    let in_alphabet = |text: &str| text.chars().all(|char| char.is_ascii_alphanumeric() || "._-:/".contains(char));
+    let is_key = |text: &str| text.len() <= NAME_BYTES_MAX && in_alphabet(text);
+    if let Some(other) = prefixes.iter().find(|prefix| prefix.is_empty() || !is_key(prefix)) {
+        return Err(format!("prefixes: {other:?} is not the start of a key, made of A-Z a-z 0-9 . _ - : and /"));
+    }
+    if !is_key(&caller) {
+        return Err(format!("caller: {caller:?} is not a caller, made of A-Z a-z 0-9 . _ - : and /"));
+    }
+    Ok(Identity { name, certificate, roles, prefixes, caller })
+}
