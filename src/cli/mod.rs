@@ -1,7 +1,9 @@
 //! The `fuseboard` command: what was typed, and the exit code.
 //!
 //! Data goes to stdout, messages to stderr. The exit code is 0 when all went well, 1 when something failed while it ran,
-//! and 2 when what was typed or configured is wrong.
+//! and 2 when what was typed or configured is wrong; the operators' verbs have some more.
+
+mod operate;
 
 use std::{
     ffi::OsString,
@@ -26,12 +28,14 @@ const EXAMPLES: &str = "\
 Each setting can be a flag, an environment variable or a key of the configuration file; a flag wins over the
 environment, the environment over the file. Limits are keys of its table [limits]. See docs/configuration.md.
 
-Exit codes: 0 all went well, 1 it failed while it ran, 2 the arguments or the configuration are wrong.
+Exit codes: 0 all went well, 1 it failed while it ran, 2 the arguments or the configuration are wrong. The commands for operators
+also: 3 the call was rejected, 4 the server is not reached, 5 there is no such thing, 6 you may not.
 
 Examples:
   fuseboard                                       serve on 127.0.0.1:50051
   fuseboard --config fuseboard.toml --log debug   serve with a file and a chatty log
   fuseboard --check-config --config fuseboard.toml
+  fuseboard list --state open                     what is open, on a server
   fuseboard store check /var/lib/fuseboard        verify a data directory while no server runs on it
 ";
 
@@ -53,6 +57,9 @@ enum Verb {
     /// Serve, which is also what happens without a command.
     #[command(after_help = EXAMPLES)]
     Serve(Serve),
+
+    #[command(flatten)]
+    Operate(operate::Verb),
 
     /// Look into a data directory while no server runs on it.
     #[command(subcommand)]
@@ -94,7 +101,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match command().try_get_matches_from(arguments) {
         Ok(matches) => match matches.subcommand() {
             Some(("store", matches)) => store(matches),
-            Some((_, matches)) => serve(matches),
+            Some(("serve", matches)) => serve(matches),
+            Some(_) => operate::run(&matches),
             None => serve(&matches),
         },
         Err(error) => {

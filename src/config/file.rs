@@ -65,6 +65,18 @@ pub(super) fn read(path: &Path, place: &str) -> Result<File, Errors> {
     parse(&text, path)
 }
 
+/// The policies of a file that holds nothing else.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_policies(text: &str, path: &Path) -> Result<PolicyFile, Errors> {
+    let file = parse(text, path)?;
+    if file == (File { policies: file.policies.clone(), ..File::default() }) {
+        return Ok(file.policies);
+    }
+    Err(Error::new(format!("{}: ", path.display()), "holds more than policies: settings are the server's own").into())
+}
+
 /// Reads the text of a file.
 pub(super) fn parse(text: &str, path: &Path) -> Result<File, Errors> {
     let mut reader = Reader { text, path: path.to_owned(), errors: Vec::new() };

@@ -28,7 +28,7 @@ use clap::{Args, ValueEnum};
 use self::value::{address, bytes, count, data_dir, duration, file_path, http_address, log_filter};
 pub use self::{
     error::{Error, Errors},
-    file::ReadAgain,
+    file::{ReadAgain, parse_policies},
     identities::Identity,
     layers::{Loaded, load, unread},
     policies::PolicyFile,

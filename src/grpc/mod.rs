@@ -10,6 +10,7 @@ mod gate;
 mod limits;
 mod listener;
 pub mod pb;
+pub(crate) mod reflect;
 mod service;
 mod session;
 mod standard;

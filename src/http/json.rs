@@ -3,31 +3,16 @@
 //! Names go out in lowerCamelCase, and both spellings come in; 64-bit numbers are strings, durations `"30s"`, what is unset
 //! is left out. A field that is not known is an error, as a misspelt one would otherwise do something else than it says.
 
-use std::sync::LazyLock;
-
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use prost::Message;
-use prost_reflect::{
-    Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
-};
+use prost_reflect::{Cardinality, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
 use super::{error::Error, limits::Limits};
-use crate::{engine, grpc::pb};
-
-/// All types of the proto, as it was built in.
-#[expect(clippy::expect_used, reason = "built in, and read by every test of the API")]
-static POOL: LazyLock<DescriptorPool> =
-    LazyLock::new(|| DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET).expect("the built-in descriptors are whole"));
-
-/// The types of an RPC, named `Service/Method` without the package.
-pub(super) fn method(name: &str) -> Option<MethodDescriptor> {
-    let (service, method) = name.split_once('/')?;
-    let service = POOL.get_service_by_name(&format!("fuseboard.v1.{service}"))?;
-    service.methods().find(|found| found.name() == method)
-}
+pub(super) use crate::grpc::reflect::method;
+use crate::{engine, grpc::reflect};
 
 /// A message of the type that `T` is, read from an object.
 pub(super) fn read<T: Message + Default>(of: MessageDescriptor, object: Map<String, Value>) -> Result<T, Error> {
@@ -38,10 +23,8 @@ pub(super) fn read<T: Message + Default>(of: MessageDescriptor, object: Map<Stri
 
 /// A message as the text of an object, its fields in the order of the proto.
 pub(super) fn write(of: MessageDescriptor, message: &impl Message) -> Result<String, Error> {
-    let mut dynamic = DynamicMessage::new(of);
-    // Both are of one proto, so that neither fails.
-    dynamic.transcode_from(message).map_err(|error| internal(&error))?;
-    serde_json::to_string(&dynamic).map_err(|error| internal(&error))
+    // Both are of one proto, so that it does not fail.
+    reflect::to_json(of, message).map_err(|error| internal(&*error))
 }
 
 /// As [`write()`], of the message in one of its fields.

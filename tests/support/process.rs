@@ -23,6 +23,7 @@ pub(crate) struct Server {
     log: Receiver<String>,
 }
 
+#[allow(dead_code, reason = "each test needs a part of it")]
 impl Server {
     /// Starts the built binary on a free port, with a clock that stands still, and waits until it serves.
     pub(crate) fn start(flags: &[&str]) -> Self {
@@ -30,7 +31,6 @@ impl Server {
     }
 
     /// As [`Server::start`], with the system's clock, so that what it stores outlives it.
-    #[allow(dead_code, reason = "few tests stop a server")]
     pub(crate) fn start_lasting(flags: &[&str]) -> Self {
         Self::run(flags)
     }
@@ -56,7 +56,6 @@ impl Server {
     }
 
     /// What the built binary says when it does not start.
-    #[allow(dead_code, reason = "not every test has a server that does not start")]
     pub(crate) fn refused(flags: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fuseboard"));
         let port = ["serve", "--manual-clock", "--address=127.0.0.1:0", "--http-address=off"];
@@ -65,13 +64,11 @@ impl Server {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    #[allow(dead_code, reason = "most tests want the URL")]
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Where its HTTP port is, of one that was asked to have it.
-    #[allow(dead_code, reason = "few tests ask for one")]
     pub(crate) fn http_address(&self) -> SocketAddr {
         let told = self.serving.split("http=").nth(1).and_then(|rest| rest.split(' ').next());
         told.and_then(|address| address.parse().ok()).expect("it says where its HTTP port is")

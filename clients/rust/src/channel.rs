@@ -18,8 +18,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The generated client over a connection that carries the token.
-pub(crate) type Api = BreakerServiceClient<InterceptedService<Channel, Token>>;
+/// A connection that carries the token.
+pub(crate) type Calls = InterceptedService<Channel, Token>;
+/// The generated client over such a connection.
+pub(crate) type Api = BreakerServiceClient<Calls>;
 
 /// The client's connection. It can be replaced: a wire that swallows everything, but is acknowledged by a system on the
 /// way, is noticed by no keepalive.
@@ -36,6 +38,11 @@ impl Connection {
         let token = Token::new(options.token.as_deref())?;
         let current = Mutex::new((endpoint.connect_lazy(), CancellationToken::new()));
         Ok(Self { endpoint, token, current })
+    }
+
+    /// The connection as it is now, for other clients that are generated.
+    pub(crate) fn calls(&self) -> Calls {
+        InterceptedService::new(self.current.lock().0.clone(), self.token.clone())
     }
 
     /// The generated client, and what tells that its connection was replaced.
@@ -89,7 +96,7 @@ fn with_tls(endpoint: Endpoint, _: &Options) -> Result<Endpoint, Error> {
 }
 
 /// Sends the token with each request.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Token(Option<MetadataValue<Ascii>>);
 
 impl Token {

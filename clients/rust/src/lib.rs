@@ -19,6 +19,7 @@ mod events;
 mod link;
 mod local;
 mod observer;
+mod operator;
 mod options;
 mod permit;
 mod policies;
@@ -55,6 +56,7 @@ pub use crate::{
     errors::{CallError, Error, Rejection},
     events::{Event, Subscription},
     observer::Observer,
+    operator::Operator,
     options::{BreakerOptions, Clock, Mode, Options, Tls, WhenUnavailable},
     permit::Permit,
     policy::{ExpiredPermit, OpenBackoff, Policy, Window},

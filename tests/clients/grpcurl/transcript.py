@@ -78,8 +78,10 @@ VOLATILE = [
     # Made anew in every run.
     (re.compile(r'("(?:permit|resumeToken|oldestResumeToken|nextPageToken|history)": *)"[^"]+"'), r'\1"<opaque>"'),
     (re.compile(r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"'), '"<instant>"'),
+    (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "<instant>"),
     # Depends on how fast the machine is.
     (re.compile(r'("(?:retryAfter|stateRemaining|uptime)": *)"[0-9.]+s"'), r'\1"<time>"'),
+    (re.compile(r"(half-open in|come back after) \d+m?s"), r"\1 <time>"),
 ]
 
 

@@ -1,0 +1,123 @@
+//! What operators type: each verb is one call of the API, through the Rust client.
+
+mod apply;
+mod paint;
+mod reach;
+mod tables;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, FromArgMatches as _};
+use serde_json::Value;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+pub(super) use self::verbs::Verb;
+use self::{
+    paint::{Output, Screen},
+    reach::Reach,
+};
+use super::{FAILED, MISUSED};
+use crate::grpc::reflect;
+
+/// The breaker rejected the call that was asked for.
+const REJECTED: u8 = 3;
+/// The server was not reached.
+const UNREACHABLE: u8 = 4;
+/// There is nothing of that name.
+const NOT_FOUND: u8 = 5;
+/// Whoever asks may not.
+const DENIED: u8 = 6;
+
+/// Why a verb did not do what it should.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The server said no, or nothing.
+    #[error("{}", told(.0))]
+    Refused(Box<Status>),
+    /// What was typed cannot be used.
+    #[error("{0}")]
+    Misused(String),
+    /// Something else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(status) => match status.code() {
+                Code::NotFound => NOT_FOUND,
+                Code::Unauthenticated | Code::PermissionDenied => DENIED,
+                _ if is_unreached(status) => UNREACHABLE,
+                _ => FAILED,
+            },
+            Self::Misused(_) => MISUSED,
+            Self::Failed(_) => FAILED,
+        }
+    }
+}
+
+/// Whether the server has said nothing at all.
+fn is_unreached(status: &Status) -> bool {
+    let is_silent = status.get_details_error_info().is_none();
+    is_silent && matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
+}
+
+fn told(status: &Status) -> String {
+    if is_unreached(status) {
+        let why = std::error::Error::source(status).map_or_else(|| status.message().to_owned(), innermost);
+        return format!("the server cannot be reached: {why}; is it running, and at this --address?");
+    }
+    match status.get_details_error_info() {
+        Some(info) => format!("{} ({})", status.message(), info.reason),
+        None => status.message().to_owned(),
+    }
+}
+
+/// What an error comes down to.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// Runs a verb to its end.
+pub(super) fn run(matches: &ArgMatches) -> ExitCode {
+    let verb = match Verb::from_arg_matches(matches) {
+        Ok(verb) => verb,
+        Err(error) => error.exit(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = runtime.map_err(|error| Failure::Failed(error.to_string())).and_then(|runtime| {
+        runtime.block_on(async {
+            tokio::select! {
+                ended = verb.run() => ended,
+                _ = tokio::signal::ctrl_c() => Ok(130),
+            }
+        })
+    });
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("error: {}", paint::plain(&failure.to_string()));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// A message of the protocol as JSON, named by the RPC that answers with it.
+fn json(rpc: &str, message: &impl prost::Message) -> Result<Value, Failure> {
+    let method = reflect::method(rpc).ok_or_else(|| Failure::Failed(format!("{rpc} is not known")))?;
+    let text = reflect::to_json(method.output(), message).map_err(|error| Failure::Failed(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| Failure::Failed(error.to_string()))
+}
