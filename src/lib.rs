@@ -7,6 +7,7 @@ pub mod config;
 pub mod engine;
 pub mod grpc;
 pub mod http;
+pub mod notify;
 mod reload;
 pub mod server;
 pub mod shutdown;

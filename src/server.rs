@@ -28,6 +28,7 @@ use crate::{
         pb::testing::clock_service_server::ClockServiceServer, standard_services,
     },
     http,
+    notify::Notifier,
     reload::{self, Reload},
     shutdown::Shutdown,
     store::{Disk, DiskOptions, Memory, OpenError, Opened, Store},
@@ -107,6 +108,7 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
         stream_max_age: config.stream_max_age,
         session_handles: config.limits.session_handles,
         gate: gate.clone(),
+        notifier: Notifier::start(&config.webhooks, &engine, &shutdown)?,
         store_damage,
     });
     let address = config.address;

@@ -20,6 +20,7 @@ use fuseboard::{
         status::DOMAIN,
         token::decode_permit,
     },
+    notify::Notifier,
     shutdown::Shutdown,
 };
 use futures_util::FutureExt as _;
@@ -165,6 +166,7 @@ impl World {
             stream_max_age,
             session_handles: 100,
             gate: Gate::default(),
+            notifier: Notifier::default(),
             store_damage: String::new(),
         });
         Self {

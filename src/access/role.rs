@@ -115,11 +115,11 @@ pub fn need(method: &str) -> Need {
         ("fuseboard.v1.AdminService", "GetIdentity") => Need::Look,
         (
             "fuseboard.v1.AdminService",
-            "ListBreakers" | "ListPolicies" | "GetPolicy" | "ListEvents" | "GetServerInfo",
+            "ListBreakers" | "ListPolicies" | "GetPolicy" | "ListEvents" | "GetServerInfo" | "ListWebhooks",
         ) => Need::Read,
         (
             "fuseboard.v1.AdminService",
-            "SetPolicy" | "DeletePolicy" | "SetOverride" | "ClearOverride" | "DeleteBreaker",
+            "SetPolicy" | "DeletePolicy" | "SetOverride" | "ClearOverride" | "DeleteBreaker" | "TestWebhook",
         ) => Need::Operate,
         (
             "grpc.health.v1.Health"

@@ -53,6 +53,23 @@ pub enum Kind {
     CallerRestored,
 }
 
+impl Kind {
+    /// All there are.
+    pub const ALL: [Self; 11] = [
+        Self::Opened,
+        Self::HalfOpened,
+        Self::Closed,
+        Self::Reset,
+        Self::PolicyChanged,
+        Self::OverrideSet,
+        Self::OverrideCleared,
+        Self::WouldHaveOpened,
+        Self::CallerIsolated,
+        Self::CallerHalfOpened,
+        Self::CallerRestored,
+    ];
+}
+
 /// Why it happened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

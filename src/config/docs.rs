@@ -61,6 +61,17 @@ fn the_guides_examples_are_good_files() {
 }
 
 #[test]
+fn the_examples_of_webhooks_and_identities_are_good_files() {
+    for guide in ["/docs/notifications.md", "/docs/security.md"] {
+        let path = format!("{}{guide}", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(&path).unwrap();
+        let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let files: Vec<File> = blocks.map(|block| file::parse(block, Path::new(&path)).unwrap()).collect();
+        assert!(files.iter().any(|file| !file.webhooks.is_empty() || !file.identities.is_empty()), "{guide}");
+    }
+}
+
+#[test]
 fn the_example_file_shows_every_setting_with_its_help_and_default() {
     let mut expected = String::new();
     for setting in setting::all() {

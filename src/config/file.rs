@@ -20,7 +20,9 @@ use super::{
     identities::{self, Identity},
     policies::{self, PolicyFile},
     setting::{self, LIMITS, Setting},
+    webhooks,
 };
+use crate::notify::Webhook;
 
 /// A key or value with the place where it stands.
 pub(super) type Key<'i> = Spanned<toml::de::DeString<'i>>;
@@ -34,6 +36,8 @@ pub(super) struct File {
     pub(super) policies: PolicyFile,
     /// The identities in it.
     pub(super) identities: Vec<Identity>,
+    /// The webhooks in it.
+    pub(super) webhooks: Vec<Webhook>,
 }
 
 /// What of a configuration file takes effect while the server runs.
@@ -113,6 +117,7 @@ impl Reader<'_> {
                 (policies::DEFAULT, value) => file.policies.default = policies::default(self, key, value),
                 (policies::BY_PATTERN, value) => file.policies.by_pattern = policies::by_pattern(self, key, value),
                 (identities::IDENTITY, value) => file.identities = identities::read(self, key, value),
+                (webhooks::WEBHOOK, value) => file.webhooks = webhooks::read(self, key, value),
                 (name, _) => self.setting(&settings, name, key, value, &mut file),
             }
         }
@@ -128,7 +133,7 @@ impl Reader<'_> {
         file: &mut File,
     ) {
         let Some(setting) = settings.iter().find(|setting| setting.key == name) else {
-            let tables = [LIMITS, policies::DEFAULT, policies::BY_PATTERN, identities::IDENTITY];
+            let tables = [LIMITS, policies::DEFAULT, policies::BY_PATTERN, identities::IDENTITY, webhooks::WEBHOOK];
             let known = settings.iter().map(|setting| setting.key.as_str()).chain(tables);
             return self.error_at(key, format!("{name} is not a setting{}", did_you_mean(name, known)));
         };

@@ -15,7 +15,7 @@ use super::{
     file::{self, File},
     identities, policies,
     setting::{self, Setting},
-    value,
+    value, webhooks,
 };
 
 /// What every variable of ours begins with.
@@ -111,7 +111,8 @@ fn read_file(path: Option<&(PathBuf, ValueSource)>, errors: &mut Vec<Error>) -> 
 fn combine(mut chosen: Vec<Chosen>, file: File, path: Option<PathBuf>) -> Result<Loaded, Errors> {
     let texts = chosen.iter().map(|chosen| (&chosen.setting, chosen.text.as_os_str()));
     let config = setting::read(texts).map_err(|error| Error::new("", error.to_string()))?;
-    let config = Config { policies: file.policies, identities: file.identities, file: path, ..config };
+    let config =
+        Config { policies: file.policies, identities: file.identities, webhooks: file.webhooks, file: path, ..config };
     let too_many = config.file.as_ref().map(|path| config.policies.check_count(path, config.limits.max_policies));
     let errors = [
         check_clock(&config, &chosen).err(),
@@ -260,6 +261,7 @@ impl Loaded {
         }
         self.push_policies(&mut toml);
         self.push_identities(&mut toml);
+        self.push_webhooks(&mut toml);
         toml
     }
 
@@ -269,6 +271,18 @@ impl Loaded {
             push(toml, &format!("\n[[{}]]\nname = {:?}", identities::IDENTITY, identity.name));
             push(toml, &format!("certificate = {:?}\nroles = {roles:?}", identity.certificate));
             push(toml, &format!("prefixes = {:?}\ncaller = {:?}", identity.prefixes, identity.caller));
+        }
+    }
+
+    fn push_webhooks(&self, toml: &mut String) {
+        for webhook in &self.config.webhooks {
+            let (name, url, format) = (&webhook.name, &webhook.url, webhook.shape.name());
+            push(toml, &format!("\n[[{}]]\nname = {name:?}\nurl = {url:?}\nformat = {format:?}", webhooks::WEBHOOK));
+            push(toml, &format!("patterns = {:?}\nkinds = {:?}", webhook.patterns, webhook.kinds));
+            push(toml, &format!("retry_for = {:?}", value::format_duration(webhook.retry_for)));
+            if let Some(path) = &webhook.secret_file {
+                push(toml, &format!("secret_file = {:?}", path.display().to_string()));
+            }
         }
     }
 

@@ -15,6 +15,7 @@ mod policies;
 mod setting;
 mod tables;
 mod value;
+mod webhooks;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -34,7 +35,7 @@ pub use self::{
     policies::PolicyFile,
 };
 
-use crate::{store::OnDamage, tls::ClientAuth};
+use crate::{notify::Webhook, store::OnDamage, tls::ClientAuth};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -208,6 +209,10 @@ pub struct Config {
     /// The identities of the configuration file.
     #[arg(skip)]
     pub identities: Vec<Identity>,
+
+    /// The webhooks of the configuration file.
+    #[arg(skip)]
+    pub webhooks: Vec<Webhook>,
 
     /// The configuration file, if there is one: where a reload reads the policies.
     #[arg(skip)]

@@ -161,7 +161,7 @@ fn pattern_of(reader: &mut Reader<'_>, entry: &Spanned<DeValue<'_>>, table: &DeT
     Some(pattern.to_owned())
 }
 
-fn check_pattern(pattern: &str) -> Result<(), String> {
+pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
     if !(1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
         return Err(format!("must be 1 to {PATTERN_BYTES_MAX} bytes long, not {}", pattern.len()));
     }

@@ -9,6 +9,7 @@ mod batches;
 mod callers;
 mod clock;
 mod commits;
+mod documents;
 mod error;
 mod events;
 mod keys;

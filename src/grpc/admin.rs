@@ -14,6 +14,7 @@ use crate::{
     access::{Grant, Secret, Token},
     breaker::{CALLERS_MAX, Timestamp},
     engine::{Actor, AuditEntry, Engine, Error, PolicyEntry, PolicyOrigin, Position},
+    notify::{Condition, Dead, Webhook},
 };
 
 /// Most events looked at for one page.
@@ -325,6 +326,22 @@ impl admin_service_server::AdminService for AdminService {
         Ok(Response::new(pb::ListAuditResponse { entries, next_page_token: next.unwrap_or_default() }))
     }
 
+    async fn list_webhooks(&self, request: Request<pb::ListWebhooksRequest>) -> Answer<pb::ListWebhooksResponse> {
+        // They are sent events of all breakers, so that a prefix is not enough.
+        unbounded(&self.grant(&request)?)?;
+        let webhooks = self.context.notifier.list();
+        let webhooks = webhooks.iter().map(|(webhook, condition)| to_webhook(webhook, condition)).collect();
+        Ok(Response::new(pb::ListWebhooksResponse { webhooks }))
+    }
+
+    async fn test_webhook(&self, request: Request<pb::TestWebhookRequest>) -> Answer<pb::TestWebhookResponse> {
+        unbounded(&self.grant(&request)?)?;
+        let name = convert::token_name("name", &request.get_ref().name)?;
+        let tested = self.context.notifier.test(name).await?;
+        let problem = tested.err().unwrap_or_default();
+        Ok(Response::new(pb::TestWebhookResponse { taken: problem.is_empty(), problem }))
+    }
+
     async fn get_server_info(&self, request: Request<pb::GetServerInfoRequest>) -> Answer<pb::GetServerInfoResponse> {
         self.grant(&request)?;
         let engine = self.engine();
@@ -348,6 +365,32 @@ impl admin_service_server::AdminService for AdminService {
             draining: self.context.shutdown.draining(),
             uptime: Some(convert::to_duration(now.since(engine.started()))),
         }))
+    }
+}
+
+/// Checks that an identity is bounded to no prefixes.
+fn unbounded(grant: &Grant) -> Result<(), Error> {
+    if grant.is_bounded() { grant.check("") } else { Ok(()) }
+}
+
+fn to_webhook(webhook: &Webhook, condition: &Condition) -> pb::WebhookStatus {
+    let dead = |dead: &Dead| pb::DeadLetter {
+        sequence: dead.sequence,
+        breaker: dead.breaker.as_ref().to_owned(),
+        kind: dead.kind.clone(),
+        time: Some(convert::to_timestamp(dead.at)),
+        problem: dead.why.clone(),
+    };
+    pb::WebhookStatus {
+        name: webhook.name.clone(),
+        receiver: webhook.receiver(),
+        format: webhook.shape.name().to_owned(),
+        delivered: condition.delivered,
+        failed: condition.failed,
+        dead: condition.dead,
+        sequence: condition.sequence,
+        problem: condition.problem.clone(),
+        dead_letters: condition.dead_letters.iter().map(dead).collect(),
     }
 }
 

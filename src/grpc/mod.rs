@@ -19,6 +19,7 @@ mod testing;
 pub mod token;
 mod watch;
 
+pub(crate) use self::service::event_json;
 pub use self::{
     admin::AdminService,
     dispatch::{Dispatch, Handler, RequestBody, Services, Usage},

@@ -19,6 +19,11 @@ pub(crate) fn method(name: &str) -> Option<MethodDescriptor> {
     service.methods().find(|found| found.name() == method)
 }
 
+/// A type of the protocol, without the package.
+pub(crate) fn message(name: &str) -> Option<MessageDescriptor> {
+    POOL.get_message_by_name(&format!("fuseboard.v1.{name}"))
+}
+
 /// A message as the text of an object, its fields in the order of the proto.
 ///
 /// # Errors

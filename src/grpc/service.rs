@@ -9,6 +9,7 @@ use super::{
     convert,
     gate::Gate,
     pb::{self, breaker_service_server},
+    reflect,
     session::Session,
     token::{ResumeToken, decode_permit_text, encode_permit_text},
     watch::{EventStream, event_stream},
@@ -20,6 +21,7 @@ use crate::{
         Acquired, Actor, BatchAnswer, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind, EventReason,
         Filter, Position, ReportAnswer, Resolved, STORE_PATIENCE, Told, View, WatchOptions, key_hash,
     },
+    notify::Notifier,
     shutdown::Shutdown,
 };
 
@@ -39,6 +41,8 @@ pub struct Context {
     pub session_handles: u32,
     /// Who is let in.
     pub gate: Gate,
+    /// The webhooks.
+    pub notifier: Notifier,
     /// What of the store could not be read at the start; empty: nothing.
     pub store_damage: String,
 }
@@ -350,6 +354,14 @@ fn to_view(engine: &Engine, view: &View) -> pb::GetStateResponse {
         callers: view.callers.iter().map(caller).collect(),
         quorum: view.quorum,
     }
+}
+
+/// An event as the API's JSON has it.
+pub(crate) fn event_json(event: &Event) -> serde_json::Value {
+    reflect::message("Event")
+        .and_then(|of| reflect::to_json(of, &to_event(event)).ok())
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default()
 }
 
 pub(super) fn to_event(event: &Event) -> pb::Event {

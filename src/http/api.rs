@@ -56,7 +56,7 @@ fn answer<T: Message>(rpc: &MethodDescriptor, answer: Result<tonic::Response<T>,
 }
 
 /// All routes that are an RPC, streams left out.
-pub(super) static VERBS: [Verb; 21] = [
+pub(super) static VERBS: [Verb; 23] = [
     verb(Method::GET, "/api/v1/breakers", "AdminService/ListBreakers", call!(admin.list_breakers)),
     verb(Method::GET, "/api/v1/breakers/{breaker}", "BreakerService/GetState", call!(breakers.get_state)),
     verb(Method::DELETE, "/api/v1/breakers/{breaker}", "AdminService/DeleteBreaker", call!(admin.delete_breaker)),
@@ -82,6 +82,8 @@ pub(super) static VERBS: [Verb; 21] = [
     verb(Method::GET, "/api/v1/tokens", "AdminService/ListTokens", call!(admin.list_tokens)),
     verb(Method::POST, "/api/v1/tokens", "AdminService/CreateToken", call!(admin.create_token)),
     verb(Method::DELETE, "/api/v1/tokens/{name}", "AdminService/RevokeToken", call!(admin.revoke_token)),
+    verb(Method::GET, "/api/v1/webhooks", "AdminService/ListWebhooks", call!(admin.list_webhooks)),
+    verb(Method::POST, "/api/v1/webhooks/{name}/test", "AdminService/TestWebhook", call!(admin.test_webhook)),
     verb(Method::GET, "/api/v1/audit", "AdminService/ListAudit", call!(admin.list_audit)),
 ];
 

@@ -28,6 +28,7 @@ use crate::{
     breaker::{OverrideMode, StateName, Timestamp, Totals},
     engine::{COMMIT_BOUNDS, Engine, Measured, REJECTIONS, RESYNCS, Surveyed, Usage},
     grpc,
+    notify::Condition,
 };
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -149,6 +150,7 @@ struct Scrape {
     is_store_healthy: bool,
     is_store_damaged: bool,
     is_draining: bool,
+    webhooks: Vec<(String, Condition)>,
     process: Option<Process>,
 }
 
@@ -201,6 +203,13 @@ impl Scrape {
             is_store_healthy: engine.store_problem().is_none(),
             is_store_damaged: !app.context.store_damage.is_empty(),
             is_draining: app.context.shutdown.draining(),
+            webhooks: app
+                .context
+                .notifier
+                .list()
+                .into_iter()
+                .map(|(webhook, condition)| (webhook.name, condition))
+                .collect(),
             process: Process::read(),
         }
     }
@@ -411,6 +420,24 @@ impl Scrape {
             "fuseboard_http_in_use",
             "Connections, requests and streams of the HTTP port, this scrape's included.",
             http,
+        )?;
+        let webhooks = |value: fn(&Condition) -> u64| {
+            self.webhooks.iter().map(move |(name, condition)| ([("webhook", name.as_str())], value(condition)))
+        };
+        told.counters(
+            "fuseboard_webhook_delivered",
+            "Events that a webhook's receiver has taken.",
+            webhooks(|condition| condition.delivered),
+        )?;
+        told.counters(
+            "fuseboard_webhook_failed",
+            "Attempts to send an event that have failed; it is tried again.",
+            webhooks(|condition| condition.failed),
+        )?;
+        told.counters(
+            "fuseboard_webhook_dead",
+            "Events that were given up; ListWebhooks shows them.",
+            webhooks(|condition| condition.dead),
         )?;
         told.gauge("fuseboard_draining", "1 while the server stops.", u64::from(self.is_draining))
     }

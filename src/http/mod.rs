@@ -21,6 +21,7 @@
 //! | `GET /api/v1/identity` | `GetIdentity` |
 //! | `GET`, `POST /api/v1/tokens`, `DELETE /api/v1/tokens/{name}` | `ListTokens`, `CreateToken`, `RevokeToken` |
 //! | `GET /api/v1/audit` | `ListAudit` |
+//! | `GET /api/v1/webhooks`, `POST /api/v1/webhooks/{name}/test` | `ListWebhooks`, `TestWebhook` |
 //! | `POST /api/v1/login`, `/api/v1/logout` | a token as a cookie, for the dashboard |
 //!
 //! It translates and stops there: an API route is the RPC's own code (`api.rs`), and everything passes `guard.rs`. It runs on

@@ -243,6 +243,7 @@ pub const FIELDS: &[(&str, Rule)] = &[
     ("ListTokensRequest.page_token", || token("exactly as it came")),
     ("RevokeTokenRequest.name", token_name),
     ("RevokeTokenRequest.reason", || words(1_000, Fine)),
+    ("TestWebhookRequest.name", token_name),
     ("ListAuditRequest.target", || {
         let mut cases = pattern();
         cases[..2].clone_from_slice(&[absent(Fine), text("empty", "", Fine)]);

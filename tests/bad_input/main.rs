@@ -564,6 +564,8 @@ fn good_request(method: &str, key: &str, permit: &str, call: u64) -> Vec<u8> {
         }
         "ListTokens" => pb::ListTokensRequest::default().encode_to_vec(),
         "RevokeToken" => pb::RevokeTokenRequest { name: key.to_owned(), reason }.encode_to_vec(),
+        "ListWebhooks" => pb::ListWebhooksRequest {}.encode_to_vec(),
+        "TestWebhook" => pb::TestWebhookRequest { name: key.to_owned() }.encode_to_vec(),
         "ListAudit" => pb::ListAuditRequest { target: pattern, ..Default::default() }.encode_to_vec(),
         "GetServerInfo" => pb::GetServerInfoRequest {}.encode_to_vec(),
         "Advance" => pb::testing::AdvanceRequest { duration: second() }.encode_to_vec(),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::server::Server;
 
 /// All routes beside the dashboard's files. One that is added has to be added here, and is then asked for below.
-const ROUTES: [(&str, &[&str]); 22] = [
+const ROUTES: [(&str, &[&str]); 24] = [
     ("/livez", &["get"]),
     ("/readyz", &["get"]),
     ("/health/circuit-breakers", &["get"]),
@@ -27,6 +27,8 @@ const ROUTES: [(&str, &[&str]); 22] = [
     ("/api/v1/tokens", &["get", "post"]),
     ("/api/v1/tokens/{name}", &["delete"]),
     ("/api/v1/audit", &["get"]),
+    ("/api/v1/webhooks", &["get"]),
+    ("/api/v1/webhooks/{name}/test", &["post"]),
     ("/api/v1/login", &["post"]),
     ("/api/v1/logout", &["post"]),
 ];

@@ -7,6 +7,7 @@ use fuseboard::{
     engine::{self, Clock, Engine},
     grpc::{AdminService, BreakerService, Context, Gate, Services, bind},
     http::{Limits, Port},
+    notify::Notifier,
     shutdown::Shutdown,
 };
 use http::{HeaderMap, Method, Request, StatusCode, header};
@@ -73,6 +74,7 @@ impl Server {
             stream_max_age: Duration::from_secs(3600),
             session_handles: 10,
             gate: Gate::default(),
+            notifier: Notifier::default(),
             store_damage: store_damage.to_owned(),
         });
         let socket = bind(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);

@@ -28,7 +28,7 @@ const WHO: [&str; 7] = ["nobody", "stranger", "report", "read", "operate", "admi
 ///
 /// Columns are as in [`WHO`], for a key inside the prefix of all but the administrator; then the same for one outside. What
 /// is about no key is the same twice.
-const RPCS: [(&str, &str, &str); 24] = [
+const RPCS: [(&str, &str, &str); 26] = [
     ("BreakerService/Acquire", "--ynnyy", "--nnnyn"),
     ("BreakerService/Report", "--ynnyy", "--nnnyn"),
     ("BreakerService/ReportBatch", "--ynnyy", "--nnnyn"),
@@ -51,13 +51,16 @@ const RPCS: [(&str, &str, &str); 24] = [
     ("AdminService/ListTokens", "--nnnyn", "--nnnyn"),
     ("AdminService/RevokeToken", "--nnnyn", "--nnnyn"),
     ("AdminService/ListAudit", "--nnnyn", "--nnnyn"),
+    // Webhooks tell of all breakers, so that a prefix is not enough.
+    ("AdminService/ListWebhooks", "--nnnyn", "--nnnyn"),
+    ("AdminService/TestWebhook", "--nnnyn", "--nnnyn"),
     ("AdminService/GetServerInfo", "--nyyyy", "--nyyyy"),
     // Kept to a server with a manual clock, which is on loopback.
     ("testing.ClockService/Advance", "--nnnyn", "--nnnyn"),
 ];
 
 /// As [`RPCS`], for the HTTP port.
-const ROUTES: [(&str, &str, &str, &str); 28] = [
+const ROUTES: [(&str, &str, &str, &str); 30] = [
     ("get", "/livez", "yyyyyyy", "yyyyyyy"),
     ("get", "/readyz", "yyyyyyy", "yyyyyyy"),
     ("get", "/health/circuit-breakers", "--nyyyy", "--nyyyy"),
@@ -87,6 +90,8 @@ const ROUTES: [(&str, &str, &str, &str); 28] = [
     ("get", "/api/v1/tokens", "--nnnyn", "--nnnyn"),
     ("post", "/api/v1/tokens", "--nnnyn", "--nnnyn"),
     ("get", "/api/v1/audit", "--nnnyn", "--nnnyn"),
+    ("get", "/api/v1/webhooks", "--nnnyn", "--nnnyn"),
+    ("post", "/api/v1/webhooks/{name}/test", "--nnnyn", "--nnnyn"),
 ];
 /// A route beside [`ROUTES`] whose path has another name in it.
 const REVOKE: (&str, &str, &str, &str) = ("delete", "/api/v1/tokens/{name}", "--nnnyn", "--nnnyn");
@@ -212,6 +217,10 @@ async fn call(channel: Channel, bearer: client::Bearer, rpc: &str, key: &str) ->
             code_of(admin.revoke_token(pb::RevokeTokenRequest { name: "none".to_owned(), reason }).await)
         }
         "AdminService/ListAudit" => code_of(admin.list_audit(pb::ListAuditRequest::default()).await),
+        "AdminService/ListWebhooks" => code_of(admin.list_webhooks(pb::ListWebhooksRequest {}).await),
+        "AdminService/TestWebhook" => {
+            code_of(admin.test_webhook(pb::TestWebhookRequest { name: "none".to_owned() }).await)
+        }
         "AdminService/GetServerInfo" => code_of(admin.get_server_info(pb::GetServerInfoRequest {}).await),
         "testing.ClockService/Advance" => code_of(clock.advance(pb::testing::AdvanceRequest::default()).await),
         other => panic!("{other} is not called here"),

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use fuseboard::{
     engine::{Engine, Limits},
     grpc::{BreakerService, Context, EventStream, Gate},
+    notify::Notifier,
     pb::{self, breaker_service_server::BreakerService as _, watch_events_response::Message as Sent},
     shutdown::Shutdown,
 };
@@ -34,6 +35,7 @@ impl Service {
             stream_max_age: Duration::from_secs(1_800),
             session_handles: 10,
             gate: Gate::default(),
+            notifier: Notifier::default(),
             store_damage: String::new(),
         };
         Self { engine, shutdown, context: Arc::new(context) }

@@ -10,6 +10,7 @@ use std::{
 use fuseboard::{
     engine::{Actor, Engine, Event, Limits},
     grpc::{self, BreakerService, Context, Gate, Services, bind, serve},
+    notify::Notifier,
     pb::{self, breaker_service_client::BreakerServiceClient, watch_events_response::Message as Sent},
     shutdown::Shutdown,
 };
@@ -35,6 +36,7 @@ impl Server {
             stream_max_age: Duration::from_secs(1_800),
             session_handles: 10,
             gate: Gate::default(),
+            notifier: Notifier::default(),
             store_damage: String::new(),
         };
         let services = Services::new(grpc::Limits { drain_grace: Duration::from_secs(5), ..grpc::Limits::default() });

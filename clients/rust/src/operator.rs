@@ -84,6 +84,10 @@ calls! {
     revoke_token: AdminServiceClient(RevokeTokenRequest) -> RevokeTokenResponse;
     /// A page of the audit trail.
     list_audit: AdminServiceClient(ListAuditRequest) -> ListAuditResponse;
+    /// Where events are sent, and how each receiver does.
+    list_webhooks: AdminServiceClient(ListWebhooksRequest) -> ListWebhooksResponse;
+    /// Sends a test to a webhook.
+    test_webhook: AdminServiceClient(TestWebhookRequest) -> TestWebhookResponse;
     /// About the server.
     get_server_info: AdminServiceClient(GetServerInfoRequest) -> GetServerInfoResponse;
 }

@@ -379,6 +379,44 @@ pub(super) fn audit(screen: &mut Screen, answer: &Value) -> Result<()> {
     }
 }
 
+pub(super) fn webhooks(screen: &mut Screen, answer: &Value) -> Result<()> {
+    let webhooks = array(answer, "/webhooks");
+    if webhooks.is_empty() {
+        return screen.line("no webhooks: a [[webhook]] in the server's file makes one");
+    }
+    let row = |webhook: &Value| {
+        let counted = |path| Cell::new(number(webhook, path).to_string());
+        vec![
+            Cell::new(text(webhook, "/name")),
+            Cell::new(text(webhook, "/receiver")),
+            Cell::new(text(webhook, "/format")),
+            counted("/delivered"),
+            counted("/failed"),
+            counted("/dead"),
+            Cell::new(text(webhook, "/problem")),
+        ]
+    };
+    let headings = ["WEBHOOK", "RECEIVER", "FORMAT", "DELIVERED", "FAILED", "DEAD", "PROBLEM"];
+    screen.table(&headings, &webhooks.iter().map(row).collect::<Vec<_>>())?;
+    let dead =
+        webhooks.iter().flat_map(|webhook| array(webhook, "/deadLetters").iter().map(move |dead| (webhook, dead)));
+    let row = |(webhook, dead): (&Value, &Value)| {
+        vec![
+            Cell::soft(&instant(text(dead, "/time"))),
+            Cell::new(text(webhook, "/name")),
+            Cell::new(text(dead, "/breaker")),
+            Cell::new(word(text(dead, "/kind"))),
+            Cell::new(text(dead, "/problem")),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = dead.map(row).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    screen.line("")?;
+    screen.table(&["GIVEN UP", "WEBHOOK", "BREAKER", "WHAT", "PROBLEM"], &rows)
+}
+
 pub(super) fn info(screen: &mut Screen, answer: &Value) -> Result<()> {
     let problem = text(answer, "/storeProblem");
     screen.list(&[

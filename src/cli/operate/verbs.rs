@@ -47,6 +47,9 @@ pub(in crate::cli) enum Verb {
     /// Make, list and revoke tokens.
     #[command(subcommand)]
     Token(Token),
+    /// Look at webhooks, and test them.
+    #[command(subcommand)]
+    Webhook(Webhook),
     /// Show who has changed what, the newest first.
     Audit(Audit),
     /// Show who the server takes you for.
@@ -225,7 +228,7 @@ pub(in crate::cli) enum Policy {
     },
     /// Show what apply would change. Exits with 1 where something differs.
     Diff(apply::File),
-    /// Make the server's policies those of a file's [[policy]] tables: shows what changes, and asks.
+    /// Make the server's policies those of a file: shows what changes, and asks.
     Apply {
         #[command(flatten)]
         file: apply::File,
@@ -272,6 +275,19 @@ pub(in crate::cli) enum Token {
         /// Why, for the audit trail.
         #[arg(long, short, default_value = "")]
         reason: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Webhook {
+    /// List where events are sent, how each receiver does, and what was given up.
+    List(Reach),
+    /// Send a message that says it is a test. Exits with 1 where it is not taken.
+    Test {
+        /// Name of the webhook.
+        name: String,
         #[command(flatten)]
         reach: Reach,
     },
@@ -351,6 +367,7 @@ impl Verb {
                 show(&reach, json("AdminService/DeleteBreaker", &answer)?, tables::nothing)
             }
             Self::Token(verb) => verb.run().await,
+            Self::Webhook(verb) => verb.run().await,
             Self::Audit(audit) => audit.run().await,
             Self::Whoami(reach) => {
                 let answer = reach.operator()?.get_identity(pb::GetIdentityRequest {}).await?;
@@ -629,6 +646,25 @@ impl Token {
             Self::Revoke { name, reason, reach } => {
                 let answer = reach.operator()?.revoke_token(pb::RevokeTokenRequest { name, reason }).await?;
                 show(&reach, json("AdminService/RevokeToken", &answer)?, tables::nothing)
+            }
+        }
+    }
+}
+
+impl Webhook {
+    async fn run(self) -> Result<u8, Failure> {
+        match self {
+            Self::List(reach) => {
+                let answer = reach.operator()?.list_webhooks(pb::ListWebhooksRequest {}).await?;
+                show(&reach, json("AdminService/ListWebhooks", &answer)?, tables::webhooks)
+            }
+            Self::Test { name, reach } => {
+                let answer = reach.operator()?.test_webhook(pb::TestWebhookRequest { name: name.clone() }).await?;
+                if !answer.taken {
+                    return Err(Failure::Failed(format!("{name} has not taken it: {}", answer.problem)));
+                }
+                let taken = format!("{name} has taken it");
+                show(&reach, json("AdminService/TestWebhook", &answer)?, |screen, _| screen.line(&taken))
             }
         }
     }

@@ -2429,6 +2429,83 @@ pub struct ListAuditResponse {
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
 }
+/// DeadLetter is an event that a webhook has given up.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetter {
+    /// The event's sequence.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// Its breaker.
+    #[prost(string, tag = "2")]
+    pub breaker: ::prost::alloc::string::String,
+    /// Its kind, as `opened`.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// When it was given up.
+    #[prost(message, optional, tag = "4")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What the receiver said last.
+    #[prost(string, tag = "5")]
+    pub problem: ::prost::alloc::string::String,
+}
+/// WebhookStatus is a receiver of events, and how it does.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WebhookStatus {
+    /// Its name in the configuration.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its receiver's scheme and host; the rest of a URL is often a secret.
+    #[prost(string, tag = "2")]
+    pub receiver: ::prost::alloc::string::String,
+    /// How events are written: `cloudevents` or `slack`.
+    #[prost(string, tag = "3")]
+    pub format: ::prost::alloc::string::String,
+    /// Events that were taken since the start.
+    #[prost(uint64, tag = "4")]
+    pub delivered: u64,
+    /// Attempts that failed since the start.
+    #[prost(uint64, tag = "5")]
+    pub failed: u64,
+    /// Events that were given up since the start.
+    #[prost(uint64, tag = "6")]
+    pub dead: u64,
+    /// Sequence of the last event that was dealt with.
+    #[prost(uint64, tag = "7")]
+    pub sequence: u64,
+    /// What is wrong while an event is tried again. Empty: nothing.
+    #[prost(string, tag = "8")]
+    pub problem: ::prost::alloc::string::String,
+    /// What was given up, also before the start; the newest 100, the oldest first.
+    #[prost(message, repeated, tag = "9")]
+    pub dead_letters: ::prost::alloc::vec::Vec<DeadLetter>,
+}
+/// ListWebhooksRequest is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListWebhooksRequest {}
+/// ListWebhooksResponse lists webhooks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListWebhooksResponse {
+    /// In the order of their names.
+    #[prost(message, repeated, tag = "1")]
+    pub webhooks: ::prost::alloc::vec::Vec<WebhookStatus>,
+}
+/// TestWebhookRequest names a webhook.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestWebhookRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// TestWebhookResponse tells what the receiver has made of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestWebhookResponse {
+    /// Whether it took it.
+    #[prost(bool, tag = "1")]
+    pub taken: bool,
+    /// Why not. Empty: it took it.
+    #[prost(string, tag = "2")]
+    pub problem: ::prost::alloc::string::String,
+}
 /// PolicyOrigin says where an operator's policy was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2983,6 +3060,60 @@ pub mod admin_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("fuseboard.v1.AdminService", "ListAudit"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListWebhooks lists where events are sent, how each does, and what was given up.
+        ///
+        /// Errors: none of its own. Safe to retry.
+        pub async fn list_webhooks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListWebhooksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListWebhooksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/fuseboard.v1.AdminService/ListWebhooks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("fuseboard.v1.AdminService", "ListWebhooks"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// TestWebhook sends a message that says it is a test, once, and tells what the receiver makes of it.
+        ///
+        /// Errors: NOT_FOUND (`WEBHOOK_NOT_FOUND`), RESOURCE_EXHAUSTED (`TEST_LIMIT`). A retry sends another one.
+        pub async fn test_webhook(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TestWebhookRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TestWebhookResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/fuseboard.v1.AdminService/TestWebhook",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("fuseboard.v1.AdminService", "TestWebhook"));
             self.inner.unary(req, path, codec).await
         }
         /// GetServerInfo tells about the server itself.

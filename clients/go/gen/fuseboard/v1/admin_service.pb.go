@@ -2388,6 +2388,390 @@ func (x *ListAuditResponse) GetNextPageToken() string {
 	return ""
 }
 
+// DeadLetter is an event that a webhook has given up.
+type DeadLetter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event's sequence.
+	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Its breaker.
+	Breaker string `protobuf:"bytes,2,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	// Its kind, as `opened`.
+	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	// When it was given up.
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// What the receiver said last.
+	Problem       string `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadLetter) Reset() {
+	*x = DeadLetter{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetter) ProtoMessage() {}
+
+func (x *DeadLetter) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
+func (*DeadLetter) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *DeadLetter) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *DeadLetter) GetBreaker() string {
+	if x != nil {
+		return x.Breaker
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *DeadLetter) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+// WebhookStatus is a receiver of events, and how it does.
+type WebhookStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name in the configuration.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its receiver's scheme and host; the rest of a URL is often a secret.
+	Receiver string `protobuf:"bytes,2,opt,name=receiver,proto3" json:"receiver,omitempty"`
+	// How events are written: `cloudevents` or `slack`.
+	Format string `protobuf:"bytes,3,opt,name=format,proto3" json:"format,omitempty"`
+	// Events that were taken since the start.
+	Delivered uint64 `protobuf:"varint,4,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	// Attempts that failed since the start.
+	Failed uint64 `protobuf:"varint,5,opt,name=failed,proto3" json:"failed,omitempty"`
+	// Events that were given up since the start.
+	Dead uint64 `protobuf:"varint,6,opt,name=dead,proto3" json:"dead,omitempty"`
+	// Sequence of the last event that was dealt with.
+	Sequence uint64 `protobuf:"varint,7,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// What is wrong while an event is tried again. Empty: nothing.
+	Problem string `protobuf:"bytes,8,opt,name=problem,proto3" json:"problem,omitempty"`
+	// What was given up, also before the start; the newest 100, the oldest first.
+	DeadLetters   []*DeadLetter `protobuf:"bytes,9,rep,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookStatus) Reset() {
+	*x = WebhookStatus{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookStatus) ProtoMessage() {}
+
+func (x *WebhookStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookStatus.ProtoReflect.Descriptor instead.
+func (*WebhookStatus) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *WebhookStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WebhookStatus) GetReceiver() string {
+	if x != nil {
+		return x.Receiver
+	}
+	return ""
+}
+
+func (x *WebhookStatus) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *WebhookStatus) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *WebhookStatus) GetFailed() uint64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *WebhookStatus) GetDead() uint64 {
+	if x != nil {
+		return x.Dead
+	}
+	return 0
+}
+
+func (x *WebhookStatus) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *WebhookStatus) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *WebhookStatus) GetDeadLetters() []*DeadLetter {
+	if x != nil {
+		return x.DeadLetters
+	}
+	return nil
+}
+
+// ListWebhooksRequest is empty.
+type ListWebhooksRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListWebhooksRequest) Reset() {
+	*x = ListWebhooksRequest{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListWebhooksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListWebhooksRequest) ProtoMessage() {}
+
+func (x *ListWebhooksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListWebhooksRequest.ProtoReflect.Descriptor instead.
+func (*ListWebhooksRequest) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{36}
+}
+
+// ListWebhooksResponse lists webhooks.
+type ListWebhooksResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of their names.
+	Webhooks      []*WebhookStatus `protobuf:"bytes,1,rep,name=webhooks,proto3" json:"webhooks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListWebhooksResponse) Reset() {
+	*x = ListWebhooksResponse{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListWebhooksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListWebhooksResponse) ProtoMessage() {}
+
+func (x *ListWebhooksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListWebhooksResponse.ProtoReflect.Descriptor instead.
+func (*ListWebhooksResponse) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListWebhooksResponse) GetWebhooks() []*WebhookStatus {
+	if x != nil {
+		return x.Webhooks
+	}
+	return nil
+}
+
+// TestWebhookRequest names a webhook.
+type TestWebhookRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestWebhookRequest) Reset() {
+	*x = TestWebhookRequest{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestWebhookRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestWebhookRequest) ProtoMessage() {}
+
+func (x *TestWebhookRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestWebhookRequest.ProtoReflect.Descriptor instead.
+func (*TestWebhookRequest) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *TestWebhookRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// TestWebhookResponse tells what the receiver has made of it.
+type TestWebhookResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether it took it.
+	Taken bool `protobuf:"varint,1,opt,name=taken,proto3" json:"taken,omitempty"`
+	// Why not. Empty: it took it.
+	Problem       string `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestWebhookResponse) Reset() {
+	*x = TestWebhookResponse{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestWebhookResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestWebhookResponse) ProtoMessage() {}
+
+func (x *TestWebhookResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestWebhookResponse.ProtoReflect.Descriptor instead.
+func (*TestWebhookResponse) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *TestWebhookResponse) GetTaken() bool {
+	if x != nil {
+		return x.Taken
+	}
+	return false
+}
+
+func (x *TestWebhookResponse) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
 var File_fuseboard_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_fuseboard_v1_admin_service_proto_rawDesc = "" +
@@ -2552,7 +2936,32 @@ const file_fuseboard_v1_admin_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"o\n" +
 	"\x11ListAuditResponse\x122\n" +
 	"\aentries\x18\x01 \x03(\v2\x18.fuseboard.v1.AuditEntryR\aentries\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\\\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa0\x01\n" +
+	"\n" +
+	"DeadLetter\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x18\n" +
+	"\abreaker\x18\x02 \x01(\tR\abreaker\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
+	"\aproblem\x18\x05 \x01(\tR\aproblem\"\x94\x02\n" +
+	"\rWebhookStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\breceiver\x18\x02 \x01(\tR\breceiver\x12\x16\n" +
+	"\x06format\x18\x03 \x01(\tR\x06format\x12\x1c\n" +
+	"\tdelivered\x18\x04 \x01(\x04R\tdelivered\x12\x16\n" +
+	"\x06failed\x18\x05 \x01(\x04R\x06failed\x12\x12\n" +
+	"\x04dead\x18\x06 \x01(\x04R\x04dead\x12\x1a\n" +
+	"\bsequence\x18\a \x01(\x04R\bsequence\x12\x18\n" +
+	"\aproblem\x18\b \x01(\tR\aproblem\x12;\n" +
+	"\fdead_letters\x18\t \x03(\v2\x18.fuseboard.v1.DeadLetterR\vdeadLetters\"\x15\n" +
+	"\x13ListWebhooksRequest\"O\n" +
+	"\x14ListWebhooksResponse\x127\n" +
+	"\bwebhooks\x18\x01 \x03(\v2\x1b.fuseboard.v1.WebhookStatusR\bwebhooks\"(\n" +
+	"\x12TestWebhookRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"E\n" +
+	"\x13TestWebhookResponse\x12\x14\n" +
+	"\x05taken\x18\x01 \x01(\bR\x05taken\x12\x18\n" +
+	"\aproblem\x18\x02 \x01(\tR\aproblem*\\\n" +
 	"\fPolicyOrigin\x12\x1d\n" +
 	"\x19POLICY_ORIGIN_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11POLICY_ORIGIN_API\x10\x01\x12\x16\n" +
@@ -2563,7 +2972,7 @@ const file_fuseboard_v1_admin_service_proto_rawDesc = "" +
 	"\tROLE_READ\x10\x02\x12\x10\n" +
 	"\fROLE_OPERATE\x10\x03\x12\x0e\n" +
 	"\n" +
-	"ROLE_ADMIN\x10\x042\xfd\t\n" +
+	"ROLE_ADMIN\x10\x042\xa8\v\n" +
 	"\fAdminService\x12U\n" +
 	"\fListBreakers\x12!.fuseboard.v1.ListBreakersRequest\x1a\".fuseboard.v1.ListBreakersResponse\x12U\n" +
 	"\fListPolicies\x12!.fuseboard.v1.ListPoliciesRequest\x1a\".fuseboard.v1.ListPoliciesResponse\x12L\n" +
@@ -2580,7 +2989,9 @@ const file_fuseboard_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
 	"ListTokens\x12\x1f.fuseboard.v1.ListTokensRequest\x1a .fuseboard.v1.ListTokensResponse\x12R\n" +
 	"\vRevokeToken\x12 .fuseboard.v1.RevokeTokenRequest\x1a!.fuseboard.v1.RevokeTokenResponse\x12L\n" +
-	"\tListAudit\x12\x1e.fuseboard.v1.ListAuditRequest\x1a\x1f.fuseboard.v1.ListAuditResponse\x12X\n" +
+	"\tListAudit\x12\x1e.fuseboard.v1.ListAuditRequest\x1a\x1f.fuseboard.v1.ListAuditResponse\x12U\n" +
+	"\fListWebhooks\x12!.fuseboard.v1.ListWebhooksRequest\x1a\".fuseboard.v1.ListWebhooksResponse\x12R\n" +
+	"\vTestWebhook\x12 .fuseboard.v1.TestWebhookRequest\x1a!.fuseboard.v1.TestWebhookResponse\x12X\n" +
 	"\rGetServerInfo\x12\".fuseboard.v1.GetServerInfoRequest\x1a#.fuseboard.v1.GetServerInfoResponseB@\n" +
 	"\x10dev.fuseboard.v1P\x01Z*fuseboard.dev/gen/fuseboard/v1;fuseboardv1b\x06proto3"
 
@@ -2597,7 +3008,7 @@ func file_fuseboard_v1_admin_service_proto_rawDescGZIP() []byte {
 }
 
 var file_fuseboard_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fuseboard_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_fuseboard_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_fuseboard_v1_admin_service_proto_goTypes = []any{
 	(PolicyOrigin)(0),             // 0: fuseboard.v1.PolicyOrigin
 	(Role)(0),                     // 1: fuseboard.v1.Role
@@ -2635,83 +3046,96 @@ var file_fuseboard_v1_admin_service_proto_goTypes = []any{
 	(*AuditEntry)(nil),            // 33: fuseboard.v1.AuditEntry
 	(*ListAuditRequest)(nil),      // 34: fuseboard.v1.ListAuditRequest
 	(*ListAuditResponse)(nil),     // 35: fuseboard.v1.ListAuditResponse
-	(State)(0),                    // 36: fuseboard.v1.State
-	(*BreakerStatus)(nil),         // 37: fuseboard.v1.BreakerStatus
-	(*Policy)(nil),                // 38: fuseboard.v1.Policy
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
-	(OverrideMode)(0),             // 40: fuseboard.v1.OverrideMode
-	(*durationpb.Duration)(nil),   // 41: google.protobuf.Duration
-	(EventKind)(0),                // 42: fuseboard.v1.EventKind
-	(*Event)(nil),                 // 43: fuseboard.v1.Event
+	(*DeadLetter)(nil),            // 36: fuseboard.v1.DeadLetter
+	(*WebhookStatus)(nil),         // 37: fuseboard.v1.WebhookStatus
+	(*ListWebhooksRequest)(nil),   // 38: fuseboard.v1.ListWebhooksRequest
+	(*ListWebhooksResponse)(nil),  // 39: fuseboard.v1.ListWebhooksResponse
+	(*TestWebhookRequest)(nil),    // 40: fuseboard.v1.TestWebhookRequest
+	(*TestWebhookResponse)(nil),   // 41: fuseboard.v1.TestWebhookResponse
+	(State)(0),                    // 42: fuseboard.v1.State
+	(*BreakerStatus)(nil),         // 43: fuseboard.v1.BreakerStatus
+	(*Policy)(nil),                // 44: fuseboard.v1.Policy
+	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
+	(OverrideMode)(0),             // 46: fuseboard.v1.OverrideMode
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
+	(EventKind)(0),                // 48: fuseboard.v1.EventKind
+	(*Event)(nil),                 // 49: fuseboard.v1.Event
 }
 var file_fuseboard_v1_admin_service_proto_depIdxs = []int32{
-	36, // 0: fuseboard.v1.ListBreakersRequest.states:type_name -> fuseboard.v1.State
-	37, // 1: fuseboard.v1.ListBreakersResponse.breakers:type_name -> fuseboard.v1.BreakerStatus
-	38, // 2: fuseboard.v1.PolicyEntry.policy:type_name -> fuseboard.v1.Policy
+	42, // 0: fuseboard.v1.ListBreakersRequest.states:type_name -> fuseboard.v1.State
+	43, // 1: fuseboard.v1.ListBreakersResponse.breakers:type_name -> fuseboard.v1.BreakerStatus
+	44, // 2: fuseboard.v1.PolicyEntry.policy:type_name -> fuseboard.v1.Policy
 	0,  // 3: fuseboard.v1.PolicyEntry.origin:type_name -> fuseboard.v1.PolicyOrigin
-	39, // 4: fuseboard.v1.PolicyEntry.set_time:type_name -> google.protobuf.Timestamp
+	45, // 4: fuseboard.v1.PolicyEntry.set_time:type_name -> google.protobuf.Timestamp
 	4,  // 5: fuseboard.v1.ListPoliciesResponse.policies:type_name -> fuseboard.v1.PolicyEntry
-	38, // 6: fuseboard.v1.ListPoliciesResponse.default_policy:type_name -> fuseboard.v1.Policy
+	44, // 6: fuseboard.v1.ListPoliciesResponse.default_policy:type_name -> fuseboard.v1.Policy
 	4,  // 7: fuseboard.v1.GetPolicyResponse.entry:type_name -> fuseboard.v1.PolicyEntry
-	38, // 8: fuseboard.v1.SetPolicyRequest.policy:type_name -> fuseboard.v1.Policy
+	44, // 8: fuseboard.v1.SetPolicyRequest.policy:type_name -> fuseboard.v1.Policy
 	4,  // 9: fuseboard.v1.SetPolicyResponse.entry:type_name -> fuseboard.v1.PolicyEntry
-	40, // 10: fuseboard.v1.SetOverrideRequest.mode:type_name -> fuseboard.v1.OverrideMode
-	41, // 11: fuseboard.v1.SetOverrideRequest.expire_after:type_name -> google.protobuf.Duration
-	37, // 12: fuseboard.v1.SetOverrideResponse.status:type_name -> fuseboard.v1.BreakerStatus
-	37, // 13: fuseboard.v1.ClearOverrideResponse.status:type_name -> fuseboard.v1.BreakerStatus
-	42, // 14: fuseboard.v1.ListEventsRequest.kinds:type_name -> fuseboard.v1.EventKind
-	39, // 15: fuseboard.v1.ListEventsRequest.start_time:type_name -> google.protobuf.Timestamp
-	39, // 16: fuseboard.v1.ListEventsRequest.end_time:type_name -> google.protobuf.Timestamp
-	43, // 17: fuseboard.v1.ListEventsResponse.events:type_name -> fuseboard.v1.Event
-	39, // 18: fuseboard.v1.GetServerInfoResponse.start_time:type_name -> google.protobuf.Timestamp
-	39, // 19: fuseboard.v1.GetServerInfoResponse.now:type_name -> google.protobuf.Timestamp
+	46, // 10: fuseboard.v1.SetOverrideRequest.mode:type_name -> fuseboard.v1.OverrideMode
+	47, // 11: fuseboard.v1.SetOverrideRequest.expire_after:type_name -> google.protobuf.Duration
+	43, // 12: fuseboard.v1.SetOverrideResponse.status:type_name -> fuseboard.v1.BreakerStatus
+	43, // 13: fuseboard.v1.ClearOverrideResponse.status:type_name -> fuseboard.v1.BreakerStatus
+	48, // 14: fuseboard.v1.ListEventsRequest.kinds:type_name -> fuseboard.v1.EventKind
+	45, // 15: fuseboard.v1.ListEventsRequest.start_time:type_name -> google.protobuf.Timestamp
+	45, // 16: fuseboard.v1.ListEventsRequest.end_time:type_name -> google.protobuf.Timestamp
+	49, // 17: fuseboard.v1.ListEventsResponse.events:type_name -> fuseboard.v1.Event
+	45, // 18: fuseboard.v1.GetServerInfoResponse.start_time:type_name -> google.protobuf.Timestamp
+	45, // 19: fuseboard.v1.GetServerInfoResponse.now:type_name -> google.protobuf.Timestamp
 	22, // 20: fuseboard.v1.GetServerInfoResponse.limits:type_name -> fuseboard.v1.Limit
-	41, // 21: fuseboard.v1.GetServerInfoResponse.uptime:type_name -> google.protobuf.Duration
+	47, // 21: fuseboard.v1.GetServerInfoResponse.uptime:type_name -> google.protobuf.Duration
 	1,  // 22: fuseboard.v1.Token.roles:type_name -> fuseboard.v1.Role
-	39, // 23: fuseboard.v1.Token.create_time:type_name -> google.protobuf.Timestamp
-	39, // 24: fuseboard.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
+	45, // 23: fuseboard.v1.Token.create_time:type_name -> google.protobuf.Timestamp
+	45, // 24: fuseboard.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
 	1,  // 25: fuseboard.v1.GetIdentityResponse.roles:type_name -> fuseboard.v1.Role
 	1,  // 26: fuseboard.v1.CreateTokenRequest.roles:type_name -> fuseboard.v1.Role
-	41, // 27: fuseboard.v1.CreateTokenRequest.expire_after:type_name -> google.protobuf.Duration
+	47, // 27: fuseboard.v1.CreateTokenRequest.expire_after:type_name -> google.protobuf.Duration
 	24, // 28: fuseboard.v1.CreateTokenResponse.token:type_name -> fuseboard.v1.Token
 	24, // 29: fuseboard.v1.ListTokensResponse.tokens:type_name -> fuseboard.v1.Token
-	39, // 30: fuseboard.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	45, // 30: fuseboard.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
 	33, // 31: fuseboard.v1.ListAuditResponse.entries:type_name -> fuseboard.v1.AuditEntry
-	2,  // 32: fuseboard.v1.AdminService.ListBreakers:input_type -> fuseboard.v1.ListBreakersRequest
-	5,  // 33: fuseboard.v1.AdminService.ListPolicies:input_type -> fuseboard.v1.ListPoliciesRequest
-	7,  // 34: fuseboard.v1.AdminService.GetPolicy:input_type -> fuseboard.v1.GetPolicyRequest
-	9,  // 35: fuseboard.v1.AdminService.SetPolicy:input_type -> fuseboard.v1.SetPolicyRequest
-	11, // 36: fuseboard.v1.AdminService.DeletePolicy:input_type -> fuseboard.v1.DeletePolicyRequest
-	13, // 37: fuseboard.v1.AdminService.SetOverride:input_type -> fuseboard.v1.SetOverrideRequest
-	15, // 38: fuseboard.v1.AdminService.ClearOverride:input_type -> fuseboard.v1.ClearOverrideRequest
-	17, // 39: fuseboard.v1.AdminService.DeleteBreaker:input_type -> fuseboard.v1.DeleteBreakerRequest
-	19, // 40: fuseboard.v1.AdminService.ListEvents:input_type -> fuseboard.v1.ListEventsRequest
-	25, // 41: fuseboard.v1.AdminService.GetIdentity:input_type -> fuseboard.v1.GetIdentityRequest
-	27, // 42: fuseboard.v1.AdminService.CreateToken:input_type -> fuseboard.v1.CreateTokenRequest
-	29, // 43: fuseboard.v1.AdminService.ListTokens:input_type -> fuseboard.v1.ListTokensRequest
-	31, // 44: fuseboard.v1.AdminService.RevokeToken:input_type -> fuseboard.v1.RevokeTokenRequest
-	34, // 45: fuseboard.v1.AdminService.ListAudit:input_type -> fuseboard.v1.ListAuditRequest
-	21, // 46: fuseboard.v1.AdminService.GetServerInfo:input_type -> fuseboard.v1.GetServerInfoRequest
-	3,  // 47: fuseboard.v1.AdminService.ListBreakers:output_type -> fuseboard.v1.ListBreakersResponse
-	6,  // 48: fuseboard.v1.AdminService.ListPolicies:output_type -> fuseboard.v1.ListPoliciesResponse
-	8,  // 49: fuseboard.v1.AdminService.GetPolicy:output_type -> fuseboard.v1.GetPolicyResponse
-	10, // 50: fuseboard.v1.AdminService.SetPolicy:output_type -> fuseboard.v1.SetPolicyResponse
-	12, // 51: fuseboard.v1.AdminService.DeletePolicy:output_type -> fuseboard.v1.DeletePolicyResponse
-	14, // 52: fuseboard.v1.AdminService.SetOverride:output_type -> fuseboard.v1.SetOverrideResponse
-	16, // 53: fuseboard.v1.AdminService.ClearOverride:output_type -> fuseboard.v1.ClearOverrideResponse
-	18, // 54: fuseboard.v1.AdminService.DeleteBreaker:output_type -> fuseboard.v1.DeleteBreakerResponse
-	20, // 55: fuseboard.v1.AdminService.ListEvents:output_type -> fuseboard.v1.ListEventsResponse
-	26, // 56: fuseboard.v1.AdminService.GetIdentity:output_type -> fuseboard.v1.GetIdentityResponse
-	28, // 57: fuseboard.v1.AdminService.CreateToken:output_type -> fuseboard.v1.CreateTokenResponse
-	30, // 58: fuseboard.v1.AdminService.ListTokens:output_type -> fuseboard.v1.ListTokensResponse
-	32, // 59: fuseboard.v1.AdminService.RevokeToken:output_type -> fuseboard.v1.RevokeTokenResponse
-	35, // 60: fuseboard.v1.AdminService.ListAudit:output_type -> fuseboard.v1.ListAuditResponse
-	23, // 61: fuseboard.v1.AdminService.GetServerInfo:output_type -> fuseboard.v1.GetServerInfoResponse
-	47, // [47:62] is the sub-list for method output_type
-	32, // [32:47] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	45, // 32: fuseboard.v1.DeadLetter.time:type_name -> google.protobuf.Timestamp
+	36, // 33: fuseboard.v1.WebhookStatus.dead_letters:type_name -> fuseboard.v1.DeadLetter
+	37, // 34: fuseboard.v1.ListWebhooksResponse.webhooks:type_name -> fuseboard.v1.WebhookStatus
+	2,  // 35: fuseboard.v1.AdminService.ListBreakers:input_type -> fuseboard.v1.ListBreakersRequest
+	5,  // 36: fuseboard.v1.AdminService.ListPolicies:input_type -> fuseboard.v1.ListPoliciesRequest
+	7,  // 37: fuseboard.v1.AdminService.GetPolicy:input_type -> fuseboard.v1.GetPolicyRequest
+	9,  // 38: fuseboard.v1.AdminService.SetPolicy:input_type -> fuseboard.v1.SetPolicyRequest
+	11, // 39: fuseboard.v1.AdminService.DeletePolicy:input_type -> fuseboard.v1.DeletePolicyRequest
+	13, // 40: fuseboard.v1.AdminService.SetOverride:input_type -> fuseboard.v1.SetOverrideRequest
+	15, // 41: fuseboard.v1.AdminService.ClearOverride:input_type -> fuseboard.v1.ClearOverrideRequest
+	17, // 42: fuseboard.v1.AdminService.DeleteBreaker:input_type -> fuseboard.v1.DeleteBreakerRequest
+	19, // 43: fuseboard.v1.AdminService.ListEvents:input_type -> fuseboard.v1.ListEventsRequest
+	25, // 44: fuseboard.v1.AdminService.GetIdentity:input_type -> fuseboard.v1.GetIdentityRequest
+	27, // 45: fuseboard.v1.AdminService.CreateToken:input_type -> fuseboard.v1.CreateTokenRequest
+	29, // 46: fuseboard.v1.AdminService.ListTokens:input_type -> fuseboard.v1.ListTokensRequest
+	31, // 47: fuseboard.v1.AdminService.RevokeToken:input_type -> fuseboard.v1.RevokeTokenRequest
+	34, // 48: fuseboard.v1.AdminService.ListAudit:input_type -> fuseboard.v1.ListAuditRequest
+	38, // 49: fuseboard.v1.AdminService.ListWebhooks:input_type -> fuseboard.v1.ListWebhooksRequest
+	40, // 50: fuseboard.v1.AdminService.TestWebhook:input_type -> fuseboard.v1.TestWebhookRequest
+	21, // 51: fuseboard.v1.AdminService.GetServerInfo:input_type -> fuseboard.v1.GetServerInfoRequest
+	3,  // 52: fuseboard.v1.AdminService.ListBreakers:output_type -> fuseboard.v1.ListBreakersResponse
+	6,  // 53: fuseboard.v1.AdminService.ListPolicies:output_type -> fuseboard.v1.ListPoliciesResponse
+	8,  // 54: fuseboard.v1.AdminService.GetPolicy:output_type -> fuseboard.v1.GetPolicyResponse
+	10, // 55: fuseboard.v1.AdminService.SetPolicy:output_type -> fuseboard.v1.SetPolicyResponse
+	12, // 56: fuseboard.v1.AdminService.DeletePolicy:output_type -> fuseboard.v1.DeletePolicyResponse
+	14, // 57: fuseboard.v1.AdminService.SetOverride:output_type -> fuseboard.v1.SetOverrideResponse
+	16, // 58: fuseboard.v1.AdminService.ClearOverride:output_type -> fuseboard.v1.ClearOverrideResponse
+	18, // 59: fuseboard.v1.AdminService.DeleteBreaker:output_type -> fuseboard.v1.DeleteBreakerResponse
+	20, // 60: fuseboard.v1.AdminService.ListEvents:output_type -> fuseboard.v1.ListEventsResponse
+	26, // 61: fuseboard.v1.AdminService.GetIdentity:output_type -> fuseboard.v1.GetIdentityResponse
+	28, // 62: fuseboard.v1.AdminService.CreateToken:output_type -> fuseboard.v1.CreateTokenResponse
+	30, // 63: fuseboard.v1.AdminService.ListTokens:output_type -> fuseboard.v1.ListTokensResponse
+	32, // 64: fuseboard.v1.AdminService.RevokeToken:output_type -> fuseboard.v1.RevokeTokenResponse
+	35, // 65: fuseboard.v1.AdminService.ListAudit:output_type -> fuseboard.v1.ListAuditResponse
+	39, // 66: fuseboard.v1.AdminService.ListWebhooks:output_type -> fuseboard.v1.ListWebhooksResponse
+	41, // 67: fuseboard.v1.AdminService.TestWebhook:output_type -> fuseboard.v1.TestWebhookResponse
+	23, // 68: fuseboard.v1.AdminService.GetServerInfo:output_type -> fuseboard.v1.GetServerInfoResponse
+	52, // [52:69] is the sub-list for method output_type
+	35, // [35:52] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_fuseboard_v1_admin_service_proto_init() }
@@ -2731,7 +3155,7 @@ func file_fuseboard_v1_admin_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fuseboard_v1_admin_service_proto_rawDesc), len(file_fuseboard_v1_admin_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   34,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -108,6 +108,16 @@ class AdminServiceStub:
                 request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ListAuditRequest.SerializeToString,
                 response_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ListAuditResponse.FromString,
                 _registered_method=True)
+        self.ListWebhooks = channel.unary_unary(
+                '/fuseboard.v1.AdminService/ListWebhooks',
+                request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ListWebhooksRequest.SerializeToString,
+                response_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ListWebhooksResponse.FromString,
+                _registered_method=True)
+        self.TestWebhook = channel.unary_unary(
+                '/fuseboard.v1.AdminService/TestWebhook',
+                request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.TestWebhookRequest.SerializeToString,
+                response_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.TestWebhookResponse.FromString,
+                _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/fuseboard.v1.AdminService/GetServerInfo',
                 request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.GetServerInfoRequest.SerializeToString,
@@ -257,6 +267,24 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWebhooks(self, request, context):
+        """ListWebhooks lists where events are sent, how each does, and what was given up.
+
+        Errors: none of its own. Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestWebhook(self, request, context):
+        """TestWebhook sends a message that says it is a test, once, and tells what the receiver makes of it.
+
+        Errors: NOT_FOUND (`WEBHOOK_NOT_FOUND`), RESOURCE_EXHAUSTED (`TEST_LIMIT`). A retry sends another one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetServerInfo(self, request, context):
         """GetServerInfo tells about the server itself.
 
@@ -338,6 +366,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListAudit,
                     request_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ListAuditRequest.FromString,
                     response_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ListAuditResponse.SerializeToString,
+            ),
+            'ListWebhooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhooks,
+                    request_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ListWebhooksRequest.FromString,
+                    response_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ListWebhooksResponse.SerializeToString,
+            ),
+            'TestWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestWebhook,
+                    request_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.TestWebhookRequest.FromString,
+                    response_serializer=fuseboard_dot_v1_dot_admin__service__pb2.TestWebhookResponse.SerializeToString,
             ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
@@ -727,6 +765,60 @@ class AdminService:
             '/fuseboard.v1.AdminService/ListAudit',
             fuseboard_dot_v1_dot_admin__service__pb2.ListAuditRequest.SerializeToString,
             fuseboard_dot_v1_dot_admin__service__pb2.ListAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fuseboard.v1.AdminService/ListWebhooks',
+            fuseboard_dot_v1_dot_admin__service__pb2.ListWebhooksRequest.SerializeToString,
+            fuseboard_dot_v1_dot_admin__service__pb2.ListWebhooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fuseboard.v1.AdminService/TestWebhook',
+            fuseboard_dot_v1_dot_admin__service__pb2.TestWebhookRequest.SerializeToString,
+            fuseboard_dot_v1_dot_admin__service__pb2.TestWebhookResponse.FromString,
             options,
             channel_credentials,
             insecure,
