@@ -10,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 CARGO_DENY_VERSION := 0.20.2
 BUF_VERSION := 1.75.0
 GRPCURL_VERSION := 1.9.4
+HELM_VERSION := 3.19.0
 
 TOOLS := $(CURDIR)/.tools
 CLIENTS := tests/clients
@@ -64,7 +65,7 @@ proto: $(TOOLS)/buf-$(BUF_VERSION) ## The lint and formatting of the proto.
 .PHONY: check-clients
 check-clients: clients-ready ## The formatting, lints and types of the test clients.
 	@echo "==> test clients"
-	cd $(CLIENTS) && .venv/bin/ruff check --quiet && .venv/bin/ruff format --check --quiet
+	cd $(CLIENTS) && .venv/bin/ruff check --quiet . ../deploy && .venv/bin/ruff format --check --quiet . ../deploy
 	cd $(CLIENTS)/node && npm run --silent check
 
 .PHONY: check-sdks $(LANGUAGES:%=check-%)
@@ -160,6 +161,16 @@ examples: binary ## The complete example in both languages, checked and run. Nee
 	@echo "==> examples"
 	time $(MAKE) -C examples check test
 
+.PHONY: test-deploy
+test-deploy: clients-ready $(TOOLS)/helm-$(HELM_VERSION) ## What is under deploy, and the Dockerfile's steps. Not part of make test: helm takes minutes to build.
+	@echo "==> deploy"
+	$(TOOLS)/bin/helm lint --strict --set tls.insecureNetwork=true deploy/helm/fuseboard
+	$(VENV)/bin/python tests/deploy/chart.py $(TOOLS)/bin/helm
+	for file in deploy/compose/compose.yaml deploy/compose/prometheus.yml deploy/prometheus/fuseboard.rules.yml; do \
+		$(VENV)/bin/python -c 'import sys, yaml; yaml.safe_load(open(sys.argv[1]))' $$file; done
+	tests/deploy/unit.sh
+	CARGO_TARGET_DIR=$(TARGET_DIR) $(VENV)/bin/python tests/deploy/image.py
+
 .PHONY: gen
 gen: ## Makes the generated code of every client anew from the proto.
 	for language in $(LANGUAGES); do $(MAKE) -C clients/$$language gen; done
@@ -174,6 +185,11 @@ KILL_POINTS := 600
 .PHONY: kill
 kill: ## Kills the server, at random instants and at every point of a commit, and checks what is left. KILLS=… KILL_POINTS=…
 	KILLS=$(KILLS) KILL_POINTS=$(KILL_POINTS) RUST_BACKTRACE=0 cargo test --locked --test kill
+
+HOSTILE_SECONDS := 5
+.PHONY: hostile
+hostile: ## Hostile clients, longer than make test has them: what they cost. HOSTILE_SECONDS=… says how long each.
+	HOSTILE_SECONDS=$(HOSTILE_SECONDS) cargo test --locked --release --test hostile
 
 .PHONY: bench
 bench: ## The figures of docs/performance.md.
@@ -219,6 +235,12 @@ $(TOOLS)/grpcurl-$(GRPCURL_VERSION):
 	@echo "==> installing grpcurl $(GRPCURL_VERSION)"
 	@mkdir -p $(TOOLS)/bin
 	time GOBIN=$(TOOLS)/bin go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v$(GRPCURL_VERSION)
+	@touch $@
+
+$(TOOLS)/helm-$(HELM_VERSION):
+	@echo "==> installing helm $(HELM_VERSION)"
+	@mkdir -p $(TOOLS)/bin
+	time GOBIN=$(TOOLS)/bin go install helm.sh/helm/v3/cmd/helm@v$(HELM_VERSION)
 	@touch $@
 
 # The test clients' own dependencies, as their lists pin them, and the stubs that are made from the proto.
