@@ -8,6 +8,7 @@ pub mod engine;
 pub mod grpc;
 pub mod http;
 pub mod notify;
+mod otel;
 mod reload;
 pub mod server;
 pub mod shutdown;

@@ -17,11 +17,12 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use opentelemetry_otlp::ExporterBuildError;
 use tokio::{runtime, sync::mpsc};
 
 use crate::{
     breaker::Timestamp,
-    config::{Config, DEFAULT_HTTP_ADDRESS, PolicyFile},
+    config::{Config, DEFAULT_HTTP_ADDRESS, Endpoint, PolicyFile},
     engine::{self, Clock, Engine, FilePolicies},
     grpc::{
         self, AdminService, BreakerService, ClockService, Context, Dispatch, Gate, Services, pb,
@@ -29,6 +30,7 @@ use crate::{
     },
     http,
     notify::Notifier,
+    otel::Otel,
     reload::{self, Reload},
     shutdown::Shutdown,
     store::{Disk, DiskOptions, Memory, OpenError, Opened, Store},
@@ -66,6 +68,9 @@ pub enum Error {
     /// Who is an administrator cannot be read.
     #[error("no identities: {0}")]
     Identities(String),
+    /// The collector's address cannot be used.
+    #[error("no telemetry: {0}; otlp_endpoint names the collector")]
+    Otel(#[from] ExporterBuildError),
     /// TLS cannot be had of the files.
     #[error("no TLS: {0}")]
     Tls(#[from] tls::Error),
@@ -119,7 +124,10 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
     let http_address = http_socket.as_ref().map(TcpListener::local_addr).transpose()?;
     let breakers = BreakerService::new(Arc::clone(&context));
     let admin = AdminService::new(Arc::clone(&context), transport_bounds(config));
-    let services = services(config, &context, breakers.clone(), admin.clone());
+    // It is this runtime, at the end of all, that drives what is sent to a collector.
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let otel = start_otel(config, &context.engine, &runtime)?;
+    let services = services(config, &context, otel.as_ref(), breakers.clone(), admin.clone());
     let dispatch = services.dispatch(shutdown.clone());
     let http_stop = Shutdown::new();
     let http = http_socket.zip(http_address).map(|(socket, address)| {
@@ -134,7 +142,7 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
     let threads = threads.map(|(number, socket)| serve(number, socket, dispatch.clone(), tls.clone(), serving.clone()));
     let threads = threads.collect::<io::Result<Vec<_>>>()?;
     drop(serving);
-    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    runtime.block_on(async {
         let running = engine.clone();
         tokio::spawn(async move { running.run().await });
         let reload = Reload { engine: engine.clone(), gate, config: config.clone() };
@@ -152,6 +160,10 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
             ended.recv().await;
             http_stop.drain();
             engine.close(config.drain_grace).await;
+            if let Some(otel) = otel {
+                // It waits for what this runtime sends.
+                _ = tokio::task::spawn_blocking(move || otel.shut_down()).await;
+            }
         };
         tokio::select! {
             never = signals => match never {},
@@ -220,10 +232,23 @@ fn bind_http(address: SocketAddr) -> Result<Option<TcpListener>, Error> {
     }
 }
 
-fn services(config: &Config, context: &Context, breakers: BreakerService, admin: AdminService) -> Services {
+/// Begins to send telemetry, where a collector is configured.
+fn start_otel(config: &Config, engine: &Engine, runtime: &runtime::Runtime) -> Result<Option<Otel>, Error> {
+    let Endpoint::At(endpoint) = &config.otlp_endpoint else { return Ok(None) };
+    let _driven_by = runtime.enter();
+    Ok(Some(Otel::start(endpoint, config.otlp_sampling, engine)?))
+}
+
+fn services(
+    config: &Config,
+    context: &Context,
+    otel: Option<&Otel>,
+    breakers: BreakerService,
+    admin: AdminService,
+) -> Services {
     let (engine, shutdown) = (context.engine.clone(), context.shutdown.clone());
     let store_health = engine.store_health();
-    let services = Services::new(transport_limits(config)).gate(context.gate.clone());
+    let services = Services::new(transport_limits(config)).gate(context.gate.clone()).traced(otel.map(Otel::calls));
     let mut services = services.breaker_service(breakers).admin_service(admin);
     if config.manual_clock {
         let clock = ClockServiceServer::new(ClockService::new(engine));

@@ -207,7 +207,8 @@ fn the_ranges_that_help_tells_are_those_that_hold() {
             "insecure_network",
             "admin_token_file",
             "log",
-            "log_format"
+            "log_format",
+            "otlp_endpoint"
         ]
     );
 }

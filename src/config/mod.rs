@@ -26,7 +26,9 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use self::value::{address, bytes, count, data_dir, duration, file_path, http_address, log_filter};
+use self::value::{
+    address, bytes, count, data_dir, duration, file_path, http_address, log_filter, otlp_endpoint, share,
+};
 pub use self::{
     error::{Error, Errors},
     file::{ReadAgain, parse_policies},
@@ -72,6 +74,15 @@ impl Listen {
             Self::At(address) => Some(address),
         }
     }
+}
+
+/// Where something is sent to, if it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Endpoint {
+    /// Nowhere.
+    Off,
+    /// To this URL.
+    At(String),
 }
 
 /// A file, if there is one.
@@ -197,6 +208,16 @@ pub struct Config {
     #[arg(long, env = "FUSEBOARD_LOG_FORMAT", value_name = "FORMAT", default_value = "text", help_heading = "Log")]
     #[arg(value_enum, hide_possible_values = true)]
     pub log_format: LogFormat,
+
+    /// Collector that traces and metrics are sent to over OTLP, by gRPC: http://HOST:4317, or https://. off: none is.
+    #[arg(long, env = "FUSEBOARD_OTLP_ENDPOINT", value_name = "URL", default_value = value::OFF)]
+    #[arg(value_parser = otlp_endpoint, help_heading = "Log")]
+    pub otlp_endpoint: Endpoint,
+
+    /// Share of calls without a trace of their caller's that a trace is begun for. 0 to 1. Zero: only callers' traces go on.
+    #[arg(long, env = "FUSEBOARD_OTLP_SAMPLING", value_name = "SHARE", default_value = "0", help_heading = "Log")]
+    #[arg(value_parser = share)]
+    pub otlp_sampling: f64,
 
     /// What is bounded, and where.
     #[command(flatten)]

@@ -15,7 +15,7 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::{FilePath, Listen};
+use super::{Endpoint, FilePath, Listen};
 
 /// The directory that fits the user: see [`data_dir`].
 pub(super) const AUTO: &str = "auto";
@@ -59,6 +59,24 @@ pub(super) fn file_path(text: &str) -> Result<FilePath, String> {
         blank if blank.trim().is_empty() => Err(format!("must be a path, or \"{OFF}\"")),
         path => Ok(FilePath::At(path.into())),
     }
+}
+
+/// `http://` or `https://` and where, or `off` (or nothing) for nowhere.
+pub(super) fn otlp_endpoint(text: &str) -> Result<Endpoint, String> {
+    let uri: Option<http::Uri> = text.parse().ok();
+    match text {
+        "" | OFF => Ok(Endpoint::Off),
+        text if uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https"))) => {
+            Ok(Endpoint::At(text.into()))
+        }
+        text => Err(format!("must be a URL as http://localhost:4317, or \"{OFF}\", not {text:?}")),
+    }
+}
+
+/// A ratio from 0 to 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|value| (0.0..=1.0).contains(value));
+    value.ok_or_else(|| format!("must be a ratio from 0 to 1, not {text:?}"))
 }
 
 /// Where a user's programs keep their state, as the XDG base directories have it: a relative `XDG_STATE_HOME` counts as

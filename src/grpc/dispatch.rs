@@ -34,7 +34,7 @@ use super::{
     },
     status::explained,
 };
-use crate::{access, engine::Error, shutdown::Shutdown};
+use crate::{access, engine::Error, otel, shutdown::Shutdown};
 
 /// A refused call may come back after this: calls are answered so fast that room is there again at once.
 const CALL_RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -53,6 +53,7 @@ type Call = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Se
 pub struct Services {
     limits: Limits,
     gate: Gate,
+    calls: Option<otel::Calls>,
     routes: Vec<Route>,
     names: Vec<&'static str>,
 }
@@ -61,13 +62,19 @@ impl Services {
     /// None yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, gate: Gate::default(), routes: Vec::new(), names: Vec::new() }
+        Self { limits, gate: Gate::default(), calls: None, routes: Vec::new(), names: Vec::new() }
     }
 
     /// Lets requests in through a gate; without one everybody may do everything.
     #[must_use]
     pub fn gate(self, gate: Gate) -> Self {
         Self { gate, ..self }
+    }
+
+    /// Has a span made for each call.
+    #[must_use]
+    pub(crate) fn traced(self, calls: Option<otel::Calls>) -> Self {
+        Self { calls, ..self }
     }
 
     /// Adds `BreakerService`: its hottest calls, its streams, and the requests that bring lists and may be larger.
@@ -130,7 +137,14 @@ impl Services {
             denied: AtomicU64::new(0),
         };
         Dispatch {
-            shared: Arc::new(Shared { limits: self.limits, gate: self.gate, routes: self.routes, load, shutdown }),
+            shared: Arc::new(Shared {
+                limits: self.limits,
+                gate: self.gate,
+                calls: self.calls,
+                routes: self.routes,
+                load,
+                shutdown,
+            }),
         }
     }
 }
@@ -189,6 +203,7 @@ pub struct Dispatch {
 struct Shared {
     limits: Limits,
     gate: Gate,
+    calls: Option<otel::Calls>,
     routes: Vec<Route>,
     load: Load,
     shutdown: Shutdown,
@@ -373,6 +388,7 @@ impl Connection {
         let Some(route) = self.shared.find(request.uri().path()) else {
             return Answering::known(Status::unimplemented(""));
         };
+        let span = self.shared.calls.as_ref().map(|calls| Box::new(calls.begin(&request)));
         let mut request = request;
         if !self.shared.gate.is_open()
             && let Err(error) = self.identify(&mut request)
@@ -388,7 +404,7 @@ impl Connection {
         if route.kind != Kind::HotCall {
             request.extensions_mut().insert(self.peer.clone());
         }
-        Answering { state: State::Called(route.handler.call(request)), ticket: Some(ticket), timeout: None }
+        Answering { state: State::Called(route.handler.call(request)), ticket: Some(ticket), timeout: None, span }
     }
 
     /// Finds out who asks, for the service, which knows what that bounds.
@@ -514,6 +530,8 @@ pub(super) struct Answering {
     ticket: Option<Ticket>,
     /// Made when the first look finds no answer: nearly every call has one then, and a timer costs.
     timeout: Option<Pin<Box<Sleep>>>,
+    /// What a collector is told of it. A stream's ends when its answer begins.
+    span: Option<Box<opentelemetry_sdk::trace::Span>>,
 }
 
 enum State {
@@ -523,7 +541,7 @@ enum State {
 
 impl Answering {
     fn known(status: Status) -> Self {
-        Self { state: State::Known(Box::new(status)), ticket: None, timeout: None }
+        Self { state: State::Known(Box::new(status)), ticket: None, timeout: None, span: None }
     }
 
     #[expect(clippy::disallowed_methods, reason = "a peer takes real time, whatever clock the breakers have")]
@@ -549,12 +567,23 @@ impl Future for Answering {
                 }
             },
         };
+        if let Some(span) = this.span.take() {
+            tell(*span, response.headers());
+        }
         let mut ticket = this.ticket.take();
         if let Some(ticket) = &mut ticket {
             ticket.answered();
         }
         Poll::Ready(Ok(explained(response).map(|inner| AnswerBody::new(inner, ticket))))
     }
+}
+
+/// Ends a call's span. An error stands in the headers, as it was known before the answer began.
+#[cold]
+fn tell(span: opentelemetry_sdk::trace::Span, headers: &HeaderMap) {
+    let status = Status::from_header_map(headers);
+    let (code, message) = status.as_ref().map_or((0, ""), |status| (status.code() as i64, status.message()));
+    otel::end(span, code, message);
 }
 
 /// The body of an answer. It holds the place of its stream, and ends the streams that do not know how to.

