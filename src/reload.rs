@@ -48,9 +48,15 @@ impl Reload {
     }
 
     async fn reload(&self) -> Result<u64, String> {
-        let path = self.config.file.as_deref().ok_or("the server was started without a configuration file")?;
-        let again = ReadAgain::load(path, self.config.limits.max_policies).map_err(|errors| errors.to_string())?;
-        let keys = keys(self.config.admin_token_file.path(), &again.identities)?;
+        let admin_token_file = self.config.admin_token_file.path();
+        let again = match self.config.file.as_deref() {
+            Some(path) => {
+                ReadAgain::load(path, self.config.limits.max_policies).map_err(|errors| errors.to_string())?
+            }
+            None if admin_token_file.is_some() => ReadAgain::default(),
+            None => return Err("the server was started without a configuration file".to_owned()),
+        };
+        let keys = keys(admin_token_file, &again.identities)?;
         let policies = FilePolicies { default: again.policies.default, by_pattern: again.policies.by_pattern };
         let changed = self.engine.load_policies(policies).await.map_err(|error| error.to_string())?;
         if self.gate.is_open() && !keys.is_empty() {

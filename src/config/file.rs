@@ -41,7 +41,7 @@ pub(super) struct File {
 }
 
 /// What of a configuration file takes effect while the server runs.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Default, Debug)]
 pub struct ReadAgain {
     /// Its policies.
     pub policies: PolicyFile,

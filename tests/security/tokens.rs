@@ -340,6 +340,21 @@ async fn a_browser_signs_in_with_a_cookie_that_other_sites_cannot_use() {
     assert!(logout.headers["set-cookie"].to_str().unwrap().starts_with("fuseboard=; Path=/; Max-Age=0; "));
 }
 
+#[tokio::test]
+async fn the_administrators_token_is_changed_in_its_file() {
+    let folder = Folder::new();
+    let mut server = guarded(&folder);
+    let mut old = client::admin(&server, ADMIN_TOKEN).await;
+    old.get_server_info(pb::GetServerInfoRequest {}).await.unwrap();
+    let new = "f".repeat(32);
+    folder.file("admin-token", &new);
+    server.hang_up();
+    server.wait_for_log("policies reloaded");
+    let refused = old.get_server_info(pb::GetServerInfoRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    client::admin(&server, &new).await.get_server_info(pb::GetServerInfoRequest {}).await.unwrap();
+}
+
 #[test]
 fn an_admin_token_that_can_be_guessed_is_refused() {
     let folder = Folder::new();
