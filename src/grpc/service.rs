@@ -221,8 +221,9 @@ fn timeout(value: &str) -> Option<Duration> {
 
 /// Who acts: the identity behind the request, else whom it says.
 pub(super) fn actor(grant: &Grant, said: &str) -> Result<String, Error> {
-    let is_said = !said.is_empty() || grant.identity().is_none();
-    Ok(grant.actor(if is_said { convert::actor("actor", said)? } else { "" }))
+    // Who does not know who acts has said nothing.
+    let is_said = !matches!(said, "" | convert::UNKNOWN_ACTOR);
+    Ok(grant.actor(if is_said || grant.identity().is_none() { convert::actor("actor", said)? } else { "" }))
 }
 
 /// Checks and counts a batch.

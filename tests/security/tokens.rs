@@ -218,7 +218,7 @@ async fn what_operators_do_is_in_the_audit_trail_under_their_identity() {
     ana.delete_policy(pb::DeletePolicyRequest { pattern: "db*".to_owned(), ..Default::default() }).await.unwrap();
     client::breakers(&server, &secret)
         .await
-        .reset(pb::ResetRequest { breaker: "db".to_owned(), ..Default::default() })
+        .reset(pb::ResetRequest { breaker: "db".to_owned(), actor: "unknown".to_owned(), ..Default::default() })
         .await
         .unwrap();
     ana.delete_breaker(pb::DeleteBreakerRequest { breaker: "db".to_owned(), ..Default::default() }).await.unwrap();
