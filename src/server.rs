@@ -302,7 +302,7 @@ fn transport_bounds(config: &Config) -> Vec<pb::Limit> {
         ("max_http_streams", limits.max_http_streams as u64),
         ("metrics_breakers", u64::from(limits.metrics_breakers)),
     ]
-    .map(|(name, max)| pb::Limit { name: name.to_owned(), max, used: None })
+    .map(|(name, max)| pb::Limit { name: name.to_owned(), max, used: None, biggest: Vec::new() })
     .into()
 }
 

@@ -174,6 +174,17 @@ impl admin_service_server::AdminService for AdminService {
         Ok(Response::new(pb::ClearOverrideResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
+    async fn probe_now(&self, _: Request<pb::ProbeNowRequest>) -> Answer<pb::ProbeNowResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+
+    async fn delete_declaration(
+        &self,
+        _: Request<pb::DeleteDeclarationRequest>,
+    ) -> Answer<pb::DeleteDeclarationResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+
     async fn delete_breaker(&self, request: Request<pb::DeleteBreakerRequest>) -> Answer<pb::DeleteBreakerResponse> {
         let grant = self.grant(&request)?;
         let request = request.get_ref();
@@ -469,8 +480,13 @@ fn engine_limits(engine: &Engine) -> Vec<pb::Limit> {
         ("max_watchers", limits.watchers, usage.watchers),
         ("permit_ledger_bytes", limits.ledger_bytes as u64, usage.ledger_bytes as u64),
     ]
-    .map(|(name, max, used)| pb::Limit { name: name.to_owned(), max, used: Some(used) })
+    .map(|(name, max, used)| pb::Limit { name: name.to_owned(), max, used: Some(used), biggest: Vec::new() })
     .into_iter()
-    .chain([pb::Limit { name: "callers_per_breaker".to_owned(), max: CALLERS_MAX as u64, used: None }])
+    .chain([pb::Limit {
+        name: "callers_per_breaker".to_owned(),
+        max: CALLERS_MAX as u64,
+        used: None,
+        biggest: Vec::new(),
+    }])
     .collect()
 }

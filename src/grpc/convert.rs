@@ -834,6 +834,9 @@ pub fn to_policy_spec(spec: &PolicySpec) -> pb::Policy {
         expired_permit: to_expired_permit(spec.expired_permit) as i32,
         min_callers: spec.min_callers,
         share: spec.share,
+        voters: 0,
+        trip_on: 0,
+        open_duration_min: None,
     }
 }
 
@@ -936,6 +939,8 @@ pub fn to_totals(totals: &Totals) -> pb::Totals {
         local_failures: totals.local_failures,
         last_open_time: totals.last_open.map(to_timestamp),
         last_close_time: totals.last_close.map(to_timestamp),
+        last_success_time: None,
+        last_failure_time: None,
     }
 }
 
@@ -948,6 +953,7 @@ pub fn to_override(forced: &Override) -> pb::Override {
         reason: forced.reason.clone(),
         set_time: Some(to_timestamp(forced.set)),
         expire_time: to_timestamp_ever(forced.expire),
+        id: String::new(),
     }
 }
 

@@ -327,6 +327,8 @@ fn to_policy_in_force(resolved: &Resolved, declared_revision: Option<u64>) -> pb
         sources: resolved.sources.clone(),
         differs_from_declared: resolved.differs_from_declared,
         declared_revision: declared_revision.unwrap_or_default(),
+        declared_by: String::new(),
+        declare_time: None,
     }
 }
 
@@ -354,6 +356,7 @@ fn to_view(engine: &Engine, view: &View) -> pb::GetStateResponse {
         last_event: view.last_event.as_deref().map(to_event),
         callers: view.callers.iter().map(caller).collect(),
         quorum: view.quorum,
+        overrides: Vec::new(),
     }
 }
 
@@ -397,6 +400,8 @@ pub(super) fn to_event(event: &Event) -> pb::Event {
         event_time: Some(convert::to_timestamp(event.at)),
         policy_version: event.policy_version,
         status: Some(pb::BreakerStatus { caller, ..status }),
+        count: 1,
+        first_event_time: None,
     }
 }
 

@@ -854,7 +854,9 @@ type SetOverrideRequest struct {
 	// Why. 1 to 1,000 bytes. Required.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// When it ends by itself, from now. 1 s to 30 days. 0 or absent: it stays until cleared.
-	ExpireAfter   *durationpb.Duration `protobuf:"bytes,5,opt,name=expire_after,json=expireAfter,proto3" json:"expire_after,omitempty"`
+	ExpireAfter *durationpb.Duration `protobuf:"bytes,5,opt,name=expire_after,json=expireAfter,proto3" json:"expire_after,omitempty"`
+	// Name of the override. 1 to 64 bytes of the key's alphabet. Empty: `default`.
+	Id            string `protobuf:"bytes,6,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -924,6 +926,13 @@ func (x *SetOverrideRequest) GetExpireAfter() *durationpb.Duration {
 	return nil
 }
 
+func (x *SetOverrideRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 // SetOverrideResponse tells where the breaker stands.
 type SetOverrideResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -978,7 +987,9 @@ type ClearOverrideRequest struct {
 	// Who, for the history. 0 to 200 bytes. Empty: `unknown`.
 	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
 	// Why, for the history. At most 1,000 bytes.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Name of the override to clear. Empty: all.
+	Id            string `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1034,6 +1045,13 @@ func (x *ClearOverrideRequest) GetReason() string {
 	return ""
 }
 
+func (x *ClearOverrideRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 // ClearOverrideResponse tells where the breaker stands.
 type ClearOverrideResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1080,6 +1098,235 @@ func (x *ClearOverrideResponse) GetStatus() *BreakerStatus {
 	return nil
 }
 
+// ProbeNowRequest names an open breaker.
+type ProbeNowRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key of the breaker.
+	Breaker string `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	// Isolated caller to probe instead of the breaker. Empty: the breaker.
+	Caller string `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
+	// Actor, for the history. 0 to 200 bytes. Empty: `unknown`.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Reason, for the history. At most 1,000 bytes.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeNowRequest) Reset() {
+	*x = ProbeNowRequest{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeNowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeNowRequest) ProtoMessage() {}
+
+func (x *ProbeNowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeNowRequest.ProtoReflect.Descriptor instead.
+func (*ProbeNowRequest) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ProbeNowRequest) GetBreaker() string {
+	if x != nil {
+		return x.Breaker
+	}
+	return ""
+}
+
+func (x *ProbeNowRequest) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *ProbeNowRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ProbeNowRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ProbeNowResponse returns the breaker's status.
+type ProbeNowResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Status after the change.
+	Status        *BreakerStatus `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeNowResponse) Reset() {
+	*x = ProbeNowResponse{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeNowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeNowResponse) ProtoMessage() {}
+
+func (x *ProbeNowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeNowResponse.ProtoReflect.Descriptor instead.
+func (*ProbeNowResponse) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ProbeNowResponse) GetStatus() *BreakerStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// DeleteDeclarationRequest names a declared breaker.
+type DeleteDeclarationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key of the breaker.
+	Breaker string `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	// Actor, for the history. 0 to 200 bytes. Empty: `unknown`.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Reason, for the history. At most 1,000 bytes.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDeclarationRequest) Reset() {
+	*x = DeleteDeclarationRequest{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDeclarationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDeclarationRequest) ProtoMessage() {}
+
+func (x *DeleteDeclarationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDeclarationRequest.ProtoReflect.Descriptor instead.
+func (*DeleteDeclarationRequest) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DeleteDeclarationRequest) GetBreaker() string {
+	if x != nil {
+		return x.Breaker
+	}
+	return ""
+}
+
+func (x *DeleteDeclarationRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *DeleteDeclarationRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// DeleteDeclarationResponse returns the breaker's status.
+type DeleteDeclarationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Status after the change.
+	Status        *BreakerStatus `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDeclarationResponse) Reset() {
+	*x = DeleteDeclarationResponse{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDeclarationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDeclarationResponse) ProtoMessage() {}
+
+func (x *DeleteDeclarationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDeclarationResponse.ProtoReflect.Descriptor instead.
+func (*DeleteDeclarationResponse) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DeleteDeclarationResponse) GetStatus() *BreakerStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
 // DeleteBreakerRequest names a breaker to forget.
 type DeleteBreakerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1095,7 +1342,7 @@ type DeleteBreakerRequest struct {
 
 func (x *DeleteBreakerRequest) Reset() {
 	*x = DeleteBreakerRequest{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[15]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1354,7 @@ func (x *DeleteBreakerRequest) String() string {
 func (*DeleteBreakerRequest) ProtoMessage() {}
 
 func (x *DeleteBreakerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[15]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1367,7 @@ func (x *DeleteBreakerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteBreakerRequest.ProtoReflect.Descriptor instead.
 func (*DeleteBreakerRequest) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{15}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeleteBreakerRequest) GetBreaker() string {
@@ -1153,7 +1400,7 @@ type DeleteBreakerResponse struct {
 
 func (x *DeleteBreakerResponse) Reset() {
 	*x = DeleteBreakerResponse{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[16]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1412,7 @@ func (x *DeleteBreakerResponse) String() string {
 func (*DeleteBreakerResponse) ProtoMessage() {}
 
 func (x *DeleteBreakerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[16]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1425,7 @@ func (x *DeleteBreakerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteBreakerResponse.ProtoReflect.Descriptor instead.
 func (*DeleteBreakerResponse) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{16}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{20}
 }
 
 // ListEventsRequest says which events to read.
@@ -1204,7 +1451,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[17]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1216,7 +1463,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[17]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1229,7 +1476,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{17}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListEventsRequest) GetBreaker() string {
@@ -1294,7 +1541,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[18]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1553,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[18]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1566,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{18}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -1345,7 +1592,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[19]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1604,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[19]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1617,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{19}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{23}
 }
 
 // Limit is a bound of the server.
@@ -1381,14 +1628,16 @@ type Limit struct {
 	// The bound.
 	Max uint64 `protobuf:"varint,2,opt,name=max,proto3" json:"max,omitempty"`
 	// How much of it is used. Absent where it is not a running count.
-	Used          *uint64 `protobuf:"varint,3,opt,name=used,proto3,oneof" json:"used,omitempty"`
+	Used *uint64 `protobuf:"varint,3,opt,name=used,proto3,oneof" json:"used,omitempty"`
+	// Identities or addresses that use the most of it, the biggest first. At most 5.
+	Biggest       []*Share `protobuf:"bytes,4,rep,name=biggest,proto3" json:"biggest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[20]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +1649,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[20]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +1662,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{20}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Limit) GetName() string {
@@ -1433,6 +1682,68 @@ func (x *Limit) GetMax() uint64 {
 func (x *Limit) GetUsed() uint64 {
 	if x != nil && x.Used != nil {
 		return *x.Used
+	}
+	return 0
+}
+
+func (x *Limit) GetBiggest() []*Share {
+	if x != nil {
+		return x.Biggest
+	}
+	return nil
+}
+
+// Share is what one identity, or one address while authentication is off, uses of a limit.
+type Share struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity as `identity:NAME`, or address as `address:IP`.
+	Holder string `protobuf:"bytes,1,opt,name=holder,proto3" json:"holder,omitempty"`
+	// Amount in use.
+	Used          uint64 `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Share) Reset() {
+	*x = Share{}
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Share) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Share) ProtoMessage() {}
+
+func (x *Share) ProtoReflect() protoreflect.Message {
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Share.ProtoReflect.Descriptor instead.
+func (*Share) Descriptor() ([]byte, []int) {
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Share) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *Share) GetUsed() uint64 {
+	if x != nil {
+		return x.Used
 	}
 	return 0
 }
@@ -1474,7 +1785,7 @@ type GetServerInfoResponse struct {
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[21]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1797,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[21]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1810,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{21}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -1624,7 +1935,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[22]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1947,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[22]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1960,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{22}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Token) GetName() string {
@@ -1710,7 +2021,7 @@ type GetIdentityRequest struct {
 
 func (x *GetIdentityRequest) Reset() {
 	*x = GetIdentityRequest{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[23]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1722,7 +2033,7 @@ func (x *GetIdentityRequest) String() string {
 func (*GetIdentityRequest) ProtoMessage() {}
 
 func (x *GetIdentityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[23]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1735,7 +2046,7 @@ func (x *GetIdentityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIdentityRequest.ProtoReflect.Descriptor instead.
 func (*GetIdentityRequest) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{23}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{28}
 }
 
 // GetIdentityResponse is who somebody is to the server.
@@ -1757,7 +2068,7 @@ type GetIdentityResponse struct {
 
 func (x *GetIdentityResponse) Reset() {
 	*x = GetIdentityResponse{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[24]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1769,7 +2080,7 @@ func (x *GetIdentityResponse) String() string {
 func (*GetIdentityResponse) ProtoMessage() {}
 
 func (x *GetIdentityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[24]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1782,7 +2093,7 @@ func (x *GetIdentityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIdentityResponse.ProtoReflect.Descriptor instead.
 func (*GetIdentityResponse) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{24}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetIdentityResponse) GetAuthenticated() bool {
@@ -1841,7 +2152,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[25]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1853,7 +2164,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[25]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1866,7 +2177,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{25}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CreateTokenRequest) GetName() string {
@@ -1924,7 +2235,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[26]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2247,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[26]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2260,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{26}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CreateTokenResponse) GetToken() *Token {
@@ -1979,7 +2290,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[27]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1991,7 +2302,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[27]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2004,7 +2315,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{27}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListTokensRequest) GetPageSize() uint32 {
@@ -2034,7 +2345,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[28]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2357,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[28]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2370,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{28}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListTokensResponse) GetTokens() []*Token {
@@ -2089,7 +2400,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[29]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2412,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[29]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2425,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{29}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RevokeTokenRequest) GetName() string {
@@ -2140,7 +2451,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[30]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +2463,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[30]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +2476,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{30}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{35}
 }
 
 // AuditEntry is one change by an operator.
@@ -2177,8 +2488,8 @@ type AuditEntry struct {
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	// Who: the identity; behind it in brackets what the request said, where that is something else.
 	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
-	// What was done: `reset`, `override_set`, `override_cleared`, `breaker_deleted`, `policy_set`, `policy_deleted`,
-	// `token_created`, `token_revoked`.
+	// What was done: `reset`, `probe_now`, `override_set`, `override_cleared`, `declaration_deleted`, `breaker_deleted`,
+	// `policy_set`, `policy_deleted`, `token_created`, `token_revoked`.
 	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
 	// To what: the key of a breaker, the key or pattern of a policy, the name of a token.
 	Target string `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
@@ -2192,7 +2503,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[31]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2204,7 +2515,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[31]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2217,7 +2528,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{31}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AuditEntry) GetSequence() uint64 {
@@ -2284,7 +2595,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[32]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2296,7 +2607,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[32]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2309,7 +2620,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{32}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListAuditRequest) GetTarget() string {
@@ -2346,7 +2657,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[33]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2358,7 +2669,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[33]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2371,7 +2682,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{33}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -2407,7 +2718,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[34]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2419,7 +2730,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[34]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2432,7 +2743,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{34}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DeadLetter) GetSequence() uint64 {
@@ -2497,7 +2808,7 @@ type WebhookStatus struct {
 
 func (x *WebhookStatus) Reset() {
 	*x = WebhookStatus{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[35]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2820,7 @@ func (x *WebhookStatus) String() string {
 func (*WebhookStatus) ProtoMessage() {}
 
 func (x *WebhookStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[35]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2833,7 @@ func (x *WebhookStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookStatus.ProtoReflect.Descriptor instead.
 func (*WebhookStatus) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{35}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *WebhookStatus) GetName() string {
@@ -2597,7 +2908,7 @@ type ListWebhooksRequest struct {
 
 func (x *ListWebhooksRequest) Reset() {
 	*x = ListWebhooksRequest{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[36]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2920,7 @@ func (x *ListWebhooksRequest) String() string {
 func (*ListWebhooksRequest) ProtoMessage() {}
 
 func (x *ListWebhooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[36]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2933,7 @@ func (x *ListWebhooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWebhooksRequest.ProtoReflect.Descriptor instead.
 func (*ListWebhooksRequest) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{36}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{41}
 }
 
 // ListWebhooksResponse lists webhooks.
@@ -2636,7 +2947,7 @@ type ListWebhooksResponse struct {
 
 func (x *ListWebhooksResponse) Reset() {
 	*x = ListWebhooksResponse{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[37]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2648,7 +2959,7 @@ func (x *ListWebhooksResponse) String() string {
 func (*ListWebhooksResponse) ProtoMessage() {}
 
 func (x *ListWebhooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[37]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2661,7 +2972,7 @@ func (x *ListWebhooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWebhooksResponse.ProtoReflect.Descriptor instead.
 func (*ListWebhooksResponse) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{37}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListWebhooksResponse) GetWebhooks() []*WebhookStatus {
@@ -2682,7 +2993,7 @@ type TestWebhookRequest struct {
 
 func (x *TestWebhookRequest) Reset() {
 	*x = TestWebhookRequest{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[38]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2694,7 +3005,7 @@ func (x *TestWebhookRequest) String() string {
 func (*TestWebhookRequest) ProtoMessage() {}
 
 func (x *TestWebhookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[38]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2707,7 +3018,7 @@ func (x *TestWebhookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestWebhookRequest.ProtoReflect.Descriptor instead.
 func (*TestWebhookRequest) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{38}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *TestWebhookRequest) GetName() string {
@@ -2730,7 +3041,7 @@ type TestWebhookResponse struct {
 
 func (x *TestWebhookResponse) Reset() {
 	*x = TestWebhookResponse{}
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[39]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2742,7 +3053,7 @@ func (x *TestWebhookResponse) String() string {
 func (*TestWebhookResponse) ProtoMessage() {}
 
 func (x *TestWebhookResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[39]
+	mi := &file_fuseboard_v1_admin_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2755,7 +3066,7 @@ func (x *TestWebhookResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestWebhookResponse.ProtoReflect.Descriptor instead.
 func (*TestWebhookResponse) Descriptor() ([]byte, []int) {
-	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{39}
+	return file_fuseboard_v1_admin_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *TestWebhookResponse) GetTaken() bool {
@@ -2826,20 +3137,35 @@ const file_fuseboard_v1_admin_service_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reasonB\x13\n" +
 	"\x11_expected_version\"A\n" +
 	"\x14DeletePolicyResponse\x12)\n" +
-	"\x10breakers_changed\x18\x01 \x01(\x04R\x0fbreakersChanged\"\xca\x01\n" +
+	"\x10breakers_changed\x18\x01 \x01(\x04R\x0fbreakersChanged\"\xda\x01\n" +
 	"\x12SetOverrideRequest\x12\x18\n" +
 	"\abreaker\x18\x01 \x01(\tR\abreaker\x12.\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x1a.fuseboard.v1.OverrideModeR\x04mode\x12\x14\n" +
 	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12<\n" +
-	"\fexpire_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vexpireAfter\"J\n" +
+	"\fexpire_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vexpireAfter\x12\x0e\n" +
+	"\x02id\x18\x06 \x01(\tR\x02id\"J\n" +
 	"\x13SetOverrideResponse\x123\n" +
-	"\x06status\x18\x01 \x01(\v2\x1b.fuseboard.v1.BreakerStatusR\x06status\"^\n" +
+	"\x06status\x18\x01 \x01(\v2\x1b.fuseboard.v1.BreakerStatusR\x06status\"n\n" +
 	"\x14ClearOverrideRequest\x12\x18\n" +
 	"\abreaker\x18\x01 \x01(\tR\abreaker\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"L\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x0e\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\"L\n" +
 	"\x15ClearOverrideResponse\x123\n" +
+	"\x06status\x18\x01 \x01(\v2\x1b.fuseboard.v1.BreakerStatusR\x06status\"q\n" +
+	"\x0fProbeNowRequest\x12\x18\n" +
+	"\abreaker\x18\x01 \x01(\tR\abreaker\x12\x16\n" +
+	"\x06caller\x18\x02 \x01(\tR\x06caller\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"G\n" +
+	"\x10ProbeNowResponse\x123\n" +
+	"\x06status\x18\x01 \x01(\v2\x1b.fuseboard.v1.BreakerStatusR\x06status\"b\n" +
+	"\x18DeleteDeclarationRequest\x12\x18\n" +
+	"\abreaker\x18\x01 \x01(\tR\abreaker\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"P\n" +
+	"\x19DeleteDeclarationResponse\x123\n" +
 	"\x06status\x18\x01 \x01(\v2\x1b.fuseboard.v1.BreakerStatusR\x06status\"^\n" +
 	"\x14DeleteBreakerRequest\x12\x18\n" +
 	"\abreaker\x18\x01 \x01(\tR\abreaker\x12\x14\n" +
@@ -2859,12 +3185,16 @@ const file_fuseboard_v1_admin_service_proto_rawDesc = "" +
 	"\x12ListEventsResponse\x12+\n" +
 	"\x06events\x18\x01 \x03(\v2\x13.fuseboard.v1.EventR\x06events\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x16\n" +
-	"\x14GetServerInfoRequest\"O\n" +
+	"\x14GetServerInfoRequest\"~\n" +
 	"\x05Limit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03max\x18\x02 \x01(\x04R\x03max\x12\x17\n" +
-	"\x04used\x18\x03 \x01(\x04H\x00R\x04used\x88\x01\x01B\a\n" +
-	"\x05_used\"\xb5\x04\n" +
+	"\x04used\x18\x03 \x01(\x04H\x00R\x04used\x88\x01\x01\x12-\n" +
+	"\abiggest\x18\x04 \x03(\v2\x13.fuseboard.v1.ShareR\abiggestB\a\n" +
+	"\x05_used\"3\n" +
+	"\x05Share\x12\x16\n" +
+	"\x06holder\x18\x01 \x01(\tR\x06holder\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\x04R\x04used\"\xb5\x04\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12#\n" +
@@ -2972,7 +3302,7 @@ const file_fuseboard_v1_admin_service_proto_rawDesc = "" +
 	"\tROLE_READ\x10\x02\x12\x10\n" +
 	"\fROLE_OPERATE\x10\x03\x12\x0e\n" +
 	"\n" +
-	"ROLE_ADMIN\x10\x042\xa8\v\n" +
+	"ROLE_ADMIN\x10\x042\xd9\f\n" +
 	"\fAdminService\x12U\n" +
 	"\fListBreakers\x12!.fuseboard.v1.ListBreakersRequest\x1a\".fuseboard.v1.ListBreakersResponse\x12U\n" +
 	"\fListPolicies\x12!.fuseboard.v1.ListPoliciesRequest\x1a\".fuseboard.v1.ListPoliciesResponse\x12L\n" +
@@ -2980,7 +3310,9 @@ const file_fuseboard_v1_admin_service_proto_rawDesc = "" +
 	"\tSetPolicy\x12\x1e.fuseboard.v1.SetPolicyRequest\x1a\x1f.fuseboard.v1.SetPolicyResponse\x12U\n" +
 	"\fDeletePolicy\x12!.fuseboard.v1.DeletePolicyRequest\x1a\".fuseboard.v1.DeletePolicyResponse\x12R\n" +
 	"\vSetOverride\x12 .fuseboard.v1.SetOverrideRequest\x1a!.fuseboard.v1.SetOverrideResponse\x12X\n" +
-	"\rClearOverride\x12\".fuseboard.v1.ClearOverrideRequest\x1a#.fuseboard.v1.ClearOverrideResponse\x12X\n" +
+	"\rClearOverride\x12\".fuseboard.v1.ClearOverrideRequest\x1a#.fuseboard.v1.ClearOverrideResponse\x12I\n" +
+	"\bProbeNow\x12\x1d.fuseboard.v1.ProbeNowRequest\x1a\x1e.fuseboard.v1.ProbeNowResponse\x12d\n" +
+	"\x11DeleteDeclaration\x12&.fuseboard.v1.DeleteDeclarationRequest\x1a'.fuseboard.v1.DeleteDeclarationResponse\x12X\n" +
 	"\rDeleteBreaker\x12\".fuseboard.v1.DeleteBreakerRequest\x1a#.fuseboard.v1.DeleteBreakerResponse\x12O\n" +
 	"\n" +
 	"ListEvents\x12\x1f.fuseboard.v1.ListEventsRequest\x1a .fuseboard.v1.ListEventsResponse\x12R\n" +
@@ -3008,134 +3340,146 @@ func file_fuseboard_v1_admin_service_proto_rawDescGZIP() []byte {
 }
 
 var file_fuseboard_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fuseboard_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_fuseboard_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_fuseboard_v1_admin_service_proto_goTypes = []any{
-	(PolicyOrigin)(0),             // 0: fuseboard.v1.PolicyOrigin
-	(Role)(0),                     // 1: fuseboard.v1.Role
-	(*ListBreakersRequest)(nil),   // 2: fuseboard.v1.ListBreakersRequest
-	(*ListBreakersResponse)(nil),  // 3: fuseboard.v1.ListBreakersResponse
-	(*PolicyEntry)(nil),           // 4: fuseboard.v1.PolicyEntry
-	(*ListPoliciesRequest)(nil),   // 5: fuseboard.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),  // 6: fuseboard.v1.ListPoliciesResponse
-	(*GetPolicyRequest)(nil),      // 7: fuseboard.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),     // 8: fuseboard.v1.GetPolicyResponse
-	(*SetPolicyRequest)(nil),      // 9: fuseboard.v1.SetPolicyRequest
-	(*SetPolicyResponse)(nil),     // 10: fuseboard.v1.SetPolicyResponse
-	(*DeletePolicyRequest)(nil),   // 11: fuseboard.v1.DeletePolicyRequest
-	(*DeletePolicyResponse)(nil),  // 12: fuseboard.v1.DeletePolicyResponse
-	(*SetOverrideRequest)(nil),    // 13: fuseboard.v1.SetOverrideRequest
-	(*SetOverrideResponse)(nil),   // 14: fuseboard.v1.SetOverrideResponse
-	(*ClearOverrideRequest)(nil),  // 15: fuseboard.v1.ClearOverrideRequest
-	(*ClearOverrideResponse)(nil), // 16: fuseboard.v1.ClearOverrideResponse
-	(*DeleteBreakerRequest)(nil),  // 17: fuseboard.v1.DeleteBreakerRequest
-	(*DeleteBreakerResponse)(nil), // 18: fuseboard.v1.DeleteBreakerResponse
-	(*ListEventsRequest)(nil),     // 19: fuseboard.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 20: fuseboard.v1.ListEventsResponse
-	(*GetServerInfoRequest)(nil),  // 21: fuseboard.v1.GetServerInfoRequest
-	(*Limit)(nil),                 // 22: fuseboard.v1.Limit
-	(*GetServerInfoResponse)(nil), // 23: fuseboard.v1.GetServerInfoResponse
-	(*Token)(nil),                 // 24: fuseboard.v1.Token
-	(*GetIdentityRequest)(nil),    // 25: fuseboard.v1.GetIdentityRequest
-	(*GetIdentityResponse)(nil),   // 26: fuseboard.v1.GetIdentityResponse
-	(*CreateTokenRequest)(nil),    // 27: fuseboard.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),   // 28: fuseboard.v1.CreateTokenResponse
-	(*ListTokensRequest)(nil),     // 29: fuseboard.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),    // 30: fuseboard.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),    // 31: fuseboard.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),   // 32: fuseboard.v1.RevokeTokenResponse
-	(*AuditEntry)(nil),            // 33: fuseboard.v1.AuditEntry
-	(*ListAuditRequest)(nil),      // 34: fuseboard.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),     // 35: fuseboard.v1.ListAuditResponse
-	(*DeadLetter)(nil),            // 36: fuseboard.v1.DeadLetter
-	(*WebhookStatus)(nil),         // 37: fuseboard.v1.WebhookStatus
-	(*ListWebhooksRequest)(nil),   // 38: fuseboard.v1.ListWebhooksRequest
-	(*ListWebhooksResponse)(nil),  // 39: fuseboard.v1.ListWebhooksResponse
-	(*TestWebhookRequest)(nil),    // 40: fuseboard.v1.TestWebhookRequest
-	(*TestWebhookResponse)(nil),   // 41: fuseboard.v1.TestWebhookResponse
-	(State)(0),                    // 42: fuseboard.v1.State
-	(*BreakerStatus)(nil),         // 43: fuseboard.v1.BreakerStatus
-	(*Policy)(nil),                // 44: fuseboard.v1.Policy
-	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
-	(OverrideMode)(0),             // 46: fuseboard.v1.OverrideMode
-	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
-	(EventKind)(0),                // 48: fuseboard.v1.EventKind
-	(*Event)(nil),                 // 49: fuseboard.v1.Event
+	(PolicyOrigin)(0),                 // 0: fuseboard.v1.PolicyOrigin
+	(Role)(0),                         // 1: fuseboard.v1.Role
+	(*ListBreakersRequest)(nil),       // 2: fuseboard.v1.ListBreakersRequest
+	(*ListBreakersResponse)(nil),      // 3: fuseboard.v1.ListBreakersResponse
+	(*PolicyEntry)(nil),               // 4: fuseboard.v1.PolicyEntry
+	(*ListPoliciesRequest)(nil),       // 5: fuseboard.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),      // 6: fuseboard.v1.ListPoliciesResponse
+	(*GetPolicyRequest)(nil),          // 7: fuseboard.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),         // 8: fuseboard.v1.GetPolicyResponse
+	(*SetPolicyRequest)(nil),          // 9: fuseboard.v1.SetPolicyRequest
+	(*SetPolicyResponse)(nil),         // 10: fuseboard.v1.SetPolicyResponse
+	(*DeletePolicyRequest)(nil),       // 11: fuseboard.v1.DeletePolicyRequest
+	(*DeletePolicyResponse)(nil),      // 12: fuseboard.v1.DeletePolicyResponse
+	(*SetOverrideRequest)(nil),        // 13: fuseboard.v1.SetOverrideRequest
+	(*SetOverrideResponse)(nil),       // 14: fuseboard.v1.SetOverrideResponse
+	(*ClearOverrideRequest)(nil),      // 15: fuseboard.v1.ClearOverrideRequest
+	(*ClearOverrideResponse)(nil),     // 16: fuseboard.v1.ClearOverrideResponse
+	(*ProbeNowRequest)(nil),           // 17: fuseboard.v1.ProbeNowRequest
+	(*ProbeNowResponse)(nil),          // 18: fuseboard.v1.ProbeNowResponse
+	(*DeleteDeclarationRequest)(nil),  // 19: fuseboard.v1.DeleteDeclarationRequest
+	(*DeleteDeclarationResponse)(nil), // 20: fuseboard.v1.DeleteDeclarationResponse
+	(*DeleteBreakerRequest)(nil),      // 21: fuseboard.v1.DeleteBreakerRequest
+	(*DeleteBreakerResponse)(nil),     // 22: fuseboard.v1.DeleteBreakerResponse
+	(*ListEventsRequest)(nil),         // 23: fuseboard.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),        // 24: fuseboard.v1.ListEventsResponse
+	(*GetServerInfoRequest)(nil),      // 25: fuseboard.v1.GetServerInfoRequest
+	(*Limit)(nil),                     // 26: fuseboard.v1.Limit
+	(*Share)(nil),                     // 27: fuseboard.v1.Share
+	(*GetServerInfoResponse)(nil),     // 28: fuseboard.v1.GetServerInfoResponse
+	(*Token)(nil),                     // 29: fuseboard.v1.Token
+	(*GetIdentityRequest)(nil),        // 30: fuseboard.v1.GetIdentityRequest
+	(*GetIdentityResponse)(nil),       // 31: fuseboard.v1.GetIdentityResponse
+	(*CreateTokenRequest)(nil),        // 32: fuseboard.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),       // 33: fuseboard.v1.CreateTokenResponse
+	(*ListTokensRequest)(nil),         // 34: fuseboard.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),        // 35: fuseboard.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),        // 36: fuseboard.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),       // 37: fuseboard.v1.RevokeTokenResponse
+	(*AuditEntry)(nil),                // 38: fuseboard.v1.AuditEntry
+	(*ListAuditRequest)(nil),          // 39: fuseboard.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),         // 40: fuseboard.v1.ListAuditResponse
+	(*DeadLetter)(nil),                // 41: fuseboard.v1.DeadLetter
+	(*WebhookStatus)(nil),             // 42: fuseboard.v1.WebhookStatus
+	(*ListWebhooksRequest)(nil),       // 43: fuseboard.v1.ListWebhooksRequest
+	(*ListWebhooksResponse)(nil),      // 44: fuseboard.v1.ListWebhooksResponse
+	(*TestWebhookRequest)(nil),        // 45: fuseboard.v1.TestWebhookRequest
+	(*TestWebhookResponse)(nil),       // 46: fuseboard.v1.TestWebhookResponse
+	(State)(0),                        // 47: fuseboard.v1.State
+	(*BreakerStatus)(nil),             // 48: fuseboard.v1.BreakerStatus
+	(*Policy)(nil),                    // 49: fuseboard.v1.Policy
+	(*timestamppb.Timestamp)(nil),     // 50: google.protobuf.Timestamp
+	(OverrideMode)(0),                 // 51: fuseboard.v1.OverrideMode
+	(*durationpb.Duration)(nil),       // 52: google.protobuf.Duration
+	(EventKind)(0),                    // 53: fuseboard.v1.EventKind
+	(*Event)(nil),                     // 54: fuseboard.v1.Event
 }
 var file_fuseboard_v1_admin_service_proto_depIdxs = []int32{
-	42, // 0: fuseboard.v1.ListBreakersRequest.states:type_name -> fuseboard.v1.State
-	43, // 1: fuseboard.v1.ListBreakersResponse.breakers:type_name -> fuseboard.v1.BreakerStatus
-	44, // 2: fuseboard.v1.PolicyEntry.policy:type_name -> fuseboard.v1.Policy
+	47, // 0: fuseboard.v1.ListBreakersRequest.states:type_name -> fuseboard.v1.State
+	48, // 1: fuseboard.v1.ListBreakersResponse.breakers:type_name -> fuseboard.v1.BreakerStatus
+	49, // 2: fuseboard.v1.PolicyEntry.policy:type_name -> fuseboard.v1.Policy
 	0,  // 3: fuseboard.v1.PolicyEntry.origin:type_name -> fuseboard.v1.PolicyOrigin
-	45, // 4: fuseboard.v1.PolicyEntry.set_time:type_name -> google.protobuf.Timestamp
+	50, // 4: fuseboard.v1.PolicyEntry.set_time:type_name -> google.protobuf.Timestamp
 	4,  // 5: fuseboard.v1.ListPoliciesResponse.policies:type_name -> fuseboard.v1.PolicyEntry
-	44, // 6: fuseboard.v1.ListPoliciesResponse.default_policy:type_name -> fuseboard.v1.Policy
+	49, // 6: fuseboard.v1.ListPoliciesResponse.default_policy:type_name -> fuseboard.v1.Policy
 	4,  // 7: fuseboard.v1.GetPolicyResponse.entry:type_name -> fuseboard.v1.PolicyEntry
-	44, // 8: fuseboard.v1.SetPolicyRequest.policy:type_name -> fuseboard.v1.Policy
+	49, // 8: fuseboard.v1.SetPolicyRequest.policy:type_name -> fuseboard.v1.Policy
 	4,  // 9: fuseboard.v1.SetPolicyResponse.entry:type_name -> fuseboard.v1.PolicyEntry
-	46, // 10: fuseboard.v1.SetOverrideRequest.mode:type_name -> fuseboard.v1.OverrideMode
-	47, // 11: fuseboard.v1.SetOverrideRequest.expire_after:type_name -> google.protobuf.Duration
-	43, // 12: fuseboard.v1.SetOverrideResponse.status:type_name -> fuseboard.v1.BreakerStatus
-	43, // 13: fuseboard.v1.ClearOverrideResponse.status:type_name -> fuseboard.v1.BreakerStatus
-	48, // 14: fuseboard.v1.ListEventsRequest.kinds:type_name -> fuseboard.v1.EventKind
-	45, // 15: fuseboard.v1.ListEventsRequest.start_time:type_name -> google.protobuf.Timestamp
-	45, // 16: fuseboard.v1.ListEventsRequest.end_time:type_name -> google.protobuf.Timestamp
-	49, // 17: fuseboard.v1.ListEventsResponse.events:type_name -> fuseboard.v1.Event
-	45, // 18: fuseboard.v1.GetServerInfoResponse.start_time:type_name -> google.protobuf.Timestamp
-	45, // 19: fuseboard.v1.GetServerInfoResponse.now:type_name -> google.protobuf.Timestamp
-	22, // 20: fuseboard.v1.GetServerInfoResponse.limits:type_name -> fuseboard.v1.Limit
-	47, // 21: fuseboard.v1.GetServerInfoResponse.uptime:type_name -> google.protobuf.Duration
-	1,  // 22: fuseboard.v1.Token.roles:type_name -> fuseboard.v1.Role
-	45, // 23: fuseboard.v1.Token.create_time:type_name -> google.protobuf.Timestamp
-	45, // 24: fuseboard.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 25: fuseboard.v1.GetIdentityResponse.roles:type_name -> fuseboard.v1.Role
-	1,  // 26: fuseboard.v1.CreateTokenRequest.roles:type_name -> fuseboard.v1.Role
-	47, // 27: fuseboard.v1.CreateTokenRequest.expire_after:type_name -> google.protobuf.Duration
-	24, // 28: fuseboard.v1.CreateTokenResponse.token:type_name -> fuseboard.v1.Token
-	24, // 29: fuseboard.v1.ListTokensResponse.tokens:type_name -> fuseboard.v1.Token
-	45, // 30: fuseboard.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
-	33, // 31: fuseboard.v1.ListAuditResponse.entries:type_name -> fuseboard.v1.AuditEntry
-	45, // 32: fuseboard.v1.DeadLetter.time:type_name -> google.protobuf.Timestamp
-	36, // 33: fuseboard.v1.WebhookStatus.dead_letters:type_name -> fuseboard.v1.DeadLetter
-	37, // 34: fuseboard.v1.ListWebhooksResponse.webhooks:type_name -> fuseboard.v1.WebhookStatus
-	2,  // 35: fuseboard.v1.AdminService.ListBreakers:input_type -> fuseboard.v1.ListBreakersRequest
-	5,  // 36: fuseboard.v1.AdminService.ListPolicies:input_type -> fuseboard.v1.ListPoliciesRequest
-	7,  // 37: fuseboard.v1.AdminService.GetPolicy:input_type -> fuseboard.v1.GetPolicyRequest
-	9,  // 38: fuseboard.v1.AdminService.SetPolicy:input_type -> fuseboard.v1.SetPolicyRequest
-	11, // 39: fuseboard.v1.AdminService.DeletePolicy:input_type -> fuseboard.v1.DeletePolicyRequest
-	13, // 40: fuseboard.v1.AdminService.SetOverride:input_type -> fuseboard.v1.SetOverrideRequest
-	15, // 41: fuseboard.v1.AdminService.ClearOverride:input_type -> fuseboard.v1.ClearOverrideRequest
-	17, // 42: fuseboard.v1.AdminService.DeleteBreaker:input_type -> fuseboard.v1.DeleteBreakerRequest
-	19, // 43: fuseboard.v1.AdminService.ListEvents:input_type -> fuseboard.v1.ListEventsRequest
-	25, // 44: fuseboard.v1.AdminService.GetIdentity:input_type -> fuseboard.v1.GetIdentityRequest
-	27, // 45: fuseboard.v1.AdminService.CreateToken:input_type -> fuseboard.v1.CreateTokenRequest
-	29, // 46: fuseboard.v1.AdminService.ListTokens:input_type -> fuseboard.v1.ListTokensRequest
-	31, // 47: fuseboard.v1.AdminService.RevokeToken:input_type -> fuseboard.v1.RevokeTokenRequest
-	34, // 48: fuseboard.v1.AdminService.ListAudit:input_type -> fuseboard.v1.ListAuditRequest
-	38, // 49: fuseboard.v1.AdminService.ListWebhooks:input_type -> fuseboard.v1.ListWebhooksRequest
-	40, // 50: fuseboard.v1.AdminService.TestWebhook:input_type -> fuseboard.v1.TestWebhookRequest
-	21, // 51: fuseboard.v1.AdminService.GetServerInfo:input_type -> fuseboard.v1.GetServerInfoRequest
-	3,  // 52: fuseboard.v1.AdminService.ListBreakers:output_type -> fuseboard.v1.ListBreakersResponse
-	6,  // 53: fuseboard.v1.AdminService.ListPolicies:output_type -> fuseboard.v1.ListPoliciesResponse
-	8,  // 54: fuseboard.v1.AdminService.GetPolicy:output_type -> fuseboard.v1.GetPolicyResponse
-	10, // 55: fuseboard.v1.AdminService.SetPolicy:output_type -> fuseboard.v1.SetPolicyResponse
-	12, // 56: fuseboard.v1.AdminService.DeletePolicy:output_type -> fuseboard.v1.DeletePolicyResponse
-	14, // 57: fuseboard.v1.AdminService.SetOverride:output_type -> fuseboard.v1.SetOverrideResponse
-	16, // 58: fuseboard.v1.AdminService.ClearOverride:output_type -> fuseboard.v1.ClearOverrideResponse
-	18, // 59: fuseboard.v1.AdminService.DeleteBreaker:output_type -> fuseboard.v1.DeleteBreakerResponse
-	20, // 60: fuseboard.v1.AdminService.ListEvents:output_type -> fuseboard.v1.ListEventsResponse
-	26, // 61: fuseboard.v1.AdminService.GetIdentity:output_type -> fuseboard.v1.GetIdentityResponse
-	28, // 62: fuseboard.v1.AdminService.CreateToken:output_type -> fuseboard.v1.CreateTokenResponse
-	30, // 63: fuseboard.v1.AdminService.ListTokens:output_type -> fuseboard.v1.ListTokensResponse
-	32, // 64: fuseboard.v1.AdminService.RevokeToken:output_type -> fuseboard.v1.RevokeTokenResponse
-	35, // 65: fuseboard.v1.AdminService.ListAudit:output_type -> fuseboard.v1.ListAuditResponse
-	39, // 66: fuseboard.v1.AdminService.ListWebhooks:output_type -> fuseboard.v1.ListWebhooksResponse
-	41, // 67: fuseboard.v1.AdminService.TestWebhook:output_type -> fuseboard.v1.TestWebhookResponse
-	23, // 68: fuseboard.v1.AdminService.GetServerInfo:output_type -> fuseboard.v1.GetServerInfoResponse
-	52, // [52:69] is the sub-list for method output_type
-	35, // [35:52] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	51, // 10: fuseboard.v1.SetOverrideRequest.mode:type_name -> fuseboard.v1.OverrideMode
+	52, // 11: fuseboard.v1.SetOverrideRequest.expire_after:type_name -> google.protobuf.Duration
+	48, // 12: fuseboard.v1.SetOverrideResponse.status:type_name -> fuseboard.v1.BreakerStatus
+	48, // 13: fuseboard.v1.ClearOverrideResponse.status:type_name -> fuseboard.v1.BreakerStatus
+	48, // 14: fuseboard.v1.ProbeNowResponse.status:type_name -> fuseboard.v1.BreakerStatus
+	48, // 15: fuseboard.v1.DeleteDeclarationResponse.status:type_name -> fuseboard.v1.BreakerStatus
+	53, // 16: fuseboard.v1.ListEventsRequest.kinds:type_name -> fuseboard.v1.EventKind
+	50, // 17: fuseboard.v1.ListEventsRequest.start_time:type_name -> google.protobuf.Timestamp
+	50, // 18: fuseboard.v1.ListEventsRequest.end_time:type_name -> google.protobuf.Timestamp
+	54, // 19: fuseboard.v1.ListEventsResponse.events:type_name -> fuseboard.v1.Event
+	27, // 20: fuseboard.v1.Limit.biggest:type_name -> fuseboard.v1.Share
+	50, // 21: fuseboard.v1.GetServerInfoResponse.start_time:type_name -> google.protobuf.Timestamp
+	50, // 22: fuseboard.v1.GetServerInfoResponse.now:type_name -> google.protobuf.Timestamp
+	26, // 23: fuseboard.v1.GetServerInfoResponse.limits:type_name -> fuseboard.v1.Limit
+	52, // 24: fuseboard.v1.GetServerInfoResponse.uptime:type_name -> google.protobuf.Duration
+	1,  // 25: fuseboard.v1.Token.roles:type_name -> fuseboard.v1.Role
+	50, // 26: fuseboard.v1.Token.create_time:type_name -> google.protobuf.Timestamp
+	50, // 27: fuseboard.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 28: fuseboard.v1.GetIdentityResponse.roles:type_name -> fuseboard.v1.Role
+	1,  // 29: fuseboard.v1.CreateTokenRequest.roles:type_name -> fuseboard.v1.Role
+	52, // 30: fuseboard.v1.CreateTokenRequest.expire_after:type_name -> google.protobuf.Duration
+	29, // 31: fuseboard.v1.CreateTokenResponse.token:type_name -> fuseboard.v1.Token
+	29, // 32: fuseboard.v1.ListTokensResponse.tokens:type_name -> fuseboard.v1.Token
+	50, // 33: fuseboard.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	38, // 34: fuseboard.v1.ListAuditResponse.entries:type_name -> fuseboard.v1.AuditEntry
+	50, // 35: fuseboard.v1.DeadLetter.time:type_name -> google.protobuf.Timestamp
+	41, // 36: fuseboard.v1.WebhookStatus.dead_letters:type_name -> fuseboard.v1.DeadLetter
+	42, // 37: fuseboard.v1.ListWebhooksResponse.webhooks:type_name -> fuseboard.v1.WebhookStatus
+	2,  // 38: fuseboard.v1.AdminService.ListBreakers:input_type -> fuseboard.v1.ListBreakersRequest
+	5,  // 39: fuseboard.v1.AdminService.ListPolicies:input_type -> fuseboard.v1.ListPoliciesRequest
+	7,  // 40: fuseboard.v1.AdminService.GetPolicy:input_type -> fuseboard.v1.GetPolicyRequest
+	9,  // 41: fuseboard.v1.AdminService.SetPolicy:input_type -> fuseboard.v1.SetPolicyRequest
+	11, // 42: fuseboard.v1.AdminService.DeletePolicy:input_type -> fuseboard.v1.DeletePolicyRequest
+	13, // 43: fuseboard.v1.AdminService.SetOverride:input_type -> fuseboard.v1.SetOverrideRequest
+	15, // 44: fuseboard.v1.AdminService.ClearOverride:input_type -> fuseboard.v1.ClearOverrideRequest
+	17, // 45: fuseboard.v1.AdminService.ProbeNow:input_type -> fuseboard.v1.ProbeNowRequest
+	19, // 46: fuseboard.v1.AdminService.DeleteDeclaration:input_type -> fuseboard.v1.DeleteDeclarationRequest
+	21, // 47: fuseboard.v1.AdminService.DeleteBreaker:input_type -> fuseboard.v1.DeleteBreakerRequest
+	23, // 48: fuseboard.v1.AdminService.ListEvents:input_type -> fuseboard.v1.ListEventsRequest
+	30, // 49: fuseboard.v1.AdminService.GetIdentity:input_type -> fuseboard.v1.GetIdentityRequest
+	32, // 50: fuseboard.v1.AdminService.CreateToken:input_type -> fuseboard.v1.CreateTokenRequest
+	34, // 51: fuseboard.v1.AdminService.ListTokens:input_type -> fuseboard.v1.ListTokensRequest
+	36, // 52: fuseboard.v1.AdminService.RevokeToken:input_type -> fuseboard.v1.RevokeTokenRequest
+	39, // 53: fuseboard.v1.AdminService.ListAudit:input_type -> fuseboard.v1.ListAuditRequest
+	43, // 54: fuseboard.v1.AdminService.ListWebhooks:input_type -> fuseboard.v1.ListWebhooksRequest
+	45, // 55: fuseboard.v1.AdminService.TestWebhook:input_type -> fuseboard.v1.TestWebhookRequest
+	25, // 56: fuseboard.v1.AdminService.GetServerInfo:input_type -> fuseboard.v1.GetServerInfoRequest
+	3,  // 57: fuseboard.v1.AdminService.ListBreakers:output_type -> fuseboard.v1.ListBreakersResponse
+	6,  // 58: fuseboard.v1.AdminService.ListPolicies:output_type -> fuseboard.v1.ListPoliciesResponse
+	8,  // 59: fuseboard.v1.AdminService.GetPolicy:output_type -> fuseboard.v1.GetPolicyResponse
+	10, // 60: fuseboard.v1.AdminService.SetPolicy:output_type -> fuseboard.v1.SetPolicyResponse
+	12, // 61: fuseboard.v1.AdminService.DeletePolicy:output_type -> fuseboard.v1.DeletePolicyResponse
+	14, // 62: fuseboard.v1.AdminService.SetOverride:output_type -> fuseboard.v1.SetOverrideResponse
+	16, // 63: fuseboard.v1.AdminService.ClearOverride:output_type -> fuseboard.v1.ClearOverrideResponse
+	18, // 64: fuseboard.v1.AdminService.ProbeNow:output_type -> fuseboard.v1.ProbeNowResponse
+	20, // 65: fuseboard.v1.AdminService.DeleteDeclaration:output_type -> fuseboard.v1.DeleteDeclarationResponse
+	22, // 66: fuseboard.v1.AdminService.DeleteBreaker:output_type -> fuseboard.v1.DeleteBreakerResponse
+	24, // 67: fuseboard.v1.AdminService.ListEvents:output_type -> fuseboard.v1.ListEventsResponse
+	31, // 68: fuseboard.v1.AdminService.GetIdentity:output_type -> fuseboard.v1.GetIdentityResponse
+	33, // 69: fuseboard.v1.AdminService.CreateToken:output_type -> fuseboard.v1.CreateTokenResponse
+	35, // 70: fuseboard.v1.AdminService.ListTokens:output_type -> fuseboard.v1.ListTokensResponse
+	37, // 71: fuseboard.v1.AdminService.RevokeToken:output_type -> fuseboard.v1.RevokeTokenResponse
+	40, // 72: fuseboard.v1.AdminService.ListAudit:output_type -> fuseboard.v1.ListAuditResponse
+	44, // 73: fuseboard.v1.AdminService.ListWebhooks:output_type -> fuseboard.v1.ListWebhooksResponse
+	46, // 74: fuseboard.v1.AdminService.TestWebhook:output_type -> fuseboard.v1.TestWebhookResponse
+	28, // 75: fuseboard.v1.AdminService.GetServerInfo:output_type -> fuseboard.v1.GetServerInfoResponse
+	57, // [57:76] is the sub-list for method output_type
+	38, // [38:57] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_fuseboard_v1_admin_service_proto_init() }
@@ -3148,14 +3492,14 @@ func file_fuseboard_v1_admin_service_proto_init() {
 	file_fuseboard_v1_policy_proto_init()
 	file_fuseboard_v1_admin_service_proto_msgTypes[7].OneofWrappers = []any{}
 	file_fuseboard_v1_admin_service_proto_msgTypes[9].OneofWrappers = []any{}
-	file_fuseboard_v1_admin_service_proto_msgTypes[20].OneofWrappers = []any{}
+	file_fuseboard_v1_admin_service_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fuseboard_v1_admin_service_proto_rawDesc), len(file_fuseboard_v1_admin_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   40,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,23 +19,25 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_ListBreakers_FullMethodName  = "/fuseboard.v1.AdminService/ListBreakers"
-	AdminService_ListPolicies_FullMethodName  = "/fuseboard.v1.AdminService/ListPolicies"
-	AdminService_GetPolicy_FullMethodName     = "/fuseboard.v1.AdminService/GetPolicy"
-	AdminService_SetPolicy_FullMethodName     = "/fuseboard.v1.AdminService/SetPolicy"
-	AdminService_DeletePolicy_FullMethodName  = "/fuseboard.v1.AdminService/DeletePolicy"
-	AdminService_SetOverride_FullMethodName   = "/fuseboard.v1.AdminService/SetOverride"
-	AdminService_ClearOverride_FullMethodName = "/fuseboard.v1.AdminService/ClearOverride"
-	AdminService_DeleteBreaker_FullMethodName = "/fuseboard.v1.AdminService/DeleteBreaker"
-	AdminService_ListEvents_FullMethodName    = "/fuseboard.v1.AdminService/ListEvents"
-	AdminService_GetIdentity_FullMethodName   = "/fuseboard.v1.AdminService/GetIdentity"
-	AdminService_CreateToken_FullMethodName   = "/fuseboard.v1.AdminService/CreateToken"
-	AdminService_ListTokens_FullMethodName    = "/fuseboard.v1.AdminService/ListTokens"
-	AdminService_RevokeToken_FullMethodName   = "/fuseboard.v1.AdminService/RevokeToken"
-	AdminService_ListAudit_FullMethodName     = "/fuseboard.v1.AdminService/ListAudit"
-	AdminService_ListWebhooks_FullMethodName  = "/fuseboard.v1.AdminService/ListWebhooks"
-	AdminService_TestWebhook_FullMethodName   = "/fuseboard.v1.AdminService/TestWebhook"
-	AdminService_GetServerInfo_FullMethodName = "/fuseboard.v1.AdminService/GetServerInfo"
+	AdminService_ListBreakers_FullMethodName      = "/fuseboard.v1.AdminService/ListBreakers"
+	AdminService_ListPolicies_FullMethodName      = "/fuseboard.v1.AdminService/ListPolicies"
+	AdminService_GetPolicy_FullMethodName         = "/fuseboard.v1.AdminService/GetPolicy"
+	AdminService_SetPolicy_FullMethodName         = "/fuseboard.v1.AdminService/SetPolicy"
+	AdminService_DeletePolicy_FullMethodName      = "/fuseboard.v1.AdminService/DeletePolicy"
+	AdminService_SetOverride_FullMethodName       = "/fuseboard.v1.AdminService/SetOverride"
+	AdminService_ClearOverride_FullMethodName     = "/fuseboard.v1.AdminService/ClearOverride"
+	AdminService_ProbeNow_FullMethodName          = "/fuseboard.v1.AdminService/ProbeNow"
+	AdminService_DeleteDeclaration_FullMethodName = "/fuseboard.v1.AdminService/DeleteDeclaration"
+	AdminService_DeleteBreaker_FullMethodName     = "/fuseboard.v1.AdminService/DeleteBreaker"
+	AdminService_ListEvents_FullMethodName        = "/fuseboard.v1.AdminService/ListEvents"
+	AdminService_GetIdentity_FullMethodName       = "/fuseboard.v1.AdminService/GetIdentity"
+	AdminService_CreateToken_FullMethodName       = "/fuseboard.v1.AdminService/CreateToken"
+	AdminService_ListTokens_FullMethodName        = "/fuseboard.v1.AdminService/ListTokens"
+	AdminService_RevokeToken_FullMethodName       = "/fuseboard.v1.AdminService/RevokeToken"
+	AdminService_ListAudit_FullMethodName         = "/fuseboard.v1.AdminService/ListAudit"
+	AdminService_ListWebhooks_FullMethodName      = "/fuseboard.v1.AdminService/ListWebhooks"
+	AdminService_TestWebhook_FullMethodName       = "/fuseboard.v1.AdminService/TestWebhook"
+	AdminService_GetServerInfo_FullMethodName     = "/fuseboard.v1.AdminService/GetServerInfo"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -71,15 +73,26 @@ type AdminServiceClient interface {
 	//
 	// Errors: NOT_FOUND (`POLICY_NOT_FOUND`), ABORTED (`VERSION_MOVED`), FAILED_PRECONDITION (`POLICY_OF_FILE`).
 	DeletePolicy(ctx context.Context, in *DeletePolicyRequest, opts ...grpc.CallOption) (*DeletePolicyResponse, error)
-	// SetOverride holds a breaker in a state, until it is cleared or expires. One that stands is replaced. A breaker that
-	// is not known yet is created.
+	// SetOverride holds a breaker in a state until the override is cleared or expires. An override with the same id is
+	// replaced; others stay, and the strongest is in force. A breaker that does not exist is created.
 	//
-	// Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`). A retry sets it again.
+	// Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`, `OVERRIDE_LIMIT`). A retry sets it again.
 	SetOverride(ctx context.Context, in *SetOverrideRequest, opts ...grpc.CallOption) (*SetOverrideResponse, error)
-	// ClearOverride ends an override: the computed state applies at once.
+	// ClearOverride ends one override, or all of a breaker. Once none is left, the computed state applies at once.
 	//
 	// Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `OVERRIDE_NOT_FOUND`).
 	ClearOverride(ctx context.Context, in *ClearOverrideRequest, opts ...grpc.CallOption) (*ClearOverrideResponse, error)
+	// ProbeNow moves an open breaker, or an isolated caller, to half-open without waiting for the open period to pass. It
+	// lets probes through and nothing else, unlike Reset. Overrides stay.
+	//
+	// Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `CALLER_NOT_FOUND`); FAILED_PRECONDITION (`NOT_OPEN`) if the breaker or caller
+	// is not open. Safe to retry.
+	ProbeNow(ctx context.Context, in *ProbeNowRequest, opts ...grpc.CallOption) (*ProbeNowResponse, error)
+	// DeleteDeclaration removes what services declared for a breaker, with its revision. The breaker keeps its state and
+	// follows the operators' policies and the default until a service declares it again.
+	//
+	// Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `DECLARATION_NOT_FOUND`). Safe to retry.
+	DeleteDeclaration(ctx context.Context, in *DeleteDeclarationRequest, opts ...grpc.CallOption) (*DeleteDeclarationResponse, error)
 	// DeleteBreaker forgets a breaker, with its declaration and override. The next Acquire makes a new one, whose
 	// generation is above the old one's, so that old permits stay stale.
 	//
@@ -198,6 +211,26 @@ func (c *adminServiceClient) ClearOverride(ctx context.Context, in *ClearOverrid
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ClearOverrideResponse)
 	err := c.cc.Invoke(ctx, AdminService_ClearOverride_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ProbeNow(ctx context.Context, in *ProbeNowRequest, opts ...grpc.CallOption) (*ProbeNowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProbeNowResponse)
+	err := c.cc.Invoke(ctx, AdminService_ProbeNow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteDeclaration(ctx context.Context, in *DeleteDeclarationRequest, opts ...grpc.CallOption) (*DeleteDeclarationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteDeclarationResponse)
+	err := c.cc.Invoke(ctx, AdminService_DeleteDeclaration_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -337,15 +370,26 @@ type AdminServiceServer interface {
 	//
 	// Errors: NOT_FOUND (`POLICY_NOT_FOUND`), ABORTED (`VERSION_MOVED`), FAILED_PRECONDITION (`POLICY_OF_FILE`).
 	DeletePolicy(context.Context, *DeletePolicyRequest) (*DeletePolicyResponse, error)
-	// SetOverride holds a breaker in a state, until it is cleared or expires. One that stands is replaced. A breaker that
-	// is not known yet is created.
+	// SetOverride holds a breaker in a state until the override is cleared or expires. An override with the same id is
+	// replaced; others stay, and the strongest is in force. A breaker that does not exist is created.
 	//
-	// Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`). A retry sets it again.
+	// Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`, `OVERRIDE_LIMIT`). A retry sets it again.
 	SetOverride(context.Context, *SetOverrideRequest) (*SetOverrideResponse, error)
-	// ClearOverride ends an override: the computed state applies at once.
+	// ClearOverride ends one override, or all of a breaker. Once none is left, the computed state applies at once.
 	//
 	// Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `OVERRIDE_NOT_FOUND`).
 	ClearOverride(context.Context, *ClearOverrideRequest) (*ClearOverrideResponse, error)
+	// ProbeNow moves an open breaker, or an isolated caller, to half-open without waiting for the open period to pass. It
+	// lets probes through and nothing else, unlike Reset. Overrides stay.
+	//
+	// Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `CALLER_NOT_FOUND`); FAILED_PRECONDITION (`NOT_OPEN`) if the breaker or caller
+	// is not open. Safe to retry.
+	ProbeNow(context.Context, *ProbeNowRequest) (*ProbeNowResponse, error)
+	// DeleteDeclaration removes what services declared for a breaker, with its revision. The breaker keeps its state and
+	// follows the operators' policies and the default until a service declares it again.
+	//
+	// Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `DECLARATION_NOT_FOUND`). Safe to retry.
+	DeleteDeclaration(context.Context, *DeleteDeclarationRequest) (*DeleteDeclarationResponse, error)
 	// DeleteBreaker forgets a breaker, with its declaration and override. The next Acquire makes a new one, whose
 	// generation is above the old one's, so that old permits stay stale.
 	//
@@ -420,6 +464,12 @@ func (UnimplementedAdminServiceServer) SetOverride(context.Context, *SetOverride
 }
 func (UnimplementedAdminServiceServer) ClearOverride(context.Context, *ClearOverrideRequest) (*ClearOverrideResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ClearOverride not implemented")
+}
+func (UnimplementedAdminServiceServer) ProbeNow(context.Context, *ProbeNowRequest) (*ProbeNowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProbeNow not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteDeclaration(context.Context, *DeleteDeclarationRequest) (*DeleteDeclarationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteDeclaration not implemented")
 }
 func (UnimplementedAdminServiceServer) DeleteBreaker(context.Context, *DeleteBreakerRequest) (*DeleteBreakerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteBreaker not implemented")
@@ -594,6 +644,42 @@ func _AdminService_ClearOverride_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).ClearOverride(ctx, req.(*ClearOverrideRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ProbeNow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProbeNowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ProbeNow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ProbeNow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ProbeNow(ctx, req.(*ProbeNowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteDeclaration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteDeclarationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteDeclaration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteDeclaration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteDeclaration(ctx, req.(*DeleteDeclarationRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -812,6 +898,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ClearOverride",
 			Handler:    _AdminService_ClearOverride_Handler,
+		},
+		{
+			MethodName: "ProbeNow",
+			Handler:    _AdminService_ProbeNow_Handler,
+		},
+		{
+			MethodName: "DeleteDeclaration",
+			Handler:    _AdminService_DeleteDeclaration_Handler,
 		},
 		{
 			MethodName: "DeleteBreaker",

@@ -524,7 +524,7 @@ type Totals struct {
 	Ignored uint64 `protobuf:"varint,6,opt,name=ignored,proto3" json:"ignored,omitempty"`
 	// Calls rejected, by the server or (as tallies tell) by an SDK.
 	Rejected uint64 `protobuf:"varint,7,opt,name=rejected,proto3" json:"rejected,omitempty"`
-	// Reports that were stale: of an older generation, past their lease, or past the permit memory's bound.
+	// Calls whose report or tally was stale: of an older generation, past their lease, or past the permit memory's bound.
 	Stale uint64 `protobuf:"varint,8,opt,name=stale,proto3" json:"stale,omitempty"`
 	// Permits whose lease ended without a report.
 	Expired uint64 `protobuf:"varint,9,opt,name=expired,proto3" json:"expired,omitempty"`
@@ -536,8 +536,12 @@ type Totals struct {
 	LastOpenTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=last_open_time,json=lastOpenTime,proto3" json:"last_open_time,omitempty"`
 	// When the breaker last went from half-open to closed. Absent: never.
 	LastCloseTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=last_close_time,json=lastCloseTime,proto3" json:"last_close_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// When the last counted call succeeded. Absent: never.
+	LastSuccessTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=last_success_time,json=lastSuccessTime,proto3" json:"last_success_time,omitempty"`
+	// When the last counted call failed. Absent: never.
+	LastFailureTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=last_failure_time,json=lastFailureTime,proto3" json:"last_failure_time,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Totals) Reset() {
@@ -661,6 +665,20 @@ func (x *Totals) GetLastCloseTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Totals) GetLastSuccessTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSuccessTime
+	}
+	return nil
+}
+
+func (x *Totals) GetLastFailureTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastFailureTime
+	}
+	return nil
+}
+
 // Override is an operator's state over the computed one. It outlives resets.
 type Override struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -673,7 +691,9 @@ type Override struct {
 	// When it was set.
 	SetTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=set_time,json=setTime,proto3" json:"set_time,omitempty"`
 	// When it ends by itself. Absent: it stays until cleared.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Name of the override, unique within its breaker, so that several operators can hold one breaker independently.
+	Id            string `protobuf:"bytes,6,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -741,6 +761,13 @@ func (x *Override) GetExpireTime() *timestamppb.Timestamp {
 		return x.ExpireTime
 	}
 	return nil
+}
+
+func (x *Override) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
 }
 
 // BreakerStatus is where a breaker stands: what lists, snapshots and events show of it.
@@ -1098,7 +1125,7 @@ const file_fuseboard_v1_breaker_proto_rawDesc = "" +
 	"\tsuccesses\x18\x01 \x01(\x04R\tsuccesses\x12\x1a\n" +
 	"\bfailures\x18\x02 \x01(\x04R\bfailures\x12\x1a\n" +
 	"\btimeouts\x18\x03 \x01(\x04R\btimeouts\x12\x12\n" +
-	"\x04slow\x18\x04 \x01(\x04R\x04slow\"\xbb\x03\n" +
+	"\x04slow\x18\x04 \x01(\x04R\x04slow\"\xcb\x04\n" +
 	"\x06Totals\x12\x14\n" +
 	"\x05opens\x18\x01 \x01(\x04R\x05opens\x12\x16\n" +
 	"\x06closes\x18\x02 \x01(\x04R\x06closes\x12\x1c\n" +
@@ -1113,14 +1140,17 @@ const file_fuseboard_v1_breaker_proto_rawDesc = "" +
 	" \x01(\x04R\bbypassed\x12%\n" +
 	"\x0elocal_failures\x18\v \x01(\x04R\rlocalFailures\x12@\n" +
 	"\x0elast_open_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\flastOpenTime\x12B\n" +
-	"\x0flast_close_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\rlastCloseTime\"\xdc\x01\n" +
+	"\x0flast_close_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\rlastCloseTime\x12F\n" +
+	"\x11last_success_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
+	"\x11last_failure_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x0flastFailureTime\"\xec\x01\n" +
 	"\bOverride\x12.\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x1a.fuseboard.v1.OverrideModeR\x04mode\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x125\n" +
 	"\bset_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\asetTime\x12;\n" +
 	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xd4\x04\n" +
+	"expireTime\x12\x0e\n" +
+	"\x02id\x18\x06 \x01(\tR\x02id\"\xd4\x04\n" +
 	"\rBreakerStatus\x12\x18\n" +
 	"\abreaker\x18\x01 \x01(\tR\abreaker\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.fuseboard.v1.StateR\x05state\x12?\n" +
@@ -1234,28 +1264,30 @@ var file_fuseboard_v1_breaker_proto_goTypes = []any{
 var file_fuseboard_v1_breaker_proto_depIdxs = []int32{
 	13, // 0: fuseboard.v1.Totals.last_open_time:type_name -> google.protobuf.Timestamp
 	13, // 1: fuseboard.v1.Totals.last_close_time:type_name -> google.protobuf.Timestamp
-	1,  // 2: fuseboard.v1.Override.mode:type_name -> fuseboard.v1.OverrideMode
-	13, // 3: fuseboard.v1.Override.set_time:type_name -> google.protobuf.Timestamp
-	13, // 4: fuseboard.v1.Override.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: fuseboard.v1.BreakerStatus.state:type_name -> fuseboard.v1.State
-	1,  // 6: fuseboard.v1.BreakerStatus.override_mode:type_name -> fuseboard.v1.OverrideMode
-	13, // 7: fuseboard.v1.BreakerStatus.state_since:type_name -> google.protobuf.Timestamp
-	13, // 8: fuseboard.v1.BreakerStatus.state_until:type_name -> google.protobuf.Timestamp
-	13, // 9: fuseboard.v1.BreakerStatus.override_expire_time:type_name -> google.protobuf.Timestamp
-	14, // 10: fuseboard.v1.BreakerStatus.state_remaining:type_name -> google.protobuf.Duration
-	11, // 11: fuseboard.v1.BreakerStatus.caller:type_name -> fuseboard.v1.CallerStatus
-	0,  // 12: fuseboard.v1.CallerStatus.state:type_name -> fuseboard.v1.State
-	13, // 13: fuseboard.v1.CallerStatus.state_since:type_name -> google.protobuf.Timestamp
-	13, // 14: fuseboard.v1.CallerStatus.state_until:type_name -> google.protobuf.Timestamp
-	14, // 15: fuseboard.v1.CallerStatus.state_remaining:type_name -> google.protobuf.Duration
-	11, // 16: fuseboard.v1.CallerNumbers.status:type_name -> fuseboard.v1.CallerStatus
-	7,  // 17: fuseboard.v1.CallerNumbers.window:type_name -> fuseboard.v1.WindowCounts
-	13, // 18: fuseboard.v1.CallerNumbers.seen_time:type_name -> google.protobuf.Timestamp
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	13, // 2: fuseboard.v1.Totals.last_success_time:type_name -> google.protobuf.Timestamp
+	13, // 3: fuseboard.v1.Totals.last_failure_time:type_name -> google.protobuf.Timestamp
+	1,  // 4: fuseboard.v1.Override.mode:type_name -> fuseboard.v1.OverrideMode
+	13, // 5: fuseboard.v1.Override.set_time:type_name -> google.protobuf.Timestamp
+	13, // 6: fuseboard.v1.Override.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: fuseboard.v1.BreakerStatus.state:type_name -> fuseboard.v1.State
+	1,  // 8: fuseboard.v1.BreakerStatus.override_mode:type_name -> fuseboard.v1.OverrideMode
+	13, // 9: fuseboard.v1.BreakerStatus.state_since:type_name -> google.protobuf.Timestamp
+	13, // 10: fuseboard.v1.BreakerStatus.state_until:type_name -> google.protobuf.Timestamp
+	13, // 11: fuseboard.v1.BreakerStatus.override_expire_time:type_name -> google.protobuf.Timestamp
+	14, // 12: fuseboard.v1.BreakerStatus.state_remaining:type_name -> google.protobuf.Duration
+	11, // 13: fuseboard.v1.BreakerStatus.caller:type_name -> fuseboard.v1.CallerStatus
+	0,  // 14: fuseboard.v1.CallerStatus.state:type_name -> fuseboard.v1.State
+	13, // 15: fuseboard.v1.CallerStatus.state_since:type_name -> google.protobuf.Timestamp
+	13, // 16: fuseboard.v1.CallerStatus.state_until:type_name -> google.protobuf.Timestamp
+	14, // 17: fuseboard.v1.CallerStatus.state_remaining:type_name -> google.protobuf.Duration
+	11, // 18: fuseboard.v1.CallerNumbers.status:type_name -> fuseboard.v1.CallerStatus
+	7,  // 19: fuseboard.v1.CallerNumbers.window:type_name -> fuseboard.v1.WindowCounts
+	13, // 20: fuseboard.v1.CallerNumbers.seen_time:type_name -> google.protobuf.Timestamp
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_fuseboard_v1_breaker_proto_init() }

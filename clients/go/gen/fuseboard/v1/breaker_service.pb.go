@@ -666,12 +666,17 @@ type Tally struct {
 	Ignored uint32 `protobuf:"varint,10,opt,name=ignored,proto3" json:"ignored,omitempty"`
 	// Calls that the client rejected by itself.
 	Rejections uint32 `protobuf:"varint,11,opt,name=rejections,proto3" json:"rejections,omitempty"`
-	// Failures and timeouts since the last success of this tally; all of them where it has no success.
+	// Failures and timeouts after the last success of this tally; all of them if it has no success.
 	TrailingFailures uint32 `protobuf:"varint,12,opt,name=trailing_failures,json=trailingFailures,proto3" json:"trailing_failures,omitempty"`
 	// Failures that arose on the caller's own side. They move nothing and are not among the above.
 	LocalFailures uint32 `protobuf:"varint,13,opt,name=local_failures,json=localFailures,proto3" json:"local_failures,omitempty"`
 	// Longest retry-after that the dependency asked for with one of the failures. As in Report.
-	RetryAfter    *durationpb.Duration `protobuf:"bytes,14,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	RetryAfter *durationpb.Duration `protobuf:"bytes,14,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	// Failures and timeouts before the first success of this tally; all of them if it has no success.
+	LeadingFailures uint32 `protobuf:"varint,15,opt,name=leading_failures,json=leadingFailures,proto3" json:"leading_failures,omitempty"`
+	// Longest run of failures and timeouts without a success in between. 0 means the larger of `leading_failures` and
+	// `trailing_failures`.
+	LongestRun    uint32 `protobuf:"varint,16,opt,name=longest_run,json=longestRun,proto3" json:"longest_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -802,6 +807,20 @@ func (x *Tally) GetRetryAfter() *durationpb.Duration {
 		return x.RetryAfter
 	}
 	return nil
+}
+
+func (x *Tally) GetLeadingFailures() uint32 {
+	if x != nil {
+		return x.LeadingFailures
+	}
+	return 0
+}
+
+func (x *Tally) GetLongestRun() uint32 {
+	if x != nil {
+		return x.LongestRun
+	}
+	return 0
 }
 
 // ReportBatchRequest is a batch of tallies.
@@ -2314,7 +2333,7 @@ type GetStateResponse struct {
 	Totals *Totals `protobuf:"bytes,3,opt,name=totals,proto3" json:"totals,omitempty"`
 	// The policy in force.
 	Policy *PolicyInForce `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
-	// The override in force. Absent: none.
+	// The override in force: the strongest of `overrides`. Absent: none.
 	Override *Override `protobuf:"bytes,5,opt,name=override,proto3" json:"override,omitempty"`
 	// The half-open round. Absent in other states.
 	Round *Round `protobuf:"bytes,6,opt,name=round,proto3" json:"round,omitempty"`
@@ -2331,7 +2350,9 @@ type GetStateResponse struct {
 	// The callers that are known: those seen within the last hour, at most 256. Empty while nobody gave a name.
 	Callers []*CallerNumbers `protobuf:"bytes,12,rep,name=callers,proto3" json:"callers,omitempty"`
 	// How many callers must have evidence before the breaker opens for all.
-	Quorum        uint32 `protobuf:"varint,13,opt,name=quorum,proto3" json:"quorum,omitempty"`
+	Quorum uint32 `protobuf:"varint,13,opt,name=quorum,proto3" json:"quorum,omitempty"`
+	// All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+	Overrides     []*Override `protobuf:"bytes,14,rep,name=overrides,proto3" json:"overrides,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2455,6 +2476,13 @@ func (x *GetStateResponse) GetQuorum() uint32 {
 		return x.Quorum
 	}
 	return 0
+}
+
+func (x *GetStateResponse) GetOverrides() []*Override {
+	if x != nil {
+		return x.Overrides
+	}
+	return nil
 }
 
 // WatchFilter says what is watched. Each part that is given narrows it; an empty filter is everything.
@@ -2980,7 +3008,7 @@ const file_fuseboard_v1_breaker_service_proto_rawDesc = "" +
 	"generation\x12?\n" +
 	"\roverride_mode\x18\x04 \x01(\x0e2\x1a.fuseboard.v1.OverrideModeR\foverrideMode\x126\n" +
 	"\fcaller_state\x18\x05 \x01(\x0e2\x13.fuseboard.v1.StateR\vcallerState\x12+\n" +
-	"\x11caller_generation\x18\x06 \x01(\x04R\x10callerGeneration\"\xe7\x03\n" +
+	"\x11caller_generation\x18\x06 \x01(\x04R\x10callerGeneration\"\xb3\x04\n" +
 	"\x05Tally\x12\x18\n" +
 	"\abreaker\x18\x01 \x01(\tR\abreaker\x12\x16\n" +
 	"\x06caller\x18\x02 \x01(\tR\x06caller\x12\x1e\n" +
@@ -3001,7 +3029,10 @@ const file_fuseboard_v1_breaker_service_proto_rawDesc = "" +
 	"\x11trailing_failures\x18\f \x01(\rR\x10trailingFailures\x12%\n" +
 	"\x0elocal_failures\x18\r \x01(\rR\rlocalFailures\x12:\n" +
 	"\vretry_after\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryAfter\"\x87\x01\n" +
+	"retryAfter\x12)\n" +
+	"\x10leading_failures\x18\x0f \x01(\rR\x0fleadingFailures\x12\x1f\n" +
+	"\vlongest_run\x18\x10 \x01(\rR\n" +
+	"longestRun\"\x87\x01\n" +
 	"\x12ReportBatchRequest\x12\x1b\n" +
 	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12%\n" +
 	"\x0ebatch_sequence\x18\x02 \x01(\x04R\rbatchSequence\x12-\n" +
@@ -3114,7 +3145,7 @@ const file_fuseboard_v1_breaker_service_proto_rawDesc = "" +
 	"\n" +
 	"probes_out\x18\x01 \x01(\rR\tprobesOut\x12\x1c\n" +
 	"\tsuccesses\x18\x02 \x01(\rR\tsuccesses\x12\x1a\n" +
-	"\bfailures\x18\x03 \x01(\rR\bfailures\"\x99\x05\n" +
+	"\bfailures\x18\x03 \x01(\rR\bfailures\"\xcf\x05\n" +
 	"\x10GetStateResponse\x123\n" +
 	"\x06status\x18\x01 \x01(\v2\x1b.fuseboard.v1.BreakerStatusR\x06status\x122\n" +
 	"\x06window\x18\x02 \x01(\v2\x1a.fuseboard.v1.WindowCountsR\x06window\x12,\n" +
@@ -3131,7 +3162,8 @@ const file_fuseboard_v1_breaker_service_proto_rawDesc = "" +
 	"\n" +
 	"last_event\x18\v \x01(\v2\x13.fuseboard.v1.EventR\tlastEvent\x125\n" +
 	"\acallers\x18\f \x03(\v2\x1b.fuseboard.v1.CallerNumbersR\acallers\x12\x16\n" +
-	"\x06quorum\x18\r \x01(\rR\x06quorum\"\x8c\x01\n" +
+	"\x06quorum\x18\r \x01(\rR\x06quorum\x124\n" +
+	"\toverrides\x18\x0e \x03(\v2\x16.fuseboard.v1.OverrideR\toverrides\"\x8c\x01\n" +
 	"\vWatchFilter\x12\x1a\n" +
 	"\bbreakers\x18\x01 \x03(\tR\bbreakers\x12\x1a\n" +
 	"\bprefixes\x18\x02 \x03(\tR\bprefixes\x12-\n" +
@@ -3328,39 +3360,40 @@ var file_fuseboard_v1_breaker_service_proto_depIdxs = []int32{
 	50, // 62: fuseboard.v1.GetStateResponse.now:type_name -> google.protobuf.Timestamp
 	51, // 63: fuseboard.v1.GetStateResponse.last_event:type_name -> fuseboard.v1.Event
 	52, // 64: fuseboard.v1.GetStateResponse.callers:type_name -> fuseboard.v1.CallerNumbers
-	53, // 65: fuseboard.v1.WatchFilter.kinds:type_name -> fuseboard.v1.EventKind
-	31, // 66: fuseboard.v1.WatchEventsRequest.filter:type_name -> fuseboard.v1.WatchFilter
-	2,  // 67: fuseboard.v1.WatchEventsRequest.delivery:type_name -> fuseboard.v1.Delivery
-	37, // 68: fuseboard.v1.WatchEventsRequest.progress_interval:type_name -> google.protobuf.Duration
-	34, // 69: fuseboard.v1.WatchEventsResponse.snapshot:type_name -> fuseboard.v1.Snapshot
-	51, // 70: fuseboard.v1.WatchEventsResponse.event:type_name -> fuseboard.v1.Event
-	35, // 71: fuseboard.v1.WatchEventsResponse.progress:type_name -> fuseboard.v1.Progress
-	36, // 72: fuseboard.v1.WatchEventsResponse.resync:type_name -> fuseboard.v1.Resync
-	21, // 73: fuseboard.v1.WatchEventsResponse.goodbye:type_name -> fuseboard.v1.Goodbye
-	44, // 74: fuseboard.v1.Snapshot.breakers:type_name -> fuseboard.v1.BreakerStatus
-	50, // 75: fuseboard.v1.Progress.now:type_name -> google.protobuf.Timestamp
-	3,  // 76: fuseboard.v1.Resync.reason:type_name -> fuseboard.v1.ResyncReason
-	4,  // 77: fuseboard.v1.BreakerService.Acquire:input_type -> fuseboard.v1.AcquireRequest
-	6,  // 78: fuseboard.v1.BreakerService.Report:input_type -> fuseboard.v1.ReportRequest
-	9,  // 79: fuseboard.v1.BreakerService.ReportBatch:input_type -> fuseboard.v1.ReportBatchRequest
-	11, // 80: fuseboard.v1.BreakerService.Session:input_type -> fuseboard.v1.SessionRequest
-	23, // 81: fuseboard.v1.BreakerService.Declare:input_type -> fuseboard.v1.DeclareRequest
-	26, // 82: fuseboard.v1.BreakerService.Reset:input_type -> fuseboard.v1.ResetRequest
-	28, // 83: fuseboard.v1.BreakerService.GetState:input_type -> fuseboard.v1.GetStateRequest
-	32, // 84: fuseboard.v1.BreakerService.WatchEvents:input_type -> fuseboard.v1.WatchEventsRequest
-	5,  // 85: fuseboard.v1.BreakerService.Acquire:output_type -> fuseboard.v1.AcquireResponse
-	7,  // 86: fuseboard.v1.BreakerService.Report:output_type -> fuseboard.v1.ReportResponse
-	10, // 87: fuseboard.v1.BreakerService.ReportBatch:output_type -> fuseboard.v1.ReportBatchResponse
-	16, // 88: fuseboard.v1.BreakerService.Session:output_type -> fuseboard.v1.SessionResponse
-	25, // 89: fuseboard.v1.BreakerService.Declare:output_type -> fuseboard.v1.DeclareResponse
-	27, // 90: fuseboard.v1.BreakerService.Reset:output_type -> fuseboard.v1.ResetResponse
-	30, // 91: fuseboard.v1.BreakerService.GetState:output_type -> fuseboard.v1.GetStateResponse
-	33, // 92: fuseboard.v1.BreakerService.WatchEvents:output_type -> fuseboard.v1.WatchEventsResponse
-	85, // [85:93] is the sub-list for method output_type
-	77, // [77:85] is the sub-list for method input_type
-	77, // [77:77] is the sub-list for extension type_name
-	77, // [77:77] is the sub-list for extension extendee
-	0,  // [0:77] is the sub-list for field type_name
+	49, // 65: fuseboard.v1.GetStateResponse.overrides:type_name -> fuseboard.v1.Override
+	53, // 66: fuseboard.v1.WatchFilter.kinds:type_name -> fuseboard.v1.EventKind
+	31, // 67: fuseboard.v1.WatchEventsRequest.filter:type_name -> fuseboard.v1.WatchFilter
+	2,  // 68: fuseboard.v1.WatchEventsRequest.delivery:type_name -> fuseboard.v1.Delivery
+	37, // 69: fuseboard.v1.WatchEventsRequest.progress_interval:type_name -> google.protobuf.Duration
+	34, // 70: fuseboard.v1.WatchEventsResponse.snapshot:type_name -> fuseboard.v1.Snapshot
+	51, // 71: fuseboard.v1.WatchEventsResponse.event:type_name -> fuseboard.v1.Event
+	35, // 72: fuseboard.v1.WatchEventsResponse.progress:type_name -> fuseboard.v1.Progress
+	36, // 73: fuseboard.v1.WatchEventsResponse.resync:type_name -> fuseboard.v1.Resync
+	21, // 74: fuseboard.v1.WatchEventsResponse.goodbye:type_name -> fuseboard.v1.Goodbye
+	44, // 75: fuseboard.v1.Snapshot.breakers:type_name -> fuseboard.v1.BreakerStatus
+	50, // 76: fuseboard.v1.Progress.now:type_name -> google.protobuf.Timestamp
+	3,  // 77: fuseboard.v1.Resync.reason:type_name -> fuseboard.v1.ResyncReason
+	4,  // 78: fuseboard.v1.BreakerService.Acquire:input_type -> fuseboard.v1.AcquireRequest
+	6,  // 79: fuseboard.v1.BreakerService.Report:input_type -> fuseboard.v1.ReportRequest
+	9,  // 80: fuseboard.v1.BreakerService.ReportBatch:input_type -> fuseboard.v1.ReportBatchRequest
+	11, // 81: fuseboard.v1.BreakerService.Session:input_type -> fuseboard.v1.SessionRequest
+	23, // 82: fuseboard.v1.BreakerService.Declare:input_type -> fuseboard.v1.DeclareRequest
+	26, // 83: fuseboard.v1.BreakerService.Reset:input_type -> fuseboard.v1.ResetRequest
+	28, // 84: fuseboard.v1.BreakerService.GetState:input_type -> fuseboard.v1.GetStateRequest
+	32, // 85: fuseboard.v1.BreakerService.WatchEvents:input_type -> fuseboard.v1.WatchEventsRequest
+	5,  // 86: fuseboard.v1.BreakerService.Acquire:output_type -> fuseboard.v1.AcquireResponse
+	7,  // 87: fuseboard.v1.BreakerService.Report:output_type -> fuseboard.v1.ReportResponse
+	10, // 88: fuseboard.v1.BreakerService.ReportBatch:output_type -> fuseboard.v1.ReportBatchResponse
+	16, // 89: fuseboard.v1.BreakerService.Session:output_type -> fuseboard.v1.SessionResponse
+	25, // 90: fuseboard.v1.BreakerService.Declare:output_type -> fuseboard.v1.DeclareResponse
+	27, // 91: fuseboard.v1.BreakerService.Reset:output_type -> fuseboard.v1.ResetResponse
+	30, // 92: fuseboard.v1.BreakerService.GetState:output_type -> fuseboard.v1.GetStateResponse
+	33, // 93: fuseboard.v1.BreakerService.WatchEvents:output_type -> fuseboard.v1.WatchEventsResponse
+	86, // [86:94] is the sub-list for method output_type
+	78, // [78:86] is the sub-list for method input_type
+	78, // [78:78] is the sub-list for extension type_name
+	78, // [78:78] is the sub-list for extension extendee
+	0,  // [0:78] is the sub-list for field type_name
 }
 
 func init() { file_fuseboard_v1_breaker_service_proto_init() }

@@ -467,9 +467,14 @@ type Event struct {
 	PolicyVersion uint64 `protobuf:"varint,12,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
 	// The breaker after the event. For `deleted`: as it last was. Its `caller` is the one whose scope moved; absent where
 	// the breaker moved.
-	Status        *BreakerStatus `protobuf:"bytes,13,opt,name=status,proto3" json:"status,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Status *BreakerStatus `protobuf:"bytes,13,opt,name=status,proto3" json:"status,omitempty"`
+	// Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
+	// fields describe the last of them. 0 and 1: one move.
+	Count uint64 `protobuf:"varint,14,opt,name=count,proto3" json:"count,omitempty"`
+	// Time of the first move of the burst. Absent: one move.
+	FirstEventTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=first_event_time,json=firstEventTime,proto3" json:"first_event_time,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
@@ -593,6 +598,20 @@ func (x *Event) GetStatus() *BreakerStatus {
 	return nil
 }
 
+func (x *Event) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Event) GetFirstEventTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstEventTime
+	}
+	return nil
+}
+
 var File_fuseboard_v1_event_proto protoreflect.FileDescriptor
 
 const file_fuseboard_v1_event_proto_rawDesc = "" +
@@ -619,7 +638,7 @@ const file_fuseboard_v1_event_proto_rawDesc = "" +
 	"\x0eCallerEvidence\x12\x16\n" +
 	"\x06caller\x18\x01 \x01(\tR\x06caller\x12\x14\n" +
 	"\x05calls\x18\x02 \x01(\x04R\x05calls\x12\x1a\n" +
-	"\bfailures\x18\x03 \x01(\x04R\bfailures\"\x86\x04\n" +
+	"\bfailures\x18\x03 \x01(\x04R\bfailures\"\xe2\x04\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12+\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x17.fuseboard.v1.EventKindR\x04kind\x12\x18\n" +
@@ -637,7 +656,9 @@ const file_fuseboard_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"event_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x12%\n" +
 	"\x0epolicy_version\x18\f \x01(\x04R\rpolicyVersion\x123\n" +
-	"\x06status\x18\r \x01(\v2\x1b.fuseboard.v1.BreakerStatusR\x06status*\x81\x03\n" +
+	"\x06status\x18\r \x01(\v2\x1b.fuseboard.v1.BreakerStatusR\x06status\x12\x14\n" +
+	"\x05count\x18\x0e \x01(\x04R\x05count\x12D\n" +
+	"\x10first_event_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x0efirstEventTime*\x81\x03\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11EVENT_KIND_OPENED\x10\x01\x12\x1a\n" +
@@ -708,11 +729,12 @@ var file_fuseboard_v1_event_proto_depIdxs = []int32{
 	2,  // 9: fuseboard.v1.Event.evidence:type_name -> fuseboard.v1.Evidence
 	9,  // 10: fuseboard.v1.Event.event_time:type_name -> google.protobuf.Timestamp
 	10, // 11: fuseboard.v1.Event.status:type_name -> fuseboard.v1.BreakerStatus
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	9,  // 12: fuseboard.v1.Event.first_event_time:type_name -> google.protobuf.Timestamp
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_fuseboard_v1_event_proto_init() }

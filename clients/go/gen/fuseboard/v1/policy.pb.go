@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -79,6 +80,113 @@ func (ExpiredPermit) EnumDescriptor() ([]byte, []int) {
 	return file_fuseboard_v1_policy_proto_rawDescGZIP(), []int{0}
 }
 
+// Voters says whose evidence the quorum counts.
+type Voters int32
+
+const (
+	// Not set: inherited.
+	Voters_VOTERS_UNSPECIFIED Voters = 0
+	// Each caller by its full name is one voter.
+	Voters_VOTERS_INSTANCE Voters = 1
+	// All callers of a service, the part of the name before the first `/`, are one voter. Each instance is still isolated
+	// on its own.
+	Voters_VOTERS_SERVICE Voters = 2
+)
+
+// Enum value maps for Voters.
+var (
+	Voters_name = map[int32]string{
+		0: "VOTERS_UNSPECIFIED",
+		1: "VOTERS_INSTANCE",
+		2: "VOTERS_SERVICE",
+	}
+	Voters_value = map[string]int32{
+		"VOTERS_UNSPECIFIED": 0,
+		"VOTERS_INSTANCE":    1,
+		"VOTERS_SERVICE":     2,
+	}
+)
+
+func (x Voters) Enum() *Voters {
+	p := new(Voters)
+	*p = x
+	return p
+}
+
+func (x Voters) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Voters) Descriptor() protoreflect.EnumDescriptor {
+	return file_fuseboard_v1_policy_proto_enumTypes[1].Descriptor()
+}
+
+func (Voters) Type() protoreflect.EnumType {
+	return &file_fuseboard_v1_policy_proto_enumTypes[1]
+}
+
+func (x Voters) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Voters.Descriptor instead.
+func (Voters) EnumDescriptor() ([]byte, []int) {
+	return file_fuseboard_v1_policy_proto_rawDescGZIP(), []int{1}
+}
+
+// TripOn says which reports may trip a breaker.
+type TripOn int32
+
+const (
+	// Not set: inherited.
+	TripOn_TRIP_ON_UNSPECIFIED TripOn = 0
+	// Any counted report, including a success that completes a minimum.
+	TripOn_TRIP_ON_ANY TripOn = 1
+	// Only failures; for the slow-call rule, only slow calls.
+	TripOn_TRIP_ON_FAILURE TripOn = 2
+)
+
+// Enum value maps for TripOn.
+var (
+	TripOn_name = map[int32]string{
+		0: "TRIP_ON_UNSPECIFIED",
+		1: "TRIP_ON_ANY",
+		2: "TRIP_ON_FAILURE",
+	}
+	TripOn_value = map[string]int32{
+		"TRIP_ON_UNSPECIFIED": 0,
+		"TRIP_ON_ANY":         1,
+		"TRIP_ON_FAILURE":     2,
+	}
+)
+
+func (x TripOn) Enum() *TripOn {
+	p := new(TripOn)
+	*p = x
+	return p
+}
+
+func (x TripOn) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TripOn) Descriptor() protoreflect.EnumDescriptor {
+	return file_fuseboard_v1_policy_proto_enumTypes[2].Descriptor()
+}
+
+func (TripOn) Type() protoreflect.EnumType {
+	return &file_fuseboard_v1_policy_proto_enumTypes[2]
+}
+
+func (x TripOn) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TripOn.Descriptor instead.
+func (TripOn) EnumDescriptor() ([]byte, []int) {
+	return file_fuseboard_v1_policy_proto_rawDescGZIP(), []int{2}
+}
+
 // Policy is the rules of a breaker. Every field may be left out: it is then inherited (see each RPC that takes a
 // policy). Where "0: off" stands, zero is a value of its own that switches the rule off, unlike leaving it out.
 // "Default" is the value of the server's built-in policy, which holds where nobody says anything.
@@ -104,7 +212,7 @@ type Policy struct {
 	Window *Window `protobuf:"bytes,8,opt,name=window,proto3" json:"window,omitempty"`
 	// Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20.
 	MinimumCalls *uint32 `protobuf:"varint,9,opt,name=minimum_calls,json=minimumCalls,proto3,oneof" json:"minimum_calls,omitempty"`
-	// How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+	// How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
 	OpenDuration *durationpb.Duration `protobuf:"bytes,10,opt,name=open_duration,json=openDuration,proto3" json:"open_duration,omitempty"`
 	// How the open period grows when recoveries fail. Absent: inherited. Default: fixed.
 	OpenBackoff *OpenBackoff `protobuf:"bytes,11,opt,name=open_backoff,json=openBackoff,proto3" json:"open_backoff,omitempty"`
@@ -131,9 +239,16 @@ type Policy struct {
 	// known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
 	MinCallers *uint32 `protobuf:"varint,20,opt,name=min_callers,json=minCallers,proto3,oneof" json:"min_callers,omitempty"`
 	// The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone.
-	Share         *float64 `protobuf:"fixed64,21,opt,name=share,proto3,oneof" json:"share,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Share *float64 `protobuf:"fixed64,21,opt,name=share,proto3,oneof" json:"share,omitempty"`
+	// Whose evidence the quorum counts. Default VOTERS_INSTANCE.
+	Voters Voters `protobuf:"varint,22,opt,name=voters,proto3,enum=fuseboard.v1.Voters" json:"voters,omitempty"`
+	// Which reports may trip the breaker. Default TRIP_ON_ANY.
+	TripOn TripOn `protobuf:"varint,23,opt,name=trip_on,json=tripOn,proto3,enum=fuseboard.v1.TripOn" json:"trip_on,omitempty"`
+	// Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+	// default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+	OpenDurationMin *durationpb.Duration `protobuf:"bytes,24,opt,name=open_duration_min,json=openDurationMin,proto3" json:"open_duration_min,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Policy) Reset() {
@@ -311,6 +426,27 @@ func (x *Policy) GetShare() float64 {
 		return *x.Share
 	}
 	return 0
+}
+
+func (x *Policy) GetVoters() Voters {
+	if x != nil {
+		return x.Voters
+	}
+	return Voters_VOTERS_UNSPECIFIED
+}
+
+func (x *Policy) GetTripOn() TripOn {
+	if x != nil {
+		return x.TripOn
+	}
+	return TripOn_TRIP_ON_UNSPECIFIED
+}
+
+func (x *Policy) GetOpenDurationMin() *durationpb.Duration {
+	if x != nil {
+		return x.OpenDurationMin
+	}
+	return nil
 }
 
 // Window says which recent calls count.
@@ -580,8 +716,12 @@ type PolicyInForce struct {
 	DiffersFromDeclared bool `protobuf:"varint,4,opt,name=differs_from_declared,json=differsFromDeclared,proto3" json:"differs_from_declared,omitempty"`
 	// Revision of the declaration that stands. 0: none was declared, or it carried none.
 	DeclaredRevision uint64 `protobuf:"varint,5,opt,name=declared_revision,json=declaredRevision,proto3" json:"declared_revision,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Identity or caller that made the declaration. Empty: not declared, or declared before this was recorded.
+	DeclaredBy string `protobuf:"bytes,6,opt,name=declared_by,json=declaredBy,proto3" json:"declared_by,omitempty"`
+	// Time of the declaration. Absent: not declared, or declared before this was recorded.
+	DeclareTime   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=declare_time,json=declareTime,proto3" json:"declare_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PolicyInForce) Reset() {
@@ -649,11 +789,25 @@ func (x *PolicyInForce) GetDeclaredRevision() uint64 {
 	return 0
 }
 
+func (x *PolicyInForce) GetDeclaredBy() string {
+	if x != nil {
+		return x.DeclaredBy
+	}
+	return ""
+}
+
+func (x *PolicyInForce) GetDeclareTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeclareTime
+	}
+	return nil
+}
+
 var File_fuseboard_v1_policy_proto protoreflect.FileDescriptor
 
 const file_fuseboard_v1_policy_proto_rawDesc = "" +
 	"\n" +
-	"\x19fuseboard/v1/policy.proto\x12\ffuseboard.v1\x1a\x1egoogle/protobuf/duration.proto\"\x8c\v\n" +
+	"\x19fuseboard/v1/policy.proto\x12\ffuseboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\f\n" +
 	"\x06Policy\x120\n" +
 	"\x11failure_threshold\x18\x01 \x01(\rH\x00R\x10failureThreshold\x88\x01\x01\x12F\n" +
 	"\x11monitoring_period\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x10monitoringPeriod\x12;\n" +
@@ -678,7 +832,10 @@ const file_fuseboard_v1_policy_proto_rawDesc = "" +
 	"\vmin_callers\x18\x14 \x01(\rH\tR\n" +
 	"minCallers\x88\x01\x01\x12\x19\n" +
 	"\x05share\x18\x15 \x01(\x01H\n" +
-	"R\x05share\x88\x01\x01B\x14\n" +
+	"R\x05share\x88\x01\x01\x12,\n" +
+	"\x06voters\x18\x16 \x01(\x0e2\x14.fuseboard.v1.VotersR\x06voters\x12-\n" +
+	"\atrip_on\x18\x17 \x01(\x0e2\x14.fuseboard.v1.TripOnR\x06tripOn\x12E\n" +
+	"\x11open_duration_min\x18\x18 \x01(\v2\x19.google.protobuf.DurationR\x0fopenDurationMinB\x14\n" +
 	"\x12_failure_thresholdB\x1a\n" +
 	"\x18_failure_count_thresholdB\x19\n" +
 	"\x17_failure_rate_thresholdB\x1b\n" +
@@ -705,18 +862,29 @@ const file_fuseboard_v1_policy_proto_rawDesc = "" +
 	"multiplier\x18\x01 \x01(\x01R\n" +
 	"multiplier\x12<\n" +
 	"\fmax_duration\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vmaxDuration\x12\x16\n" +
-	"\x06jitter\x18\x03 \x01(\x01R\x06jitter\"\xd2\x01\n" +
+	"\x06jitter\x18\x03 \x01(\x01R\x06jitter\"\xb2\x02\n" +
 	"\rPolicyInForce\x12,\n" +
 	"\x06policy\x18\x01 \x01(\v2\x14.fuseboard.v1.PolicyR\x06policy\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x18\n" +
 	"\asources\x18\x03 \x03(\tR\asources\x122\n" +
 	"\x15differs_from_declared\x18\x04 \x01(\bR\x13differsFromDeclared\x12+\n" +
-	"\x11declared_revision\x18\x05 \x01(\x04R\x10declaredRevision*\x83\x01\n" +
+	"\x11declared_revision\x18\x05 \x01(\x04R\x10declaredRevision\x12\x1f\n" +
+	"\vdeclared_by\x18\x06 \x01(\tR\n" +
+	"declaredBy\x12=\n" +
+	"\fdeclare_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vdeclareTime*\x83\x01\n" +
 	"\rExpiredPermit\x12\x1e\n" +
 	"\x1aEXPIRED_PERMIT_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EXPIRED_PERMIT_FAILURE\x10\x01\x12\x1a\n" +
 	"\x16EXPIRED_PERMIT_TIMEOUT\x10\x02\x12\x1a\n" +
-	"\x16EXPIRED_PERMIT_IGNORED\x10\x03B@\n" +
+	"\x16EXPIRED_PERMIT_IGNORED\x10\x03*I\n" +
+	"\x06Voters\x12\x16\n" +
+	"\x12VOTERS_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fVOTERS_INSTANCE\x10\x01\x12\x12\n" +
+	"\x0eVOTERS_SERVICE\x10\x02*G\n" +
+	"\x06TripOn\x12\x17\n" +
+	"\x13TRIP_ON_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vTRIP_ON_ANY\x10\x01\x12\x13\n" +
+	"\x0fTRIP_ON_FAILURE\x10\x02B@\n" +
 	"\x10dev.fuseboard.v1P\x01Z*fuseboard.dev/gen/fuseboard/v1;fuseboardv1b\x06proto3"
 
 var (
@@ -731,39 +899,46 @@ func file_fuseboard_v1_policy_proto_rawDescGZIP() []byte {
 	return file_fuseboard_v1_policy_proto_rawDescData
 }
 
-var file_fuseboard_v1_policy_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_fuseboard_v1_policy_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_fuseboard_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_fuseboard_v1_policy_proto_goTypes = []any{
-	(ExpiredPermit)(0),          // 0: fuseboard.v1.ExpiredPermit
-	(*Policy)(nil),              // 1: fuseboard.v1.Policy
-	(*Window)(nil),              // 2: fuseboard.v1.Window
-	(*TimeWindow)(nil),          // 3: fuseboard.v1.TimeWindow
-	(*CountWindow)(nil),         // 4: fuseboard.v1.CountWindow
-	(*OpenBackoff)(nil),         // 5: fuseboard.v1.OpenBackoff
-	(*PolicyInForce)(nil),       // 6: fuseboard.v1.PolicyInForce
-	(*durationpb.Duration)(nil), // 7: google.protobuf.Duration
+	(ExpiredPermit)(0),            // 0: fuseboard.v1.ExpiredPermit
+	(Voters)(0),                   // 1: fuseboard.v1.Voters
+	(TripOn)(0),                   // 2: fuseboard.v1.TripOn
+	(*Policy)(nil),                // 3: fuseboard.v1.Policy
+	(*Window)(nil),                // 4: fuseboard.v1.Window
+	(*TimeWindow)(nil),            // 5: fuseboard.v1.TimeWindow
+	(*CountWindow)(nil),           // 6: fuseboard.v1.CountWindow
+	(*OpenBackoff)(nil),           // 7: fuseboard.v1.OpenBackoff
+	(*PolicyInForce)(nil),         // 8: fuseboard.v1.PolicyInForce
+	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_fuseboard_v1_policy_proto_depIdxs = []int32{
-	7,  // 0: fuseboard.v1.Policy.monitoring_period:type_name -> google.protobuf.Duration
-	7,  // 1: fuseboard.v1.Policy.slow_call_duration:type_name -> google.protobuf.Duration
-	2,  // 2: fuseboard.v1.Policy.window:type_name -> fuseboard.v1.Window
-	7,  // 3: fuseboard.v1.Policy.open_duration:type_name -> google.protobuf.Duration
-	5,  // 4: fuseboard.v1.Policy.open_backoff:type_name -> fuseboard.v1.OpenBackoff
-	7,  // 5: fuseboard.v1.Policy.half_open_max_duration:type_name -> google.protobuf.Duration
-	7,  // 6: fuseboard.v1.Policy.retry_after_max:type_name -> google.protobuf.Duration
-	7,  // 7: fuseboard.v1.Policy.lease:type_name -> google.protobuf.Duration
+	9,  // 0: fuseboard.v1.Policy.monitoring_period:type_name -> google.protobuf.Duration
+	9,  // 1: fuseboard.v1.Policy.slow_call_duration:type_name -> google.protobuf.Duration
+	4,  // 2: fuseboard.v1.Policy.window:type_name -> fuseboard.v1.Window
+	9,  // 3: fuseboard.v1.Policy.open_duration:type_name -> google.protobuf.Duration
+	7,  // 4: fuseboard.v1.Policy.open_backoff:type_name -> fuseboard.v1.OpenBackoff
+	9,  // 5: fuseboard.v1.Policy.half_open_max_duration:type_name -> google.protobuf.Duration
+	9,  // 6: fuseboard.v1.Policy.retry_after_max:type_name -> google.protobuf.Duration
+	9,  // 7: fuseboard.v1.Policy.lease:type_name -> google.protobuf.Duration
 	0,  // 8: fuseboard.v1.Policy.expired_probe:type_name -> fuseboard.v1.ExpiredPermit
 	0,  // 9: fuseboard.v1.Policy.expired_permit:type_name -> fuseboard.v1.ExpiredPermit
-	3,  // 10: fuseboard.v1.Window.time:type_name -> fuseboard.v1.TimeWindow
-	4,  // 11: fuseboard.v1.Window.count:type_name -> fuseboard.v1.CountWindow
-	7,  // 12: fuseboard.v1.TimeWindow.duration:type_name -> google.protobuf.Duration
-	7,  // 13: fuseboard.v1.OpenBackoff.max_duration:type_name -> google.protobuf.Duration
-	1,  // 14: fuseboard.v1.PolicyInForce.policy:type_name -> fuseboard.v1.Policy
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	1,  // 10: fuseboard.v1.Policy.voters:type_name -> fuseboard.v1.Voters
+	2,  // 11: fuseboard.v1.Policy.trip_on:type_name -> fuseboard.v1.TripOn
+	9,  // 12: fuseboard.v1.Policy.open_duration_min:type_name -> google.protobuf.Duration
+	5,  // 13: fuseboard.v1.Window.time:type_name -> fuseboard.v1.TimeWindow
+	6,  // 14: fuseboard.v1.Window.count:type_name -> fuseboard.v1.CountWindow
+	9,  // 15: fuseboard.v1.TimeWindow.duration:type_name -> google.protobuf.Duration
+	9,  // 16: fuseboard.v1.OpenBackoff.max_duration:type_name -> google.protobuf.Duration
+	3,  // 17: fuseboard.v1.PolicyInForce.policy:type_name -> fuseboard.v1.Policy
+	10, // 18: fuseboard.v1.PolicyInForce.declare_time:type_name -> google.protobuf.Timestamp
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_fuseboard_v1_policy_proto_init() }
@@ -781,7 +956,7 @@ func file_fuseboard_v1_policy_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fuseboard_v1_policy_proto_rawDesc), len(file_fuseboard_v1_policy_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      3,
 			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -147,18 +147,20 @@ class DeletePolicyResponse(_message.Message):
     def __init__(self, breakers_changed: _Optional[int] = ...) -> None: ...
 
 class SetOverrideRequest(_message.Message):
-    __slots__ = ("breaker", "mode", "actor", "reason", "expire_after")
+    __slots__ = ("breaker", "mode", "actor", "reason", "expire_after", "id")
     BREAKER_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_AFTER_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
     breaker: str
     mode: _breaker_pb2.OverrideMode
     actor: str
     reason: str
     expire_after: _duration_pb2.Duration
-    def __init__(self, breaker: _Optional[str] = ..., mode: _Optional[_Union[_breaker_pb2.OverrideMode, str]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., expire_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    id: str
+    def __init__(self, breaker: _Optional[str] = ..., mode: _Optional[_Union[_breaker_pb2.OverrideMode, str]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., expire_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., id: _Optional[str] = ...) -> None: ...
 
 class SetOverrideResponse(_message.Message):
     __slots__ = ("status",)
@@ -167,6 +169,42 @@ class SetOverrideResponse(_message.Message):
     def __init__(self, status: _Optional[_Union[_breaker_pb2.BreakerStatus, _Mapping]] = ...) -> None: ...
 
 class ClearOverrideRequest(_message.Message):
+    __slots__ = ("breaker", "actor", "reason", "id")
+    BREAKER_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    breaker: str
+    actor: str
+    reason: str
+    id: str
+    def __init__(self, breaker: _Optional[str] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
+
+class ClearOverrideResponse(_message.Message):
+    __slots__ = ("status",)
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    status: _breaker_pb2.BreakerStatus
+    def __init__(self, status: _Optional[_Union[_breaker_pb2.BreakerStatus, _Mapping]] = ...) -> None: ...
+
+class ProbeNowRequest(_message.Message):
+    __slots__ = ("breaker", "caller", "actor", "reason")
+    BREAKER_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    breaker: str
+    caller: str
+    actor: str
+    reason: str
+    def __init__(self, breaker: _Optional[str] = ..., caller: _Optional[str] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ProbeNowResponse(_message.Message):
+    __slots__ = ("status",)
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    status: _breaker_pb2.BreakerStatus
+    def __init__(self, status: _Optional[_Union[_breaker_pb2.BreakerStatus, _Mapping]] = ...) -> None: ...
+
+class DeleteDeclarationRequest(_message.Message):
     __slots__ = ("breaker", "actor", "reason")
     BREAKER_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
@@ -176,7 +214,7 @@ class ClearOverrideRequest(_message.Message):
     reason: str
     def __init__(self, breaker: _Optional[str] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
-class ClearOverrideResponse(_message.Message):
+class DeleteDeclarationResponse(_message.Message):
     __slots__ = ("status",)
     STATUS_FIELD_NUMBER: _ClassVar[int]
     status: _breaker_pb2.BreakerStatus
@@ -227,14 +265,24 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Limit(_message.Message):
-    __slots__ = ("name", "max", "used")
+    __slots__ = ("name", "max", "used", "biggest")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MAX_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]
+    BIGGEST_FIELD_NUMBER: _ClassVar[int]
     name: str
     max: int
     used: int
-    def __init__(self, name: _Optional[str] = ..., max: _Optional[int] = ..., used: _Optional[int] = ...) -> None: ...
+    biggest: _containers.RepeatedCompositeFieldContainer[Share]
+    def __init__(self, name: _Optional[str] = ..., max: _Optional[int] = ..., used: _Optional[int] = ..., biggest: _Optional[_Iterable[_Union[Share, _Mapping]]] = ...) -> None: ...
+
+class Share(_message.Message):
+    __slots__ = ("holder", "used")
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    holder: str
+    used: int
+    def __init__(self, holder: _Optional[str] = ..., used: _Optional[int] = ...) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
     __slots__ = ("version", "store", "store_healthy", "history", "start_time", "now", "oldest_sequence", "newest_sequence", "oldest_resume_token", "limits", "draining", "uptime", "store_problem", "store_damage")

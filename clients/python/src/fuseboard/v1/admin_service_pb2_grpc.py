@@ -73,6 +73,16 @@ class AdminServiceStub:
                 request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ClearOverrideRequest.SerializeToString,
                 response_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ClearOverrideResponse.FromString,
                 _registered_method=True)
+        self.ProbeNow = channel.unary_unary(
+                '/fuseboard.v1.AdminService/ProbeNow',
+                request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ProbeNowRequest.SerializeToString,
+                response_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ProbeNowResponse.FromString,
+                _registered_method=True)
+        self.DeleteDeclaration = channel.unary_unary(
+                '/fuseboard.v1.AdminService/DeleteDeclaration',
+                request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.DeleteDeclarationRequest.SerializeToString,
+                response_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.DeleteDeclarationResponse.FromString,
+                _registered_method=True)
         self.DeleteBreaker = channel.unary_unary(
                 '/fuseboard.v1.AdminService/DeleteBreaker',
                 request_serializer=fuseboard_dot_v1_dot_admin__service__pb2.DeleteBreakerRequest.SerializeToString,
@@ -182,19 +192,40 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetOverride(self, request, context):
-        """SetOverride holds a breaker in a state, until it is cleared or expires. One that stands is replaced. A breaker that
-        is not known yet is created.
+        """SetOverride holds a breaker in a state until the override is cleared or expires. An override with the same id is
+        replaced; others stay, and the strongest is in force. A breaker that does not exist is created.
 
-        Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`). A retry sets it again.
+        Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`, `OVERRIDE_LIMIT`). A retry sets it again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClearOverride(self, request, context):
-        """ClearOverride ends an override: the computed state applies at once.
+        """ClearOverride ends one override, or all of a breaker. Once none is left, the computed state applies at once.
 
         Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `OVERRIDE_NOT_FOUND`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProbeNow(self, request, context):
+        """ProbeNow moves an open breaker, or an isolated caller, to half-open without waiting for the open period to pass. It
+        lets probes through and nothing else, unlike Reset. Overrides stay.
+
+        Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `CALLER_NOT_FOUND`); FAILED_PRECONDITION (`NOT_OPEN`) if the breaker or caller
+        is not open. Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDeclaration(self, request, context):
+        """DeleteDeclaration removes what services declared for a breaker, with its revision. The breaker keeps its state and
+        follows the operators' policies and the default until a service declares it again.
+
+        Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `DECLARATION_NOT_FOUND`). Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -331,6 +362,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ClearOverride,
                     request_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ClearOverrideRequest.FromString,
                     response_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ClearOverrideResponse.SerializeToString,
+            ),
+            'ProbeNow': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProbeNow,
+                    request_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.ProbeNowRequest.FromString,
+                    response_serializer=fuseboard_dot_v1_dot_admin__service__pb2.ProbeNowResponse.SerializeToString,
+            ),
+            'DeleteDeclaration': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDeclaration,
+                    request_deserializer=fuseboard_dot_v1_dot_admin__service__pb2.DeleteDeclarationRequest.FromString,
+                    response_serializer=fuseboard_dot_v1_dot_admin__service__pb2.DeleteDeclarationResponse.SerializeToString,
             ),
             'DeleteBreaker': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteBreaker,
@@ -576,6 +617,60 @@ class AdminService:
             '/fuseboard.v1.AdminService/ClearOverride',
             fuseboard_dot_v1_dot_admin__service__pb2.ClearOverrideRequest.SerializeToString,
             fuseboard_dot_v1_dot_admin__service__pb2.ClearOverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProbeNow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fuseboard.v1.AdminService/ProbeNow',
+            fuseboard_dot_v1_dot_admin__service__pb2.ProbeNowRequest.SerializeToString,
+            fuseboard_dot_v1_dot_admin__service__pb2.ProbeNowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDeclaration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fuseboard.v1.AdminService/DeleteDeclaration',
+            fuseboard_dot_v1_dot_admin__service__pb2.DeleteDeclarationRequest.SerializeToString,
+            fuseboard_dot_v1_dot_admin__service__pb2.DeleteDeclarationResponse.FromString,
             options,
             channel_credentials,
             insecure,

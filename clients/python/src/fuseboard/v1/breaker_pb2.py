@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66useboard/v1/breaker.proto\x12\x0c\x66useboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"S\n\x0cWindowCounts\x12\x11\n\tsuccesses\x18\x01 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\x02 \x01(\x04\x12\x10\n\x08timeouts\x18\x03 \x01(\x04\x12\x0c\n\x04slow\x18\x04 \x01(\x04\"\xb4\x02\n\x06Totals\x12\r\n\x05opens\x18\x01 \x01(\x04\x12\x0e\n\x06\x63loses\x18\x02 \x01(\x04\x12\x11\n\tsuccesses\x18\x03 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\x04 \x01(\x04\x12\x10\n\x08timeouts\x18\x05 \x01(\x04\x12\x0f\n\x07ignored\x18\x06 \x01(\x04\x12\x10\n\x08rejected\x18\x07 \x01(\x04\x12\r\n\x05stale\x18\x08 \x01(\x04\x12\x0f\n\x07\x65xpired\x18\t \x01(\x04\x12\x10\n\x08\x62ypassed\x18\n \x01(\x04\x12\x16\n\x0elocal_failures\x18\x0b \x01(\x04\x12\x32\n\x0elast_open_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_close_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb2\x01\n\x08Override\x12(\n\x04mode\x18\x01 \x01(\x0e\x32\x1a.fuseboard.v1.OverrideMode\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12,\n\x08set_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc3\x03\n\rBreakerStatus\x12\x0f\n\x07\x62reaker\x18\x01 \x01(\t\x12\"\n\x05state\x18\x02 \x01(\x0e\x32\x13.fuseboard.v1.State\x12\x31\n\roverride_mode\x18\x03 \x01(\x0e\x32\x1a.fuseboard.v1.OverrideMode\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x10\n\x08sequence\x18\x05 \x01(\x04\x12/\n\x0bstate_since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bstate_until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x14override_expire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0fstate_remaining\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x66\x61ilures\x18\n \x01(\x04\x12\x16\n\x0epolicy_version\x18\x0b \x01(\x04\x12*\n\x06\x63\x61ller\x18\x0c \x01(\x0b\x32\x1a.fuseboard.v1.CallerStatus\"\xfe\x01\n\x0c\x43\x61llerStatus\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\"\n\x05state\x18\x02 \x01(\x0e\x32\x13.fuseboard.v1.State\x12\x12\n\ngeneration\x18\x03 \x01(\x04\x12/\n\x0bstate_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bstate_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0fstate_remaining\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x66\x61ilures\x18\x07 \x01(\x04\"\xe5\x01\n\rCallerNumbers\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x1a.fuseboard.v1.CallerStatus\x12*\n\x06window\x18\x02 \x01(\x0b\x32\x1a.fuseboard.v1.WindowCounts\x12\x11\n\tsuccesses\x18\x03 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\x04 \x01(\x04\x12\x16\n\x0elocal_failures\x18\x05 \x01(\x04\x12\x10\n\x08rejected\x18\x06 \x01(\x04\x12-\n\tseen_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*U\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_CLOSED\x10\x01\x12\x0e\n\nSTATE_OPEN\x10\x02\x12\x13\n\x0fSTATE_HALF_OPEN\x10\x03*\x87\x01\n\x0cOverrideMode\x12\x1d\n\x19OVERRIDE_MODE_UNSPECIFIED\x10\x00\x12\x1d\n\x19OVERRIDE_MODE_FORCED_OPEN\x10\x01\x12\x1f\n\x1bOVERRIDE_MODE_FORCED_CLOSED\x10\x02\x12\x18\n\x14OVERRIDE_MODE_SHADOW\x10\x03*S\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45\x43ISION_PERMITTED\x10\x01\x12\x15\n\x11\x44\x45\x43ISION_REJECTED\x10\x02*\xbb\x01\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15REJECTION_REASON_OPEN\x10\x01\x12#\n\x1fREJECTION_REASON_HALF_OPEN_FULL\x10\x02\x12$\n REJECTION_REASON_CALLER_ISOLATED\x10\x03\x12 \n\x1cREJECTION_REASON_FORCED_OPEN\x10\x04*\x8d\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_SUCCESS\x10\x01\x12\x13\n\x0fOUTCOME_FAILURE\x10\x02\x12\x13\n\x0fOUTCOME_TIMEOUT\x10\x03\x12\x13\n\x0fOUTCOME_IGNORED\x10\x04\x12\x15\n\x11OUTCOME_CANCELLED\x10\x05*I\n\x06Origin\x12\x16\n\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x15\n\x11ORIGIN_DEPENDENCY\x10\x01\x12\x10\n\x0cORIGIN_LOCAL\x10\x02*\xdb\x01\n\x08TripRule\x12\x19\n\x15TRIP_RULE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bTRIP_RULE_FAILURE_THRESHOLD\x10\x01\x12%\n!TRIP_RULE_FAILURE_COUNT_THRESHOLD\x10\x02\x12$\n TRIP_RULE_FAILURE_RATE_THRESHOLD\x10\x03\x12&\n\"TRIP_RULE_SLOW_CALL_RATE_THRESHOLD\x10\x04\x12\x1e\n\x1aTRIP_RULE_CALLERS_ISOLATED\x10\x05\x42@\n\x10\x64\x65v.fuseboard.v1P\x01Z*fuseboard.dev/gen/fuseboard/v1;fuseboardv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66useboard/v1/breaker.proto\x12\x0c\x66useboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"S\n\x0cWindowCounts\x12\x11\n\tsuccesses\x18\x01 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\x02 \x01(\x04\x12\x10\n\x08timeouts\x18\x03 \x01(\x04\x12\x0c\n\x04slow\x18\x04 \x01(\x04\"\xa2\x03\n\x06Totals\x12\r\n\x05opens\x18\x01 \x01(\x04\x12\x0e\n\x06\x63loses\x18\x02 \x01(\x04\x12\x11\n\tsuccesses\x18\x03 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\x04 \x01(\x04\x12\x10\n\x08timeouts\x18\x05 \x01(\x04\x12\x0f\n\x07ignored\x18\x06 \x01(\x04\x12\x10\n\x08rejected\x18\x07 \x01(\x04\x12\r\n\x05stale\x18\x08 \x01(\x04\x12\x0f\n\x07\x65xpired\x18\t \x01(\x04\x12\x10\n\x08\x62ypassed\x18\n \x01(\x04\x12\x16\n\x0elocal_failures\x18\x0b \x01(\x04\x12\x32\n\x0elast_open_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_close_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_success_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_failure_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbe\x01\n\x08Override\x12(\n\x04mode\x18\x01 \x01(\x0e\x32\x1a.fuseboard.v1.OverrideMode\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12,\n\x08set_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02id\x18\x06 \x01(\t\"\xc3\x03\n\rBreakerStatus\x12\x0f\n\x07\x62reaker\x18\x01 \x01(\t\x12\"\n\x05state\x18\x02 \x01(\x0e\x32\x13.fuseboard.v1.State\x12\x31\n\roverride_mode\x18\x03 \x01(\x0e\x32\x1a.fuseboard.v1.OverrideMode\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x10\n\x08sequence\x18\x05 \x01(\x04\x12/\n\x0bstate_since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bstate_until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x14override_expire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0fstate_remaining\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x66\x61ilures\x18\n \x01(\x04\x12\x16\n\x0epolicy_version\x18\x0b \x01(\x04\x12*\n\x06\x63\x61ller\x18\x0c \x01(\x0b\x32\x1a.fuseboard.v1.CallerStatus\"\xfe\x01\n\x0c\x43\x61llerStatus\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\"\n\x05state\x18\x02 \x01(\x0e\x32\x13.fuseboard.v1.State\x12\x12\n\ngeneration\x18\x03 \x01(\x04\x12/\n\x0bstate_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bstate_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0fstate_remaining\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x66\x61ilures\x18\x07 \x01(\x04\"\xe5\x01\n\rCallerNumbers\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x1a.fuseboard.v1.CallerStatus\x12*\n\x06window\x18\x02 \x01(\x0b\x32\x1a.fuseboard.v1.WindowCounts\x12\x11\n\tsuccesses\x18\x03 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\x04 \x01(\x04\x12\x16\n\x0elocal_failures\x18\x05 \x01(\x04\x12\x10\n\x08rejected\x18\x06 \x01(\x04\x12-\n\tseen_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*U\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_CLOSED\x10\x01\x12\x0e\n\nSTATE_OPEN\x10\x02\x12\x13\n\x0fSTATE_HALF_OPEN\x10\x03*\x87\x01\n\x0cOverrideMode\x12\x1d\n\x19OVERRIDE_MODE_UNSPECIFIED\x10\x00\x12\x1d\n\x19OVERRIDE_MODE_FORCED_OPEN\x10\x01\x12\x1f\n\x1bOVERRIDE_MODE_FORCED_CLOSED\x10\x02\x12\x18\n\x14OVERRIDE_MODE_SHADOW\x10\x03*S\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45\x43ISION_PERMITTED\x10\x01\x12\x15\n\x11\x44\x45\x43ISION_REJECTED\x10\x02*\xbb\x01\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15REJECTION_REASON_OPEN\x10\x01\x12#\n\x1fREJECTION_REASON_HALF_OPEN_FULL\x10\x02\x12$\n REJECTION_REASON_CALLER_ISOLATED\x10\x03\x12 \n\x1cREJECTION_REASON_FORCED_OPEN\x10\x04*\x8d\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_SUCCESS\x10\x01\x12\x13\n\x0fOUTCOME_FAILURE\x10\x02\x12\x13\n\x0fOUTCOME_TIMEOUT\x10\x03\x12\x13\n\x0fOUTCOME_IGNORED\x10\x04\x12\x15\n\x11OUTCOME_CANCELLED\x10\x05*I\n\x06Origin\x12\x16\n\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x15\n\x11ORIGIN_DEPENDENCY\x10\x01\x12\x10\n\x0cORIGIN_LOCAL\x10\x02*\xdb\x01\n\x08TripRule\x12\x19\n\x15TRIP_RULE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bTRIP_RULE_FAILURE_THRESHOLD\x10\x01\x12%\n!TRIP_RULE_FAILURE_COUNT_THRESHOLD\x10\x02\x12$\n TRIP_RULE_FAILURE_RATE_THRESHOLD\x10\x03\x12&\n\"TRIP_RULE_SLOW_CALL_RATE_THRESHOLD\x10\x04\x12\x1e\n\x1aTRIP_RULE_CALLERS_ISOLATED\x10\x05\x42@\n\x10\x64\x65v.fuseboard.v1P\x01Z*fuseboard.dev/gen/fuseboard/v1;fuseboardv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,30 +34,30 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fuseboard.v1.breaker_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.fuseboard.v1P\001Z*fuseboard.dev/gen/fuseboard/v1;fuseboardv1'
-  _globals['_STATE']._serialized_start=1629
-  _globals['_STATE']._serialized_end=1714
-  _globals['_OVERRIDEMODE']._serialized_start=1717
-  _globals['_OVERRIDEMODE']._serialized_end=1852
-  _globals['_DECISION']._serialized_start=1854
-  _globals['_DECISION']._serialized_end=1937
-  _globals['_REJECTIONREASON']._serialized_start=1940
-  _globals['_REJECTIONREASON']._serialized_end=2127
-  _globals['_OUTCOME']._serialized_start=2130
-  _globals['_OUTCOME']._serialized_end=2271
-  _globals['_ORIGIN']._serialized_start=2273
-  _globals['_ORIGIN']._serialized_end=2346
-  _globals['_TRIPRULE']._serialized_start=2349
-  _globals['_TRIPRULE']._serialized_end=2568
+  _globals['_STATE']._serialized_start=1751
+  _globals['_STATE']._serialized_end=1836
+  _globals['_OVERRIDEMODE']._serialized_start=1839
+  _globals['_OVERRIDEMODE']._serialized_end=1974
+  _globals['_DECISION']._serialized_start=1976
+  _globals['_DECISION']._serialized_end=2059
+  _globals['_REJECTIONREASON']._serialized_start=2062
+  _globals['_REJECTIONREASON']._serialized_end=2249
+  _globals['_OUTCOME']._serialized_start=2252
+  _globals['_OUTCOME']._serialized_end=2393
+  _globals['_ORIGIN']._serialized_start=2395
+  _globals['_ORIGIN']._serialized_end=2468
+  _globals['_TRIPRULE']._serialized_start=2471
+  _globals['_TRIPRULE']._serialized_end=2690
   _globals['_WINDOWCOUNTS']._serialized_start=109
   _globals['_WINDOWCOUNTS']._serialized_end=192
   _globals['_TOTALS']._serialized_start=195
-  _globals['_TOTALS']._serialized_end=503
-  _globals['_OVERRIDE']._serialized_start=506
-  _globals['_OVERRIDE']._serialized_end=684
-  _globals['_BREAKERSTATUS']._serialized_start=687
-  _globals['_BREAKERSTATUS']._serialized_end=1138
-  _globals['_CALLERSTATUS']._serialized_start=1141
-  _globals['_CALLERSTATUS']._serialized_end=1395
-  _globals['_CALLERNUMBERS']._serialized_start=1398
-  _globals['_CALLERNUMBERS']._serialized_end=1627
+  _globals['_TOTALS']._serialized_end=613
+  _globals['_OVERRIDE']._serialized_start=616
+  _globals['_OVERRIDE']._serialized_end=806
+  _globals['_BREAKERSTATUS']._serialized_start=809
+  _globals['_BREAKERSTATUS']._serialized_end=1260
+  _globals['_CALLERSTATUS']._serialized_start=1263
+  _globals['_CALLERSTATUS']._serialized_end=1517
+  _globals['_CALLERNUMBERS']._serialized_start=1520
+  _globals['_CALLERNUMBERS']._serialized_end=1749
 # @@protoc_insertion_point(module_scope)

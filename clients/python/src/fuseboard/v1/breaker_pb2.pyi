@@ -106,7 +106,7 @@ class WindowCounts(_message.Message):
     def __init__(self, successes: _Optional[int] = ..., failures: _Optional[int] = ..., timeouts: _Optional[int] = ..., slow: _Optional[int] = ...) -> None: ...
 
 class Totals(_message.Message):
-    __slots__ = ("opens", "closes", "successes", "failures", "timeouts", "ignored", "rejected", "stale", "expired", "bypassed", "local_failures", "last_open_time", "last_close_time")
+    __slots__ = ("opens", "closes", "successes", "failures", "timeouts", "ignored", "rejected", "stale", "expired", "bypassed", "local_failures", "last_open_time", "last_close_time", "last_success_time", "last_failure_time")
     OPENS_FIELD_NUMBER: _ClassVar[int]
     CLOSES_FIELD_NUMBER: _ClassVar[int]
     SUCCESSES_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +120,8 @@ class Totals(_message.Message):
     LOCAL_FAILURES_FIELD_NUMBER: _ClassVar[int]
     LAST_OPEN_TIME_FIELD_NUMBER: _ClassVar[int]
     LAST_CLOSE_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_SUCCESS_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_FAILURE_TIME_FIELD_NUMBER: _ClassVar[int]
     opens: int
     closes: int
     successes: int
@@ -133,21 +135,25 @@ class Totals(_message.Message):
     local_failures: int
     last_open_time: _timestamp_pb2.Timestamp
     last_close_time: _timestamp_pb2.Timestamp
-    def __init__(self, opens: _Optional[int] = ..., closes: _Optional[int] = ..., successes: _Optional[int] = ..., failures: _Optional[int] = ..., timeouts: _Optional[int] = ..., ignored: _Optional[int] = ..., rejected: _Optional[int] = ..., stale: _Optional[int] = ..., expired: _Optional[int] = ..., bypassed: _Optional[int] = ..., local_failures: _Optional[int] = ..., last_open_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_close_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    last_success_time: _timestamp_pb2.Timestamp
+    last_failure_time: _timestamp_pb2.Timestamp
+    def __init__(self, opens: _Optional[int] = ..., closes: _Optional[int] = ..., successes: _Optional[int] = ..., failures: _Optional[int] = ..., timeouts: _Optional[int] = ..., ignored: _Optional[int] = ..., rejected: _Optional[int] = ..., stale: _Optional[int] = ..., expired: _Optional[int] = ..., bypassed: _Optional[int] = ..., local_failures: _Optional[int] = ..., last_open_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_close_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Override(_message.Message):
-    __slots__ = ("mode", "actor", "reason", "set_time", "expire_time")
+    __slots__ = ("mode", "actor", "reason", "set_time", "expire_time", "id")
     MODE_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     SET_TIME_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
     mode: OverrideMode
     actor: str
     reason: str
     set_time: _timestamp_pb2.Timestamp
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, mode: _Optional[_Union[OverrideMode, str]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., set_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    id: str
+    def __init__(self, mode: _Optional[_Union[OverrideMode, str]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., set_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., id: _Optional[str] = ...) -> None: ...
 
 class BreakerStatus(_message.Message):
     __slots__ = ("breaker", "state", "override_mode", "generation", "sequence", "state_since", "state_until", "override_expire_time", "state_remaining", "failures", "policy_version", "caller")

@@ -127,7 +127,7 @@ class ReportResponse(_message.Message):
     def __init__(self, result: _Optional[_Union[ReportResult, str]] = ..., state: _Optional[_Union[_breaker_pb2.State, str]] = ..., generation: _Optional[int] = ..., override_mode: _Optional[_Union[_breaker_pb2.OverrideMode, str]] = ..., caller_state: _Optional[_Union[_breaker_pb2.State, str]] = ..., caller_generation: _Optional[int] = ...) -> None: ...
 
 class Tally(_message.Message):
-    __slots__ = ("breaker", "caller", "generation", "caller_generation", "age", "successes", "failures", "timeouts", "slow", "ignored", "rejections", "trailing_failures", "local_failures", "retry_after")
+    __slots__ = ("breaker", "caller", "generation", "caller_generation", "age", "successes", "failures", "timeouts", "slow", "ignored", "rejections", "trailing_failures", "local_failures", "retry_after", "leading_failures", "longest_run")
     BREAKER_FIELD_NUMBER: _ClassVar[int]
     CALLER_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +142,8 @@ class Tally(_message.Message):
     TRAILING_FAILURES_FIELD_NUMBER: _ClassVar[int]
     LOCAL_FAILURES_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    LEADING_FAILURES_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_RUN_FIELD_NUMBER: _ClassVar[int]
     breaker: str
     caller: str
     generation: int
@@ -156,7 +158,9 @@ class Tally(_message.Message):
     trailing_failures: int
     local_failures: int
     retry_after: _duration_pb2.Duration
-    def __init__(self, breaker: _Optional[str] = ..., caller: _Optional[str] = ..., generation: _Optional[int] = ..., caller_generation: _Optional[int] = ..., age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., successes: _Optional[int] = ..., failures: _Optional[int] = ..., timeouts: _Optional[int] = ..., slow: _Optional[int] = ..., ignored: _Optional[int] = ..., rejections: _Optional[int] = ..., trailing_failures: _Optional[int] = ..., local_failures: _Optional[int] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    leading_failures: int
+    longest_run: int
+    def __init__(self, breaker: _Optional[str] = ..., caller: _Optional[str] = ..., generation: _Optional[int] = ..., caller_generation: _Optional[int] = ..., age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., successes: _Optional[int] = ..., failures: _Optional[int] = ..., timeouts: _Optional[int] = ..., slow: _Optional[int] = ..., ignored: _Optional[int] = ..., rejections: _Optional[int] = ..., trailing_failures: _Optional[int] = ..., local_failures: _Optional[int] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., leading_failures: _Optional[int] = ..., longest_run: _Optional[int] = ...) -> None: ...
 
 class ReportBatchRequest(_message.Message):
     __slots__ = ("client_id", "batch_sequence", "tallies")
@@ -403,7 +407,7 @@ class Round(_message.Message):
     def __init__(self, probes_out: _Optional[int] = ..., successes: _Optional[int] = ..., failures: _Optional[int] = ...) -> None: ...
 
 class GetStateResponse(_message.Message):
-    __slots__ = ("status", "window", "totals", "policy", "override", "round", "failed_recoveries", "create_time", "next_deadline", "now", "last_event", "callers", "quorum")
+    __slots__ = ("status", "window", "totals", "policy", "override", "round", "failed_recoveries", "create_time", "next_deadline", "now", "last_event", "callers", "quorum", "overrides")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     TOTALS_FIELD_NUMBER: _ClassVar[int]
@@ -417,6 +421,7 @@ class GetStateResponse(_message.Message):
     LAST_EVENT_FIELD_NUMBER: _ClassVar[int]
     CALLERS_FIELD_NUMBER: _ClassVar[int]
     QUORUM_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDES_FIELD_NUMBER: _ClassVar[int]
     status: _breaker_pb2.BreakerStatus
     window: _breaker_pb2.WindowCounts
     totals: _breaker_pb2.Totals
@@ -430,7 +435,8 @@ class GetStateResponse(_message.Message):
     last_event: _event_pb2.Event
     callers: _containers.RepeatedCompositeFieldContainer[_breaker_pb2.CallerNumbers]
     quorum: int
-    def __init__(self, status: _Optional[_Union[_breaker_pb2.BreakerStatus, _Mapping]] = ..., window: _Optional[_Union[_breaker_pb2.WindowCounts, _Mapping]] = ..., totals: _Optional[_Union[_breaker_pb2.Totals, _Mapping]] = ..., policy: _Optional[_Union[_policy_pb2.PolicyInForce, _Mapping]] = ..., override: _Optional[_Union[_breaker_pb2.Override, _Mapping]] = ..., round: _Optional[_Union[Round, _Mapping]] = ..., failed_recoveries: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_event: _Optional[_Union[_event_pb2.Event, _Mapping]] = ..., callers: _Optional[_Iterable[_Union[_breaker_pb2.CallerNumbers, _Mapping]]] = ..., quorum: _Optional[int] = ...) -> None: ...
+    overrides: _containers.RepeatedCompositeFieldContainer[_breaker_pb2.Override]
+    def __init__(self, status: _Optional[_Union[_breaker_pb2.BreakerStatus, _Mapping]] = ..., window: _Optional[_Union[_breaker_pb2.WindowCounts, _Mapping]] = ..., totals: _Optional[_Union[_breaker_pb2.Totals, _Mapping]] = ..., policy: _Optional[_Union[_policy_pb2.PolicyInForce, _Mapping]] = ..., override: _Optional[_Union[_breaker_pb2.Override, _Mapping]] = ..., round: _Optional[_Union[Round, _Mapping]] = ..., failed_recoveries: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_event: _Optional[_Union[_event_pb2.Event, _Mapping]] = ..., callers: _Optional[_Iterable[_Union[_breaker_pb2.CallerNumbers, _Mapping]]] = ..., quorum: _Optional[int] = ..., overrides: _Optional[_Iterable[_Union[_breaker_pb2.Override, _Mapping]]] = ...) -> None: ...
 
 class WatchFilter(_message.Message):
     __slots__ = ("breakers", "prefixes", "kinds", "caller")

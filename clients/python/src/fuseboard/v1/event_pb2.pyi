@@ -111,7 +111,7 @@ class CallerEvidence(_message.Message):
     def __init__(self, caller: _Optional[str] = ..., calls: _Optional[int] = ..., failures: _Optional[int] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("sequence", "kind", "breaker", "generation", "to", "reason", "evidence", "actor", "comment", "event_time", "policy_version", "status")
+    __slots__ = ("sequence", "kind", "breaker", "generation", "to", "reason", "evidence", "actor", "comment", "event_time", "policy_version", "status", "count", "first_event_time")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     BREAKER_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +125,8 @@ class Event(_message.Message):
     EVENT_TIME_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_EVENT_TIME_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     kind: EventKind
     breaker: str
@@ -137,4 +139,6 @@ class Event(_message.Message):
     event_time: _timestamp_pb2.Timestamp
     policy_version: int
     status: _breaker_pb2.BreakerStatus
-    def __init__(self, sequence: _Optional[int] = ..., kind: _Optional[_Union[EventKind, str]] = ..., breaker: _Optional[str] = ..., generation: _Optional[int] = ..., to: _Optional[_Union[_breaker_pb2.State, str]] = ..., reason: _Optional[_Union[EventReason, str]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., actor: _Optional[str] = ..., comment: _Optional[str] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_version: _Optional[int] = ..., status: _Optional[_Union[_breaker_pb2.BreakerStatus, _Mapping]] = ..., **kwargs) -> None: ...
+    count: int
+    first_event_time: _timestamp_pb2.Timestamp
+    def __init__(self, sequence: _Optional[int] = ..., kind: _Optional[_Union[EventKind, str]] = ..., breaker: _Optional[str] = ..., generation: _Optional[int] = ..., to: _Optional[_Union[_breaker_pb2.State, str]] = ..., reason: _Optional[_Union[EventReason, str]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., actor: _Optional[str] = ..., comment: _Optional[str] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_version: _Optional[int] = ..., status: _Optional[_Union[_breaker_pb2.BreakerStatus, _Mapping]] = ..., count: _Optional[int] = ..., first_event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., **kwargs) -> None: ...

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66useboard/v1/policy.proto\x12\x0c\x66useboard.v1\x1a\x1egoogle/protobuf/duration.proto\"\xc4\x08\n\x06Policy\x12\x1e\n\x11\x66\x61ilure_threshold\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x34\n\x11monitoring_period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x17\x66\x61ilure_count_threshold\x18\x03 \x01(\rH\x01\x88\x01\x01\x12#\n\x16\x66\x61ilure_rate_threshold\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x35\n\x12slow_call_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x18slow_call_rate_threshold\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12$\n\x17slow_call_minimum_calls\x18\x07 \x01(\rH\x04\x88\x01\x01\x12$\n\x06window\x18\x08 \x01(\x0b\x32\x14.fuseboard.v1.Window\x12\x1a\n\rminimum_calls\x18\t \x01(\rH\x05\x88\x01\x01\x12\x30\n\ropen_duration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0copen_backoff\x18\x0b \x01(\x0b\x32\x19.fuseboard.v1.OpenBackoff\x12\x13\n\x06probes\x18\x0c \x01(\rH\x06\x88\x01\x01\x12\x1f\n\x12successes_to_close\x18\r \x01(\rH\x07\x88\x01\x01\x12\x1f\n\x12\x66\x61ilures_to_reopen\x18\x0e \x01(\rH\x08\x88\x01\x01\x12\x39\n\x16half_open_max_duration\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fretry_after_max\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05lease\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\rexpired_probe\x18\x12 \x01(\x0e\x32\x1b.fuseboard.v1.ExpiredPermit\x12\x33\n\x0e\x65xpired_permit\x18\x13 \x01(\x0e\x32\x1b.fuseboard.v1.ExpiredPermit\x12\x18\n\x0bmin_callers\x18\x14 \x01(\rH\t\x88\x01\x01\x12\x12\n\x05share\x18\x15 \x01(\x01H\n\x88\x01\x01\x42\x14\n\x12_failure_thresholdB\x1a\n\x18_failure_count_thresholdB\x19\n\x17_failure_rate_thresholdB\x1b\n\x19_slow_call_rate_thresholdB\x1a\n\x18_slow_call_minimum_callsB\x10\n\x0e_minimum_callsB\t\n\x07_probesB\x15\n\x13_successes_to_closeB\x15\n\x13_failures_to_reopenB\x0e\n\x0c_min_callersB\x08\n\x06_share\"f\n\x06Window\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x18.fuseboard.v1.TimeWindowH\x00\x12*\n\x05\x63ount\x18\x02 \x01(\x0b\x32\x19.fuseboard.v1.CountWindowH\x00\x42\x06\n\x04kind\"I\n\nTimeWindow\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06slices\x18\x02 \x01(\r\"\x1c\n\x0b\x43ountWindow\x12\r\n\x05\x63\x61lls\x18\x01 \x01(\r\"b\n\x0bOpenBackoff\x12\x12\n\nmultiplier\x18\x01 \x01(\x01\x12/\n\x0cmax_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06jitter\x18\x03 \x01(\x01\"\x91\x01\n\rPolicyInForce\x12$\n\x06policy\x18\x01 \x01(\x0b\x32\x14.fuseboard.v1.Policy\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0f\n\x07sources\x18\x03 \x03(\t\x12\x1d\n\x15\x64iffers_from_declared\x18\x04 \x01(\x08\x12\x19\n\x11\x64\x65\x63lared_revision\x18\x05 \x01(\x04*\x83\x01\n\rExpiredPermit\x12\x1e\n\x1a\x45XPIRED_PERMIT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XPIRED_PERMIT_FAILURE\x10\x01\x12\x1a\n\x16\x45XPIRED_PERMIT_TIMEOUT\x10\x02\x12\x1a\n\x16\x45XPIRED_PERMIT_IGNORED\x10\x03\x42@\n\x10\x64\x65v.fuseboard.v1P\x01Z*fuseboard.dev/gen/fuseboard/v1;fuseboardv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66useboard/v1/policy.proto\x12\x0c\x66useboard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\t\n\x06Policy\x12\x1e\n\x11\x66\x61ilure_threshold\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x34\n\x11monitoring_period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x17\x66\x61ilure_count_threshold\x18\x03 \x01(\rH\x01\x88\x01\x01\x12#\n\x16\x66\x61ilure_rate_threshold\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x35\n\x12slow_call_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x18slow_call_rate_threshold\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12$\n\x17slow_call_minimum_calls\x18\x07 \x01(\rH\x04\x88\x01\x01\x12$\n\x06window\x18\x08 \x01(\x0b\x32\x14.fuseboard.v1.Window\x12\x1a\n\rminimum_calls\x18\t \x01(\rH\x05\x88\x01\x01\x12\x30\n\ropen_duration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0copen_backoff\x18\x0b \x01(\x0b\x32\x19.fuseboard.v1.OpenBackoff\x12\x13\n\x06probes\x18\x0c \x01(\rH\x06\x88\x01\x01\x12\x1f\n\x12successes_to_close\x18\r \x01(\rH\x07\x88\x01\x01\x12\x1f\n\x12\x66\x61ilures_to_reopen\x18\x0e \x01(\rH\x08\x88\x01\x01\x12\x39\n\x16half_open_max_duration\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fretry_after_max\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05lease\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\rexpired_probe\x18\x12 \x01(\x0e\x32\x1b.fuseboard.v1.ExpiredPermit\x12\x33\n\x0e\x65xpired_permit\x18\x13 \x01(\x0e\x32\x1b.fuseboard.v1.ExpiredPermit\x12\x18\n\x0bmin_callers\x18\x14 \x01(\rH\t\x88\x01\x01\x12\x12\n\x05share\x18\x15 \x01(\x01H\n\x88\x01\x01\x12$\n\x06voters\x18\x16 \x01(\x0e\x32\x14.fuseboard.v1.Voters\x12%\n\x07trip_on\x18\x17 \x01(\x0e\x32\x14.fuseboard.v1.TripOn\x12\x34\n\x11open_duration_min\x18\x18 \x01(\x0b\x32\x19.google.protobuf.DurationB\x14\n\x12_failure_thresholdB\x1a\n\x18_failure_count_thresholdB\x19\n\x17_failure_rate_thresholdB\x1b\n\x19_slow_call_rate_thresholdB\x1a\n\x18_slow_call_minimum_callsB\x10\n\x0e_minimum_callsB\t\n\x07_probesB\x15\n\x13_successes_to_closeB\x15\n\x13_failures_to_reopenB\x0e\n\x0c_min_callersB\x08\n\x06_share\"f\n\x06Window\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x18.fuseboard.v1.TimeWindowH\x00\x12*\n\x05\x63ount\x18\x02 \x01(\x0b\x32\x19.fuseboard.v1.CountWindowH\x00\x42\x06\n\x04kind\"I\n\nTimeWindow\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06slices\x18\x02 \x01(\r\"\x1c\n\x0b\x43ountWindow\x12\r\n\x05\x63\x61lls\x18\x01 \x01(\r\"b\n\x0bOpenBackoff\x12\x12\n\nmultiplier\x18\x01 \x01(\x01\x12/\n\x0cmax_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06jitter\x18\x03 \x01(\x01\"\xd8\x01\n\rPolicyInForce\x12$\n\x06policy\x18\x01 \x01(\x0b\x32\x14.fuseboard.v1.Policy\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0f\n\x07sources\x18\x03 \x03(\t\x12\x1d\n\x15\x64iffers_from_declared\x18\x04 \x01(\x08\x12\x19\n\x11\x64\x65\x63lared_revision\x18\x05 \x01(\x04\x12\x13\n\x0b\x64\x65\x63lared_by\x18\x06 \x01(\t\x12\x30\n\x0c\x64\x65\x63lare_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x83\x01\n\rExpiredPermit\x12\x1e\n\x1a\x45XPIRED_PERMIT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45XPIRED_PERMIT_FAILURE\x10\x01\x12\x1a\n\x16\x45XPIRED_PERMIT_TIMEOUT\x10\x02\x12\x1a\n\x16\x45XPIRED_PERMIT_IGNORED\x10\x03*I\n\x06Voters\x12\x16\n\x12VOTERS_UNSPECIFIED\x10\x00\x12\x13\n\x0fVOTERS_INSTANCE\x10\x01\x12\x12\n\x0eVOTERS_SERVICE\x10\x02*G\n\x06TripOn\x12\x17\n\x13TRIP_ON_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTRIP_ON_ANY\x10\x01\x12\x13\n\x0fTRIP_ON_FAILURE\x10\x02\x42@\n\x10\x64\x65v.fuseboard.v1P\x01Z*fuseboard.dev/gen/fuseboard/v1;fuseboardv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,18 +34,22 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fuseboard.v1.policy_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.fuseboard.v1P\001Z*fuseboard.dev/gen/fuseboard/v1;fuseboardv1'
-  _globals['_EXPIREDPERMIT']._serialized_start=1628
-  _globals['_EXPIREDPERMIT']._serialized_end=1759
-  _globals['_POLICY']._serialized_start=76
-  _globals['_POLICY']._serialized_end=1168
-  _globals['_WINDOW']._serialized_start=1170
-  _globals['_WINDOW']._serialized_end=1272
-  _globals['_TIMEWINDOW']._serialized_start=1274
-  _globals['_TIMEWINDOW']._serialized_end=1347
-  _globals['_COUNTWINDOW']._serialized_start=1349
-  _globals['_COUNTWINDOW']._serialized_end=1377
-  _globals['_OPENBACKOFF']._serialized_start=1379
-  _globals['_OPENBACKOFF']._serialized_end=1477
-  _globals['_POLICYINFORCE']._serialized_start=1480
-  _globals['_POLICYINFORCE']._serialized_end=1625
+  _globals['_EXPIREDPERMIT']._serialized_start=1863
+  _globals['_EXPIREDPERMIT']._serialized_end=1994
+  _globals['_VOTERS']._serialized_start=1996
+  _globals['_VOTERS']._serialized_end=2069
+  _globals['_TRIPON']._serialized_start=2071
+  _globals['_TRIPON']._serialized_end=2142
+  _globals['_POLICY']._serialized_start=109
+  _globals['_POLICY']._serialized_end=1332
+  _globals['_WINDOW']._serialized_start=1334
+  _globals['_WINDOW']._serialized_end=1436
+  _globals['_TIMEWINDOW']._serialized_start=1438
+  _globals['_TIMEWINDOW']._serialized_end=1511
+  _globals['_COUNTWINDOW']._serialized_start=1513
+  _globals['_COUNTWINDOW']._serialized_end=1541
+  _globals['_OPENBACKOFF']._serialized_start=1543
+  _globals['_OPENBACKOFF']._serialized_end=1641
+  _globals['_POLICYINFORCE']._serialized_start=1644
+  _globals['_POLICYINFORCE']._serialized_end=1860
 # @@protoc_insertion_point(module_scope)

@@ -188,7 +188,11 @@ export interface SetOverrideRequest {
   /** Why. 1 to 1,000 bytes. Required. */
   reason: string;
   /** When it ends by itself, from now. 1 s to 30 days. 0 or absent: it stays until cleared. */
-  expireAfter: Duration | undefined;
+  expireAfter:
+    | Duration
+    | undefined;
+  /** Name of the override. 1 to 64 bytes of the key's alphabet. Empty: `default`. */
+  id: string;
 }
 
 /** SetOverrideResponse tells where the breaker stands. */
@@ -205,11 +209,47 @@ export interface ClearOverrideRequest {
   actor: string;
   /** Why, for the history. At most 1,000 bytes. */
   reason: string;
+  /** Name of the override to clear. Empty: all. */
+  id: string;
 }
 
 /** ClearOverrideResponse tells where the breaker stands. */
 export interface ClearOverrideResponse {
   /** After the change. */
+  status: BreakerStatus | undefined;
+}
+
+/** ProbeNowRequest names an open breaker. */
+export interface ProbeNowRequest {
+  /** Key of the breaker. */
+  breaker: string;
+  /** Isolated caller to probe instead of the breaker. Empty: the breaker. */
+  caller: string;
+  /** Actor, for the history. 0 to 200 bytes. Empty: `unknown`. */
+  actor: string;
+  /** Reason, for the history. At most 1,000 bytes. */
+  reason: string;
+}
+
+/** ProbeNowResponse returns the breaker's status. */
+export interface ProbeNowResponse {
+  /** Status after the change. */
+  status: BreakerStatus | undefined;
+}
+
+/** DeleteDeclarationRequest names a declared breaker. */
+export interface DeleteDeclarationRequest {
+  /** Key of the breaker. */
+  breaker: string;
+  /** Actor, for the history. 0 to 200 bytes. Empty: `unknown`. */
+  actor: string;
+  /** Reason, for the history. At most 1,000 bytes. */
+  reason: string;
+}
+
+/** DeleteDeclarationResponse returns the breaker's status. */
+export interface DeleteDeclarationResponse {
+  /** Status after the change. */
   status: BreakerStatus | undefined;
 }
 
@@ -268,7 +308,19 @@ export interface Limit {
   /** The bound. */
   max: number;
   /** How much of it is used. Absent where it is not a running count. */
-  used?: number | undefined;
+  used?:
+    | number
+    | undefined;
+  /** Identities or addresses that use the most of it, the biggest first. At most 5. */
+  biggest: Share[];
+}
+
+/** Share is what one identity, or one address while authentication is off, uses of a limit. */
+export interface Share {
+  /** Identity as `identity:NAME`, or address as `address:IP`. */
+  holder: string;
+  /** Amount in use. */
+  used: number;
 }
 
 /** GetServerInfoResponse tells about the server. */
@@ -419,8 +471,8 @@ export interface AuditEntry {
   /** Who: the identity; behind it in brackets what the request said, where that is something else. */
   actor: string;
   /**
-   * What was done: `reset`, `override_set`, `override_cleared`, `breaker_deleted`, `policy_set`, `policy_deleted`,
-   * `token_created`, `token_revoked`.
+   * What was done: `reset`, `probe_now`, `override_set`, `override_cleared`, `declaration_deleted`, `breaker_deleted`,
+   * `policy_set`, `policy_deleted`, `token_created`, `token_revoked`.
    */
   action: string;
   /** To what: the key of a breaker, the key or pattern of a policy, the name of a token. */
@@ -1405,7 +1457,7 @@ export const DeletePolicyResponse: MessageFns<DeletePolicyResponse> = {
 };
 
 function createBaseSetOverrideRequest(): SetOverrideRequest {
-  return { breaker: "", mode: 0, actor: "", reason: "", expireAfter: undefined };
+  return { breaker: "", mode: 0, actor: "", reason: "", expireAfter: undefined, id: "" };
 }
 
 export const SetOverrideRequest: MessageFns<SetOverrideRequest> = {
@@ -1424,6 +1476,9 @@ export const SetOverrideRequest: MessageFns<SetOverrideRequest> = {
     }
     if (message.expireAfter !== undefined) {
       Duration.encode(message.expireAfter, writer.uint32(42).fork()).join();
+    }
+    if (message.id !== "") {
+      writer.uint32(50).string(message.id);
     }
     return writer;
   },
@@ -1481,6 +1536,14 @@ export const SetOverrideRequest: MessageFns<SetOverrideRequest> = {
             message.expireAfter = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1505,6 +1568,7 @@ export const SetOverrideRequest: MessageFns<SetOverrideRequest> = {
     message.expireAfter = (object.expireAfter !== undefined && object.expireAfter !== null)
       ? Duration.fromPartial(object.expireAfter)
       : undefined;
+    message.id = object.id ?? "";
     return message;
   },
 };
@@ -1567,7 +1631,7 @@ export const SetOverrideResponse: MessageFns<SetOverrideResponse> = {
 };
 
 function createBaseClearOverrideRequest(): ClearOverrideRequest {
-  return { breaker: "", actor: "", reason: "" };
+  return { breaker: "", actor: "", reason: "", id: "" };
 }
 
 export const ClearOverrideRequest: MessageFns<ClearOverrideRequest> = {
@@ -1580,6 +1644,9 @@ export const ClearOverrideRequest: MessageFns<ClearOverrideRequest> = {
     }
     if (message.reason !== "") {
       writer.uint32(26).string(message.reason);
+    }
+    if (message.id !== "") {
+      writer.uint32(34).string(message.id);
     }
     return writer;
   },
@@ -1621,6 +1688,14 @@ export const ClearOverrideRequest: MessageFns<ClearOverrideRequest> = {
             message.reason = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1641,6 +1716,7 @@ export const ClearOverrideRequest: MessageFns<ClearOverrideRequest> = {
     message.breaker = object.breaker ?? "";
     message.actor = object.actor ?? "";
     message.reason = object.reason ?? "";
+    message.id = object.id ?? "";
     return message;
   },
 };
@@ -1695,6 +1771,290 @@ export const ClearOverrideResponse: MessageFns<ClearOverrideResponse> = {
   },
   fromPartial(object: DeepPartial<ClearOverrideResponse>): ClearOverrideResponse {
     const message = createBaseClearOverrideResponse();
+    message.status = (object.status !== undefined && object.status !== null)
+      ? BreakerStatus.fromPartial(object.status)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseProbeNowRequest(): ProbeNowRequest {
+  return { breaker: "", caller: "", actor: "", reason: "" };
+}
+
+export const ProbeNowRequest: MessageFns<ProbeNowRequest> = {
+  encode(message: ProbeNowRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.breaker !== "") {
+      writer.uint32(10).string(message.breaker);
+    }
+    if (message.caller !== "") {
+      writer.uint32(18).string(message.caller);
+    }
+    if (message.actor !== "") {
+      writer.uint32(26).string(message.actor);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeNowRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeNowRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.breaker = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.caller = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.actor = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeNowRequest>): ProbeNowRequest {
+    return ProbeNowRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeNowRequest>): ProbeNowRequest {
+    const message = createBaseProbeNowRequest();
+    message.breaker = object.breaker ?? "";
+    message.caller = object.caller ?? "";
+    message.actor = object.actor ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseProbeNowResponse(): ProbeNowResponse {
+  return { status: undefined };
+}
+
+export const ProbeNowResponse: MessageFns<ProbeNowResponse> = {
+  encode(message: ProbeNowResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      BreakerStatus.encode(message.status, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeNowResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeNowResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = BreakerStatus.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeNowResponse>): ProbeNowResponse {
+    return ProbeNowResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeNowResponse>): ProbeNowResponse {
+    const message = createBaseProbeNowResponse();
+    message.status = (object.status !== undefined && object.status !== null)
+      ? BreakerStatus.fromPartial(object.status)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDeleteDeclarationRequest(): DeleteDeclarationRequest {
+  return { breaker: "", actor: "", reason: "" };
+}
+
+export const DeleteDeclarationRequest: MessageFns<DeleteDeclarationRequest> = {
+  encode(message: DeleteDeclarationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.breaker !== "") {
+      writer.uint32(10).string(message.breaker);
+    }
+    if (message.actor !== "") {
+      writer.uint32(18).string(message.actor);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteDeclarationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteDeclarationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.breaker = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.actor = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteDeclarationRequest>): DeleteDeclarationRequest {
+    return DeleteDeclarationRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteDeclarationRequest>): DeleteDeclarationRequest {
+    const message = createBaseDeleteDeclarationRequest();
+    message.breaker = object.breaker ?? "";
+    message.actor = object.actor ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseDeleteDeclarationResponse(): DeleteDeclarationResponse {
+  return { status: undefined };
+}
+
+export const DeleteDeclarationResponse: MessageFns<DeleteDeclarationResponse> = {
+  encode(message: DeleteDeclarationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      BreakerStatus.encode(message.status, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteDeclarationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteDeclarationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = BreakerStatus.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteDeclarationResponse>): DeleteDeclarationResponse {
+    return DeleteDeclarationResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteDeclarationResponse>): DeleteDeclarationResponse {
+    const message = createBaseDeleteDeclarationResponse();
     message.status = (object.status !== undefined && object.status !== null)
       ? BreakerStatus.fromPartial(object.status)
       : undefined;
@@ -2084,7 +2444,7 @@ export const GetServerInfoRequest: MessageFns<GetServerInfoRequest> = {
 };
 
 function createBaseLimit(): Limit {
-  return { name: "", max: 0, used: undefined };
+  return { name: "", max: 0, used: undefined, biggest: [] };
 }
 
 export const Limit: MessageFns<Limit> = {
@@ -2097,6 +2457,9 @@ export const Limit: MessageFns<Limit> = {
     }
     if (message.used !== undefined) {
       writer.uint32(24).uint64(message.used);
+    }
+    for (const v of message.biggest) {
+      Share.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -2138,6 +2501,14 @@ export const Limit: MessageFns<Limit> = {
             message.used = longToNumber(reader.uint64());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.biggest.push(Share.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2158,6 +2529,74 @@ export const Limit: MessageFns<Limit> = {
     message.name = object.name ?? "";
     message.max = object.max ?? 0;
     message.used = object.used ?? undefined;
+    message.biggest = object.biggest?.map((e) => Share.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseShare(): Share {
+  return { holder: "", used: 0 };
+}
+
+export const Share: MessageFns<Share> = {
+  encode(message: Share, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.holder !== "") {
+      writer.uint32(10).string(message.holder);
+    }
+    if (message.used !== 0) {
+      writer.uint32(16).uint64(message.used);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Share {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseShare();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.holder = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.used = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Share>): Share {
+    return Share.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Share>): Share {
+    const message = createBaseShare();
+    message.holder = object.holder ?? "";
+    message.used = object.used ?? 0;
     return message;
   },
 };
@@ -3976,10 +4415,10 @@ export const AdminServiceService = {
     responseDeserialize: (value: Buffer): DeletePolicyResponse => DeletePolicyResponse.decode(value),
   },
   /**
-   * SetOverride holds a breaker in a state, until it is cleared or expires. One that stands is replaced. A breaker that
-   * is not known yet is created.
+   * SetOverride holds a breaker in a state until the override is cleared or expires. An override with the same id is
+   * replaced; others stay, and the strongest is in force. A breaker that does not exist is created.
    *
-   * Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`). A retry sets it again.
+   * Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`, `OVERRIDE_LIMIT`). A retry sets it again.
    */
   setOverride: {
     path: "/fuseboard.v1.AdminService/SetOverride" as const,
@@ -3991,7 +4430,7 @@ export const AdminServiceService = {
     responseDeserialize: (value: Buffer): SetOverrideResponse => SetOverrideResponse.decode(value),
   },
   /**
-   * ClearOverride ends an override: the computed state applies at once.
+   * ClearOverride ends one override, or all of a breaker. Once none is left, the computed state applies at once.
    *
    * Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `OVERRIDE_NOT_FOUND`).
    */
@@ -4004,6 +4443,39 @@ export const AdminServiceService = {
     responseSerialize: (value: ClearOverrideResponse): Buffer =>
       Buffer.from(ClearOverrideResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ClearOverrideResponse => ClearOverrideResponse.decode(value),
+  },
+  /**
+   * ProbeNow moves an open breaker, or an isolated caller, to half-open without waiting for the open period to pass. It
+   * lets probes through and nothing else, unlike Reset. Overrides stay.
+   *
+   * Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `CALLER_NOT_FOUND`); FAILED_PRECONDITION (`NOT_OPEN`) if the breaker or caller
+   * is not open. Safe to retry.
+   */
+  probeNow: {
+    path: "/fuseboard.v1.AdminService/ProbeNow" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ProbeNowRequest): Buffer => Buffer.from(ProbeNowRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ProbeNowRequest => ProbeNowRequest.decode(value),
+    responseSerialize: (value: ProbeNowResponse): Buffer => Buffer.from(ProbeNowResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ProbeNowResponse => ProbeNowResponse.decode(value),
+  },
+  /**
+   * DeleteDeclaration removes what services declared for a breaker, with its revision. The breaker keeps its state and
+   * follows the operators' policies and the default until a service declares it again.
+   *
+   * Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `DECLARATION_NOT_FOUND`). Safe to retry.
+   */
+  deleteDeclaration: {
+    path: "/fuseboard.v1.AdminService/DeleteDeclaration" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeleteDeclarationRequest): Buffer =>
+      Buffer.from(DeleteDeclarationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeleteDeclarationRequest => DeleteDeclarationRequest.decode(value),
+    responseSerialize: (value: DeleteDeclarationResponse): Buffer =>
+      Buffer.from(DeleteDeclarationResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeleteDeclarationResponse => DeleteDeclarationResponse.decode(value),
   },
   /**
    * DeleteBreaker forgets a breaker, with its declaration and override. The next Acquire makes a new one, whose
@@ -4190,18 +4662,33 @@ export interface AdminServiceServer extends UntypedServiceImplementation {
    */
   deletePolicy: handleUnaryCall<DeletePolicyRequest, DeletePolicyResponse>;
   /**
-   * SetOverride holds a breaker in a state, until it is cleared or expires. One that stands is replaced. A breaker that
-   * is not known yet is created.
+   * SetOverride holds a breaker in a state until the override is cleared or expires. An override with the same id is
+   * replaced; others stay, and the strongest is in force. A breaker that does not exist is created.
    *
-   * Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`). A retry sets it again.
+   * Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`, `OVERRIDE_LIMIT`). A retry sets it again.
    */
   setOverride: handleUnaryCall<SetOverrideRequest, SetOverrideResponse>;
   /**
-   * ClearOverride ends an override: the computed state applies at once.
+   * ClearOverride ends one override, or all of a breaker. Once none is left, the computed state applies at once.
    *
    * Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `OVERRIDE_NOT_FOUND`).
    */
   clearOverride: handleUnaryCall<ClearOverrideRequest, ClearOverrideResponse>;
+  /**
+   * ProbeNow moves an open breaker, or an isolated caller, to half-open without waiting for the open period to pass. It
+   * lets probes through and nothing else, unlike Reset. Overrides stay.
+   *
+   * Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `CALLER_NOT_FOUND`); FAILED_PRECONDITION (`NOT_OPEN`) if the breaker or caller
+   * is not open. Safe to retry.
+   */
+  probeNow: handleUnaryCall<ProbeNowRequest, ProbeNowResponse>;
+  /**
+   * DeleteDeclaration removes what services declared for a breaker, with its revision. The breaker keeps its state and
+   * follows the operators' policies and the default until a service declares it again.
+   *
+   * Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `DECLARATION_NOT_FOUND`). Safe to retry.
+   */
+  deleteDeclaration: handleUnaryCall<DeleteDeclarationRequest, DeleteDeclarationResponse>;
   /**
    * DeleteBreaker forgets a breaker, with its declaration and override. The next Acquire makes a new one, whose
    * generation is above the old one's, so that old permits stay stale.
@@ -4374,10 +4861,10 @@ export interface AdminServiceClient extends Client {
     callback: (error: ServiceError | null, response: DeletePolicyResponse) => void,
   ): ClientUnaryCall;
   /**
-   * SetOverride holds a breaker in a state, until it is cleared or expires. One that stands is replaced. A breaker that
-   * is not known yet is created.
+   * SetOverride holds a breaker in a state until the override is cleared or expires. An override with the same id is
+   * replaced; others stay, and the strongest is in force. A breaker that does not exist is created.
    *
-   * Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`). A retry sets it again.
+   * Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`, `OVERRIDE_LIMIT`). A retry sets it again.
    */
   setOverride(
     request: SetOverrideRequest,
@@ -4395,7 +4882,7 @@ export interface AdminServiceClient extends Client {
     callback: (error: ServiceError | null, response: SetOverrideResponse) => void,
   ): ClientUnaryCall;
   /**
-   * ClearOverride ends an override: the computed state applies at once.
+   * ClearOverride ends one override, or all of a breaker. Once none is left, the computed state applies at once.
    *
    * Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `OVERRIDE_NOT_FOUND`).
    */
@@ -4413,6 +4900,49 @@ export interface AdminServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ClearOverrideResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * ProbeNow moves an open breaker, or an isolated caller, to half-open without waiting for the open period to pass. It
+   * lets probes through and nothing else, unlike Reset. Overrides stay.
+   *
+   * Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `CALLER_NOT_FOUND`); FAILED_PRECONDITION (`NOT_OPEN`) if the breaker or caller
+   * is not open. Safe to retry.
+   */
+  probeNow(
+    request: ProbeNowRequest,
+    callback: (error: ServiceError | null, response: ProbeNowResponse) => void,
+  ): ClientUnaryCall;
+  probeNow(
+    request: ProbeNowRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ProbeNowResponse) => void,
+  ): ClientUnaryCall;
+  probeNow(
+    request: ProbeNowRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ProbeNowResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * DeleteDeclaration removes what services declared for a breaker, with its revision. The breaker keeps its state and
+   * follows the operators' policies and the default until a service declares it again.
+   *
+   * Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `DECLARATION_NOT_FOUND`). Safe to retry.
+   */
+  deleteDeclaration(
+    request: DeleteDeclarationRequest,
+    callback: (error: ServiceError | null, response: DeleteDeclarationResponse) => void,
+  ): ClientUnaryCall;
+  deleteDeclaration(
+    request: DeleteDeclarationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DeleteDeclarationResponse) => void,
+  ): ClientUnaryCall;
+  deleteDeclaration(
+    request: DeleteDeclarationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DeleteDeclarationResponse) => void,
   ): ClientUnaryCall;
   /**
    * DeleteBreaker forgets a breaker, with its declaration and override. The next Acquire makes a new one, whose

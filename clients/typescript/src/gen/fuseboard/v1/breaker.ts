@@ -138,7 +138,7 @@ export interface Totals {
   ignored: number;
   /** Calls rejected, by the server or (as tallies tell) by an SDK. */
   rejected: number;
-  /** Reports that were stale: of an older generation, past their lease, or past the permit memory's bound. */
+  /** Calls whose report or tally was stale: of an older generation, past their lease, or past the permit memory's bound. */
   stale: number;
   /** Permits whose lease ended without a report. */
   expired: number;
@@ -151,7 +151,15 @@ export interface Totals {
     | Date
     | undefined;
   /** When the breaker last went from half-open to closed. Absent: never. */
-  lastCloseTime: Date | undefined;
+  lastCloseTime:
+    | Date
+    | undefined;
+  /** When the last counted call succeeded. Absent: never. */
+  lastSuccessTime:
+    | Date
+    | undefined;
+  /** When the last counted call failed. Absent: never. */
+  lastFailureTime: Date | undefined;
 }
 
 /** Override is an operator's state over the computed one. It outlives resets. */
@@ -167,7 +175,11 @@ export interface Override {
     | Date
     | undefined;
   /** When it ends by itself. Absent: it stays until cleared. */
-  expireTime: Date | undefined;
+  expireTime:
+    | Date
+    | undefined;
+  /** Name of the override, unique within its breaker, so that several operators can hold one breaker independently. */
+  id: string;
 }
 
 /** BreakerStatus is where a breaker stands: what lists, snapshots and events show of it. */
@@ -361,6 +373,8 @@ function createBaseTotals(): Totals {
     localFailures: 0,
     lastOpenTime: undefined,
     lastCloseTime: undefined,
+    lastSuccessTime: undefined,
+    lastFailureTime: undefined,
   };
 }
 
@@ -404,6 +418,12 @@ export const Totals: MessageFns<Totals> = {
     }
     if (message.lastCloseTime !== undefined) {
       Timestamp.encode(toTimestamp(message.lastCloseTime), writer.uint32(106).fork()).join();
+    }
+    if (message.lastSuccessTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.lastSuccessTime), writer.uint32(114).fork()).join();
+    }
+    if (message.lastFailureTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.lastFailureTime), writer.uint32(122).fork()).join();
     }
     return writer;
   },
@@ -525,6 +545,22 @@ export const Totals: MessageFns<Totals> = {
             message.lastCloseTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.lastSuccessTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.lastFailureTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -555,12 +591,14 @@ export const Totals: MessageFns<Totals> = {
     message.localFailures = object.localFailures ?? 0;
     message.lastOpenTime = object.lastOpenTime ?? undefined;
     message.lastCloseTime = object.lastCloseTime ?? undefined;
+    message.lastSuccessTime = object.lastSuccessTime ?? undefined;
+    message.lastFailureTime = object.lastFailureTime ?? undefined;
     return message;
   },
 };
 
 function createBaseOverride(): Override {
-  return { mode: 0, actor: "", reason: "", setTime: undefined, expireTime: undefined };
+  return { mode: 0, actor: "", reason: "", setTime: undefined, expireTime: undefined, id: "" };
 }
 
 export const Override: MessageFns<Override> = {
@@ -579,6 +617,9 @@ export const Override: MessageFns<Override> = {
     }
     if (message.expireTime !== undefined) {
       Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(42).fork()).join();
+    }
+    if (message.id !== "") {
+      writer.uint32(50).string(message.id);
     }
     return writer;
   },
@@ -636,6 +677,14 @@ export const Override: MessageFns<Override> = {
             message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -658,6 +707,7 @@ export const Override: MessageFns<Override> = {
     message.reason = object.reason ?? "";
     message.setTime = object.setTime ?? undefined;
     message.expireTime = object.expireTime ?? undefined;
+    message.id = object.id ?? "";
     return message;
   },
 };

@@ -207,12 +207,21 @@ export interface Tally {
   ignored: number;
   /** Calls that the client rejected by itself. */
   rejections: number;
-  /** Failures and timeouts since the last success of this tally; all of them where it has no success. */
+  /** Failures and timeouts after the last success of this tally; all of them if it has no success. */
   trailingFailures: number;
   /** Failures that arose on the caller's own side. They move nothing and are not among the above. */
   localFailures: number;
   /** Longest retry-after that the dependency asked for with one of the failures. As in Report. */
-  retryAfter: Duration | undefined;
+  retryAfter:
+    | Duration
+    | undefined;
+  /** Failures and timeouts before the first success of this tally; all of them if it has no success. */
+  leadingFailures: number;
+  /**
+   * Longest run of failures and timeouts without a success in between. 0 means the larger of `leading_failures` and
+   * `trailing_failures`.
+   */
+  longestRun: number;
 }
 
 /** ReportBatchRequest is a batch of tallies. */
@@ -495,7 +504,7 @@ export interface GetStateResponse {
   policy:
     | PolicyInForce
     | undefined;
-  /** The override in force. Absent: none. */
+  /** The override in force: the strongest of `overrides`. Absent: none. */
   override:
     | Override
     | undefined;
@@ -525,6 +534,8 @@ export interface GetStateResponse {
   callers: CallerNumbers[];
   /** How many callers must have evidence before the breaker opens for all. */
   quorum: number;
+  /** All overrides, the strongest first: forced open, forced closed, shadow. At most 16. */
+  overrides: Override[];
 }
 
 /** WatchFilter says what is watched. Each part that is given narrows it; an empty filter is everything. */
@@ -1149,6 +1160,8 @@ function createBaseTally(): Tally {
     trailingFailures: 0,
     localFailures: 0,
     retryAfter: undefined,
+    leadingFailures: 0,
+    longestRun: 0,
   };
 }
 
@@ -1195,6 +1208,12 @@ export const Tally: MessageFns<Tally> = {
     }
     if (message.retryAfter !== undefined) {
       Duration.encode(message.retryAfter, writer.uint32(114).fork()).join();
+    }
+    if (message.leadingFailures !== 0) {
+      writer.uint32(120).uint32(message.leadingFailures);
+    }
+    if (message.longestRun !== 0) {
+      writer.uint32(128).uint32(message.longestRun);
     }
     return writer;
   },
@@ -1324,6 +1343,22 @@ export const Tally: MessageFns<Tally> = {
             message.retryAfter = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.leadingFailures = reader.uint32();
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.longestRun = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1357,6 +1392,8 @@ export const Tally: MessageFns<Tally> = {
     message.retryAfter = (object.retryAfter !== undefined && object.retryAfter !== null)
       ? Duration.fromPartial(object.retryAfter)
       : undefined;
+    message.leadingFailures = object.leadingFailures ?? 0;
+    message.longestRun = object.longestRun ?? 0;
     return message;
   },
 };
@@ -3289,6 +3326,7 @@ function createBaseGetStateResponse(): GetStateResponse {
     lastEvent: undefined,
     callers: [],
     quorum: 0,
+    overrides: [],
   };
 }
 
@@ -3332,6 +3370,9 @@ export const GetStateResponse: MessageFns<GetStateResponse> = {
     }
     if (message.quorum !== 0) {
       writer.uint32(104).uint32(message.quorum);
+    }
+    for (const v of message.overrides) {
+      Override.encode(v!, writer.uint32(114).fork()).join();
     }
     return writer;
   },
@@ -3453,6 +3494,14 @@ export const GetStateResponse: MessageFns<GetStateResponse> = {
             message.quorum = reader.uint32();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.overrides.push(Override.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3495,6 +3544,7 @@ export const GetStateResponse: MessageFns<GetStateResponse> = {
       : undefined;
     message.callers = object.callers?.map((e) => CallerNumbers.fromPartial(e)) || [];
     message.quorum = object.quorum ?? 0;
+    message.overrides = object.overrides?.map((e) => Override.fromPartial(e)) || [];
     return message;
   },
 };

@@ -157,7 +157,16 @@ export interface Event {
    * The breaker after the event. For `deleted`: as it last was. Its `caller` is the one whose scope moved; absent where
    * the breaker moved.
    */
-  status: BreakerStatus | undefined;
+  status:
+    | BreakerStatus
+    | undefined;
+  /**
+   * Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
+   * fields describe the last of them. 0 and 1: one move.
+   */
+  count: number;
+  /** Time of the first move of the burst. Absent: one move. */
+  firstEventTime: Date | undefined;
 }
 
 function createBaseEvidence(): Evidence {
@@ -497,6 +506,8 @@ function createBaseEvent(): Event {
     eventTime: undefined,
     policyVersion: 0,
     status: undefined,
+    count: 0,
+    firstEventTime: undefined,
   };
 }
 
@@ -540,6 +551,12 @@ export const Event: MessageFns<Event> = {
     }
     if (message.status !== undefined) {
       BreakerStatus.encode(message.status, writer.uint32(106).fork()).join();
+    }
+    if (message.count !== 0) {
+      writer.uint32(112).uint64(message.count);
+    }
+    if (message.firstEventTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.firstEventTime), writer.uint32(122).fork()).join();
     }
     return writer;
   },
@@ -661,6 +678,22 @@ export const Event: MessageFns<Event> = {
             message.status = BreakerStatus.decode(reader, reader.uint32());
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.count = longToNumber(reader.uint64());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.firstEventTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -695,6 +728,8 @@ export const Event: MessageFns<Event> = {
     message.status = (object.status !== undefined && object.status !== null)
       ? BreakerStatus.fromPartial(object.status)
       : undefined;
+    message.count = object.count ?? 0;
+    message.firstEventTime = object.firstEventTime ?? undefined;
     return message;
   },
 };

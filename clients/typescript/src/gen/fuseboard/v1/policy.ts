@@ -7,6 +7,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Duration } from "../../google/protobuf/duration.js";
+import { Timestamp } from "../../google/protobuf/timestamp.js";
 
 export const protobufPackage = "fuseboard.v1";
 
@@ -22,6 +23,31 @@ export enum ExpiredPermit {
   EXPIRED_PERMIT_TIMEOUT = 2,
   /** EXPIRED_PERMIT_IGNORED - As nothing: the permit is given back. */
   EXPIRED_PERMIT_IGNORED = 3,
+  UNRECOGNIZED = -1,
+}
+
+/** Voters says whose evidence the quorum counts. */
+export enum Voters {
+  /** VOTERS_UNSPECIFIED - Not set: inherited. */
+  VOTERS_UNSPECIFIED = 0,
+  /** VOTERS_INSTANCE - Each caller by its full name is one voter. */
+  VOTERS_INSTANCE = 1,
+  /**
+   * VOTERS_SERVICE - All callers of a service, the part of the name before the first `/`, are one voter. Each instance is still isolated
+   * on its own.
+   */
+  VOTERS_SERVICE = 2,
+  UNRECOGNIZED = -1,
+}
+
+/** TripOn says which reports may trip a breaker. */
+export enum TripOn {
+  /** TRIP_ON_UNSPECIFIED - Not set: inherited. */
+  TRIP_ON_UNSPECIFIED = 0,
+  /** TRIP_ON_ANY - Any counted report, including a success that completes a minimum. */
+  TRIP_ON_ANY = 1,
+  /** TRIP_ON_FAILURE - Only failures; for the slow-call rule, only slow calls. */
+  TRIP_ON_FAILURE = 2,
   UNRECOGNIZED = -1,
 }
 
@@ -73,7 +99,7 @@ export interface Policy {
   minimumCalls?:
     | number
     | undefined;
-  /** How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s. */
+  /** How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s. */
   openDuration:
     | Duration
     | undefined;
@@ -124,7 +150,18 @@ export interface Policy {
     | number
     | undefined;
   /** The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone. */
-  share?: number | undefined;
+  share?:
+    | number
+    | undefined;
+  /** Whose evidence the quorum counts. Default VOTERS_INSTANCE. */
+  voters: Voters;
+  /** Which reports may trip the breaker. Default TRIP_ON_ANY. */
+  tripOn: TripOn;
+  /**
+   * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+   * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+   */
+  openDurationMin: Duration | undefined;
 }
 
 /** Window says which recent calls count. */
@@ -188,6 +225,10 @@ export interface PolicyInForce {
   differsFromDeclared: boolean;
   /** Revision of the declaration that stands. 0: none was declared, or it carried none. */
   declaredRevision: number;
+  /** Identity or caller that made the declaration. Empty: not declared, or declared before this was recorded. */
+  declaredBy: string;
+  /** Time of the declaration. Absent: not declared, or declared before this was recorded. */
+  declareTime: Date | undefined;
 }
 
 function createBasePolicy(): Policy {
@@ -213,6 +254,9 @@ function createBasePolicy(): Policy {
     expiredPermit: 0,
     minCallers: undefined,
     share: undefined,
+    voters: 0,
+    tripOn: 0,
+    openDurationMin: undefined,
   };
 }
 
@@ -280,6 +324,15 @@ export const Policy: MessageFns<Policy> = {
     }
     if (message.share !== undefined) {
       writer.uint32(169).double(message.share);
+    }
+    if (message.voters !== 0) {
+      writer.uint32(176).int32(message.voters);
+    }
+    if (message.tripOn !== 0) {
+      writer.uint32(184).int32(message.tripOn);
+    }
+    if (message.openDurationMin !== undefined) {
+      Duration.encode(message.openDurationMin, writer.uint32(194).fork()).join();
     }
     return writer;
   },
@@ -465,6 +518,30 @@ export const Policy: MessageFns<Policy> = {
             message.share = reader.double();
             continue;
           }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.voters = reader.int32() as any;
+            continue;
+          }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.tripOn = reader.int32() as any;
+            continue;
+          }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.openDurationMin = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -519,6 +596,11 @@ export const Policy: MessageFns<Policy> = {
     message.expiredPermit = object.expiredPermit ?? 0;
     message.minCallers = object.minCallers ?? undefined;
     message.share = object.share ?? undefined;
+    message.voters = object.voters ?? 0;
+    message.tripOn = object.tripOn ?? 0;
+    message.openDurationMin = (object.openDurationMin !== undefined && object.openDurationMin !== null)
+      ? Duration.fromPartial(object.openDurationMin)
+      : undefined;
     return message;
   },
 };
@@ -810,7 +892,15 @@ export const OpenBackoff: MessageFns<OpenBackoff> = {
 };
 
 function createBasePolicyInForce(): PolicyInForce {
-  return { policy: undefined, version: 0, sources: [], differsFromDeclared: false, declaredRevision: 0 };
+  return {
+    policy: undefined,
+    version: 0,
+    sources: [],
+    differsFromDeclared: false,
+    declaredRevision: 0,
+    declaredBy: "",
+    declareTime: undefined,
+  };
 }
 
 export const PolicyInForce: MessageFns<PolicyInForce> = {
@@ -829,6 +919,12 @@ export const PolicyInForce: MessageFns<PolicyInForce> = {
     }
     if (message.declaredRevision !== 0) {
       writer.uint32(40).uint64(message.declaredRevision);
+    }
+    if (message.declaredBy !== "") {
+      writer.uint32(50).string(message.declaredBy);
+    }
+    if (message.declareTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.declareTime), writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -886,6 +982,22 @@ export const PolicyInForce: MessageFns<PolicyInForce> = {
             message.declaredRevision = longToNumber(reader.uint64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.declaredBy = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.declareTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -910,6 +1022,8 @@ export const PolicyInForce: MessageFns<PolicyInForce> = {
     message.sources = object.sources?.map((e) => e) || [];
     message.differsFromDeclared = object.differsFromDeclared ?? false;
     message.declaredRevision = object.declaredRevision ?? 0;
+    message.declaredBy = object.declaredBy ?? "";
+    message.declareTime = object.declareTime ?? undefined;
     return message;
   },
 };
@@ -922,6 +1036,18 @@ export type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string } ? { [K in keyof Omit<T, "$case">]?: DeepPartial<T[K]> } & { $case: T["$case"] }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
+
+function toTimestamp(date: Date): Timestamp {
+  const seconds = Math.trunc(date.getTime() / 1_000);
+  const nanos = (date.getTime() % 1_000) * 1_000_000;
+  return { seconds, nanos };
+}
+
+function fromTimestamp(t: Timestamp): Date {
+  let millis = (t.seconds || 0) * 1_000;
+  millis += (t.nanos || 0) / 1_000_000;
+  return new globalThis.Date(millis);
+}
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());
