@@ -39,7 +39,7 @@ pub struct Totals {
     /// Calls rejected, by the server or (as tallies tell) by an SDK.
     #[prost(uint64, tag = "7")]
     pub rejected: u64,
-    /// Reports that were stale: of an older generation, past their lease, or past the permit memory's bound.
+    /// Calls whose report or tally was stale: of an older generation, past their lease, or past the permit memory's bound.
     #[prost(uint64, tag = "8")]
     pub stale: u64,
     /// Permits whose lease ended without a report.
@@ -57,6 +57,12 @@ pub struct Totals {
     /// When the breaker last went from half-open to closed. Absent: never.
     #[prost(message, optional, tag = "13")]
     pub last_close_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the last counted call succeeded. Absent: never.
+    #[prost(message, optional, tag = "14")]
+    pub last_success_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the last counted call failed. Absent: never.
+    #[prost(message, optional, tag = "15")]
+    pub last_failure_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Override is an operator's state over the computed one. It outlives resets.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -76,6 +82,9 @@ pub struct Override {
     /// When it ends by itself. Absent: it stays until cleared.
     #[prost(message, optional, tag = "5")]
     pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Name of the override, unique within its breaker, so that several operators can hold one breaker independently.
+    #[prost(string, tag = "6")]
+    pub id: ::prost::alloc::string::String,
 }
 /// BreakerStatus is where a breaker stands: what lists, snapshots and events show of it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -545,6 +554,13 @@ pub struct Event {
     /// the breaker moved.
     #[prost(message, optional, tag = "13")]
     pub status: ::core::option::Option<BreakerStatus>,
+    /// Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
+    /// fields describe the last of them. 0 and 1: one move.
+    #[prost(uint64, tag = "14")]
+    pub count: u64,
+    /// Time of the first move of the burst. Absent: one move.
+    #[prost(message, optional, tag = "15")]
+    pub first_event_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// EventKind says what happened to a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -718,7 +734,7 @@ pub struct Policy {
     /// Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20.
     #[prost(uint32, optional, tag = "9")]
     pub minimum_calls: ::core::option::Option<u32>,
-    /// How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+    /// How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
     #[prost(message, optional, tag = "10")]
     pub open_duration: ::core::option::Option<::prost_types::Duration>,
     /// How the open period grows when recoveries fail. Absent: inherited. Default: fixed.
@@ -758,6 +774,16 @@ pub struct Policy {
     /// The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone.
     #[prost(double, optional, tag = "21")]
     pub share: ::core::option::Option<f64>,
+    /// Whose evidence the quorum counts. Default VOTERS_INSTANCE.
+    #[prost(enumeration = "Voters", tag = "22")]
+    pub voters: i32,
+    /// Which reports may trip the breaker. Default TRIP_ON_ANY.
+    #[prost(enumeration = "TripOn", tag = "23")]
+    pub trip_on: i32,
+    /// Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+    /// default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+    #[prost(message, optional, tag = "24")]
+    pub open_duration_min: ::core::option::Option<::prost_types::Duration>,
 }
 /// Window says which recent calls count.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -829,6 +855,12 @@ pub struct PolicyInForce {
     /// Revision of the declaration that stands. 0: none was declared, or it carried none.
     #[prost(uint64, tag = "5")]
     pub declared_revision: u64,
+    /// Identity or caller that made the declaration. Empty: not declared, or declared before this was recorded.
+    #[prost(string, tag = "6")]
+    pub declared_by: ::prost::alloc::string::String,
+    /// Time of the declaration. Absent: not declared, or declared before this was recorded.
+    #[prost(message, optional, tag = "7")]
+    pub declare_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// ExpiredPermit says what a permit counts as when its lease ends and nobody has reported it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -863,6 +895,73 @@ impl ExpiredPermit {
             "EXPIRED_PERMIT_FAILURE" => Some(Self::Failure),
             "EXPIRED_PERMIT_TIMEOUT" => Some(Self::Timeout),
             "EXPIRED_PERMIT_IGNORED" => Some(Self::Ignored),
+            _ => None,
+        }
+    }
+}
+/// Voters says whose evidence the quorum counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Voters {
+    /// Not set: inherited.
+    Unspecified = 0,
+    /// Each caller by its full name is one voter.
+    Instance = 1,
+    /// All callers of a service, the part of the name before the first `/`, are one voter. Each instance is still isolated
+    /// on its own.
+    Service = 2,
+}
+impl Voters {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "VOTERS_UNSPECIFIED",
+            Self::Instance => "VOTERS_INSTANCE",
+            Self::Service => "VOTERS_SERVICE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "VOTERS_UNSPECIFIED" => Some(Self::Unspecified),
+            "VOTERS_INSTANCE" => Some(Self::Instance),
+            "VOTERS_SERVICE" => Some(Self::Service),
+            _ => None,
+        }
+    }
+}
+/// TripOn says which reports may trip a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TripOn {
+    /// Not set: inherited.
+    Unspecified = 0,
+    /// Any counted report, including a success that completes a minimum.
+    Any = 1,
+    /// Only failures; for the slow-call rule, only slow calls.
+    Failure = 2,
+}
+impl TripOn {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TRIP_ON_UNSPECIFIED",
+            Self::Any => "TRIP_ON_ANY",
+            Self::Failure => "TRIP_ON_FAILURE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TRIP_ON_UNSPECIFIED" => Some(Self::Unspecified),
+            "TRIP_ON_ANY" => Some(Self::Any),
+            "TRIP_ON_FAILURE" => Some(Self::Failure),
             _ => None,
         }
     }
@@ -1003,7 +1102,7 @@ pub struct Tally {
     /// Calls that the client rejected by itself.
     #[prost(uint32, tag = "11")]
     pub rejections: u32,
-    /// Failures and timeouts since the last success of this tally; all of them where it has no success.
+    /// Failures and timeouts after the last success of this tally; all of them if it has no success.
     #[prost(uint32, tag = "12")]
     pub trailing_failures: u32,
     /// Failures that arose on the caller's own side. They move nothing and are not among the above.
@@ -1012,6 +1111,13 @@ pub struct Tally {
     /// Longest retry-after that the dependency asked for with one of the failures. As in Report.
     #[prost(message, optional, tag = "14")]
     pub retry_after: ::core::option::Option<::prost_types::Duration>,
+    /// Failures and timeouts before the first success of this tally; all of them if it has no success.
+    #[prost(uint32, tag = "15")]
+    pub leading_failures: u32,
+    /// Longest run of failures and timeouts without a success in between. 0 means the larger of `leading_failures` and
+    /// `trailing_failures`.
+    #[prost(uint32, tag = "16")]
+    pub longest_run: u32,
 }
 /// ReportBatchRequest is a batch of tallies.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1354,7 +1460,7 @@ pub struct GetStateResponse {
     /// The policy in force.
     #[prost(message, optional, tag = "4")]
     pub policy: ::core::option::Option<PolicyInForce>,
-    /// The override in force. Absent: none.
+    /// The override in force: the strongest of `overrides`. Absent: none.
     #[prost(message, optional, tag = "5")]
     pub r#override: ::core::option::Option<Override>,
     /// The half-open round. Absent in other states.
@@ -1381,6 +1487,9 @@ pub struct GetStateResponse {
     /// How many callers must have evidence before the breaker opens for all.
     #[prost(uint32, tag = "13")]
     pub quorum: u32,
+    /// All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+    #[prost(message, repeated, tag = "14")]
+    pub overrides: ::prost::alloc::vec::Vec<Override>,
 }
 /// WatchFilter says what is watched. Each part that is given narrows it; an empty filter is everything.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2126,6 +2235,9 @@ pub struct SetOverrideRequest {
     /// When it ends by itself, from now. 1 s to 30 days. 0 or absent: it stays until cleared.
     #[prost(message, optional, tag = "5")]
     pub expire_after: ::core::option::Option<::prost_types::Duration>,
+    /// Name of the override. 1 to 64 bytes of the key's alphabet. Empty: `default`.
+    #[prost(string, tag = "6")]
+    pub id: ::prost::alloc::string::String,
 }
 /// SetOverrideResponse tells where the breaker stands.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2146,11 +2258,57 @@ pub struct ClearOverrideRequest {
     /// Why, for the history. At most 1,000 bytes.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// Name of the override to clear. Empty: all.
+    #[prost(string, tag = "4")]
+    pub id: ::prost::alloc::string::String,
 }
 /// ClearOverrideResponse tells where the breaker stands.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClearOverrideResponse {
     /// After the change.
+    #[prost(message, optional, tag = "1")]
+    pub status: ::core::option::Option<BreakerStatus>,
+}
+/// ProbeNowRequest names an open breaker.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProbeNowRequest {
+    /// Key of the breaker.
+    #[prost(string, tag = "1")]
+    pub breaker: ::prost::alloc::string::String,
+    /// Isolated caller to probe instead of the breaker. Empty: the breaker.
+    #[prost(string, tag = "2")]
+    pub caller: ::prost::alloc::string::String,
+    /// Actor, for the history. 0 to 200 bytes. Empty: `unknown`.
+    #[prost(string, tag = "3")]
+    pub actor: ::prost::alloc::string::String,
+    /// Reason, for the history. At most 1,000 bytes.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// ProbeNowResponse returns the breaker's status.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProbeNowResponse {
+    /// Status after the change.
+    #[prost(message, optional, tag = "1")]
+    pub status: ::core::option::Option<BreakerStatus>,
+}
+/// DeleteDeclarationRequest names a declared breaker.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteDeclarationRequest {
+    /// Key of the breaker.
+    #[prost(string, tag = "1")]
+    pub breaker: ::prost::alloc::string::String,
+    /// Actor, for the history. 0 to 200 bytes. Empty: `unknown`.
+    #[prost(string, tag = "2")]
+    pub actor: ::prost::alloc::string::String,
+    /// Reason, for the history. At most 1,000 bytes.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// DeleteDeclarationResponse returns the breaker's status.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteDeclarationResponse {
+    /// Status after the change.
     #[prost(message, optional, tag = "1")]
     pub status: ::core::option::Option<BreakerStatus>,
 }
@@ -2209,7 +2367,7 @@ pub struct ListEventsResponse {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetServerInfoRequest {}
 /// Limit is a bound of the server.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Limit {
     /// Its name, as in the configuration.
     #[prost(string, tag = "1")]
@@ -2220,6 +2378,19 @@ pub struct Limit {
     /// How much of it is used. Absent where it is not a running count.
     #[prost(uint64, optional, tag = "3")]
     pub used: ::core::option::Option<u64>,
+    /// Identities or addresses that use the most of it, the biggest first. At most 5.
+    #[prost(message, repeated, tag = "4")]
+    pub biggest: ::prost::alloc::vec::Vec<Share>,
+}
+/// Share is what one identity, or one address while authentication is off, uses of a limit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Share {
+    /// Identity as `identity:NAME`, or address as `address:IP`.
+    #[prost(string, tag = "1")]
+    pub holder: ::prost::alloc::string::String,
+    /// Amount in use.
+    #[prost(uint64, tag = "2")]
+    pub used: u64,
 }
 /// GetServerInfoResponse tells about the server.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2392,8 +2563,8 @@ pub struct AuditEntry {
     /// Who: the identity; behind it in brackets what the request said, where that is something else.
     #[prost(string, tag = "3")]
     pub actor: ::prost::alloc::string::String,
-    /// What was done: `reset`, `override_set`, `override_cleared`, `breaker_deleted`, `policy_set`, `policy_deleted`,
-    /// `token_created`, `token_revoked`.
+    /// What was done: `reset`, `probe_now`, `override_set`, `override_cleared`, `declaration_deleted`, `breaker_deleted`,
+    /// `policy_set`, `policy_deleted`, `token_created`, `token_revoked`.
     #[prost(string, tag = "4")]
     pub action: ::prost::alloc::string::String,
     /// To what: the key of a breaker, the key or pattern of a policy, the name of a token.
@@ -2814,10 +2985,10 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("fuseboard.v1.AdminService", "DeletePolicy"));
             self.inner.unary(req, path, codec).await
         }
-        /// SetOverride holds a breaker in a state, until it is cleared or expires. One that stands is replaced. A breaker that
-        /// is not known yet is created.
+        /// SetOverride holds a breaker in a state until the override is cleared or expires. An override with the same id is
+        /// replaced; others stay, and the strongest is in force. A breaker that does not exist is created.
         ///
-        /// Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`). A retry sets it again.
+        /// Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (`BREAKER_LIMIT`, `OVERRIDE_LIMIT`). A retry sets it again.
         pub async fn set_override(
             &mut self,
             request: impl tonic::IntoRequest<super::SetOverrideRequest>,
@@ -2842,7 +3013,7 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("fuseboard.v1.AdminService", "SetOverride"));
             self.inner.unary(req, path, codec).await
         }
-        /// ClearOverride ends an override: the computed state applies at once.
+        /// ClearOverride ends one override, or all of a breaker. Once none is left, the computed state applies at once.
         ///
         /// Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `OVERRIDE_NOT_FOUND`).
         pub async fn clear_override(
@@ -2867,6 +3038,65 @@ pub mod admin_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("fuseboard.v1.AdminService", "ClearOverride"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ProbeNow moves an open breaker, or an isolated caller, to half-open without waiting for the open period to pass. It
+        /// lets probes through and nothing else, unlike Reset. Overrides stay.
+        ///
+        /// Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `CALLER_NOT_FOUND`); FAILED_PRECONDITION (`NOT_OPEN`) if the breaker or caller
+        /// is not open. Safe to retry.
+        pub async fn probe_now(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProbeNowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProbeNowResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/fuseboard.v1.AdminService/ProbeNow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("fuseboard.v1.AdminService", "ProbeNow"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// DeleteDeclaration removes what services declared for a breaker, with its revision. The breaker keeps its state and
+        /// follows the operators' policies and the default until a service declares it again.
+        ///
+        /// Errors: NOT_FOUND (`BREAKER_NOT_FOUND`, `DECLARATION_NOT_FOUND`). Safe to retry.
+        pub async fn delete_declaration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteDeclarationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteDeclarationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/fuseboard.v1.AdminService/DeleteDeclaration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("fuseboard.v1.AdminService", "DeleteDeclaration"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// DeleteBreaker forgets a breaker, with its declaration and override. The next Acquire makes a new one, whose

@@ -58,7 +58,7 @@ public final class Breaker {
       "v1\032\036google/protobuf/duration.proto\032\037goog" +
       "le/protobuf/timestamp.proto\"S\n\014WindowCou" +
       "nts\022\021\n\tsuccesses\030\001 \001(\004\022\020\n\010failures\030\002 \001(\004" +
-      "\022\020\n\010timeouts\030\003 \001(\004\022\014\n\004slow\030\004 \001(\004\"\264\002\n\006Tot" +
+      "\022\020\n\010timeouts\030\003 \001(\004\022\014\n\004slow\030\004 \001(\004\"\242\003\n\006Tot" +
       "als\022\r\n\005opens\030\001 \001(\004\022\016\n\006closes\030\002 \001(\004\022\021\n\tsu" +
       "ccesses\030\003 \001(\004\022\020\n\010failures\030\004 \001(\004\022\020\n\010timeo" +
       "uts\030\005 \001(\004\022\017\n\007ignored\030\006 \001(\004\022\020\n\010rejected\030\007" +
@@ -66,61 +66,64 @@ public final class Breaker {
       "bypassed\030\n \001(\004\022\026\n\016local_failures\030\013 \001(\004\0222" +
       "\n\016last_open_time\030\014 \001(\0132\032.google.protobuf" +
       ".Timestamp\0223\n\017last_close_time\030\r \001(\0132\032.go" +
-      "ogle.protobuf.Timestamp\"\262\001\n\010Override\022(\n\004" +
-      "mode\030\001 \001(\0162\032.fuseboard.v1.OverrideMode\022\r" +
-      "\n\005actor\030\002 \001(\t\022\016\n\006reason\030\003 \001(\t\022,\n\010set_tim" +
-      "e\030\004 \001(\0132\032.google.protobuf.Timestamp\022/\n\013e" +
-      "xpire_time\030\005 \001(\0132\032.google.protobuf.Times" +
-      "tamp\"\303\003\n\rBreakerStatus\022\017\n\007breaker\030\001 \001(\t\022" +
-      "\"\n\005state\030\002 \001(\0162\023.fuseboard.v1.State\0221\n\ro" +
-      "verride_mode\030\003 \001(\0162\032.fuseboard.v1.Overri" +
-      "deMode\022\022\n\ngeneration\030\004 \001(\004\022\020\n\010sequence\030\005" +
-      " \001(\004\022/\n\013state_since\030\006 \001(\0132\032.google.proto" +
-      "buf.Timestamp\022/\n\013state_until\030\007 \001(\0132\032.goo" +
-      "gle.protobuf.Timestamp\0228\n\024override_expir" +
-      "e_time\030\010 \001(\0132\032.google.protobuf.Timestamp" +
-      "\0222\n\017state_remaining\030\t \001(\0132\031.google.proto" +
-      "buf.Duration\022\020\n\010failures\030\n \001(\004\022\026\n\016policy" +
-      "_version\030\013 \001(\004\022*\n\006caller\030\014 \001(\0132\032.fuseboa" +
-      "rd.v1.CallerStatus\"\376\001\n\014CallerStatus\022\016\n\006c" +
-      "aller\030\001 \001(\t\022\"\n\005state\030\002 \001(\0162\023.fuseboard.v" +
-      "1.State\022\022\n\ngeneration\030\003 \001(\004\022/\n\013state_sin" +
-      "ce\030\004 \001(\0132\032.google.protobuf.Timestamp\022/\n\013" +
-      "state_until\030\005 \001(\0132\032.google.protobuf.Time" +
-      "stamp\0222\n\017state_remaining\030\006 \001(\0132\031.google." +
-      "protobuf.Duration\022\020\n\010failures\030\007 \001(\004\"\345\001\n\r" +
-      "CallerNumbers\022*\n\006status\030\001 \001(\0132\032.fuseboar" +
-      "d.v1.CallerStatus\022*\n\006window\030\002 \001(\0132\032.fuse" +
-      "board.v1.WindowCounts\022\021\n\tsuccesses\030\003 \001(\004" +
-      "\022\020\n\010failures\030\004 \001(\004\022\026\n\016local_failures\030\005 \001" +
-      "(\004\022\020\n\010rejected\030\006 \001(\004\022-\n\tseen_time\030\007 \001(\0132" +
-      "\032.google.protobuf.Timestamp*U\n\005State\022\025\n\021" +
-      "STATE_UNSPECIFIED\020\000\022\020\n\014STATE_CLOSED\020\001\022\016\n" +
-      "\nSTATE_OPEN\020\002\022\023\n\017STATE_HALF_OPEN\020\003*\207\001\n\014O" +
-      "verrideMode\022\035\n\031OVERRIDE_MODE_UNSPECIFIED" +
-      "\020\000\022\035\n\031OVERRIDE_MODE_FORCED_OPEN\020\001\022\037\n\033OVE" +
-      "RRIDE_MODE_FORCED_CLOSED\020\002\022\030\n\024OVERRIDE_M" +
-      "ODE_SHADOW\020\003*S\n\010Decision\022\030\n\024DECISION_UNS" +
-      "PECIFIED\020\000\022\026\n\022DECISION_PERMITTED\020\001\022\025\n\021DE" +
-      "CISION_REJECTED\020\002*\273\001\n\017RejectionReason\022 \n" +
-      "\034REJECTION_REASON_UNSPECIFIED\020\000\022\031\n\025REJEC" +
-      "TION_REASON_OPEN\020\001\022#\n\037REJECTION_REASON_H" +
-      "ALF_OPEN_FULL\020\002\022$\n REJECTION_REASON_CALL" +
-      "ER_ISOLATED\020\003\022 \n\034REJECTION_REASON_FORCED" +
-      "_OPEN\020\004*\215\001\n\007Outcome\022\027\n\023OUTCOME_UNSPECIFI" +
-      "ED\020\000\022\023\n\017OUTCOME_SUCCESS\020\001\022\023\n\017OUTCOME_FAI" +
-      "LURE\020\002\022\023\n\017OUTCOME_TIMEOUT\020\003\022\023\n\017OUTCOME_I" +
-      "GNORED\020\004\022\025\n\021OUTCOME_CANCELLED\020\005*I\n\006Origi" +
-      "n\022\026\n\022ORIGIN_UNSPECIFIED\020\000\022\025\n\021ORIGIN_DEPE" +
-      "NDENCY\020\001\022\020\n\014ORIGIN_LOCAL\020\002*\333\001\n\010TripRule\022" +
-      "\031\n\025TRIP_RULE_UNSPECIFIED\020\000\022\037\n\033TRIP_RULE_" +
-      "FAILURE_THRESHOLD\020\001\022%\n!TRIP_RULE_FAILURE" +
-      "_COUNT_THRESHOLD\020\002\022$\n TRIP_RULE_FAILURE_" +
-      "RATE_THRESHOLD\020\003\022&\n\"TRIP_RULE_SLOW_CALL_" +
-      "RATE_THRESHOLD\020\004\022\036\n\032TRIP_RULE_CALLERS_IS" +
-      "OLATED\020\005B@\n\020dev.fuseboard.v1P\001Z*fuseboar" +
-      "d.dev/gen/fuseboard/v1;fuseboardv1b\006prot" +
-      "o3"
+      "ogle.protobuf.Timestamp\0225\n\021last_success_" +
+      "time\030\016 \001(\0132\032.google.protobuf.Timestamp\0225" +
+      "\n\021last_failure_time\030\017 \001(\0132\032.google.proto" +
+      "buf.Timestamp\"\276\001\n\010Override\022(\n\004mode\030\001 \001(\016" +
+      "2\032.fuseboard.v1.OverrideMode\022\r\n\005actor\030\002 " +
+      "\001(\t\022\016\n\006reason\030\003 \001(\t\022,\n\010set_time\030\004 \001(\0132\032." +
+      "google.protobuf.Timestamp\022/\n\013expire_time" +
+      "\030\005 \001(\0132\032.google.protobuf.Timestamp\022\n\n\002id" +
+      "\030\006 \001(\t\"\303\003\n\rBreakerStatus\022\017\n\007breaker\030\001 \001(" +
+      "\t\022\"\n\005state\030\002 \001(\0162\023.fuseboard.v1.State\0221\n" +
+      "\roverride_mode\030\003 \001(\0162\032.fuseboard.v1.Over" +
+      "rideMode\022\022\n\ngeneration\030\004 \001(\004\022\020\n\010sequence" +
+      "\030\005 \001(\004\022/\n\013state_since\030\006 \001(\0132\032.google.pro" +
+      "tobuf.Timestamp\022/\n\013state_until\030\007 \001(\0132\032.g" +
+      "oogle.protobuf.Timestamp\0228\n\024override_exp" +
+      "ire_time\030\010 \001(\0132\032.google.protobuf.Timesta" +
+      "mp\0222\n\017state_remaining\030\t \001(\0132\031.google.pro" +
+      "tobuf.Duration\022\020\n\010failures\030\n \001(\004\022\026\n\016poli" +
+      "cy_version\030\013 \001(\004\022*\n\006caller\030\014 \001(\0132\032.fuseb" +
+      "oard.v1.CallerStatus\"\376\001\n\014CallerStatus\022\016\n" +
+      "\006caller\030\001 \001(\t\022\"\n\005state\030\002 \001(\0162\023.fuseboard" +
+      ".v1.State\022\022\n\ngeneration\030\003 \001(\004\022/\n\013state_s" +
+      "ince\030\004 \001(\0132\032.google.protobuf.Timestamp\022/" +
+      "\n\013state_until\030\005 \001(\0132\032.google.protobuf.Ti" +
+      "mestamp\0222\n\017state_remaining\030\006 \001(\0132\031.googl" +
+      "e.protobuf.Duration\022\020\n\010failures\030\007 \001(\004\"\345\001" +
+      "\n\rCallerNumbers\022*\n\006status\030\001 \001(\0132\032.fusebo" +
+      "ard.v1.CallerStatus\022*\n\006window\030\002 \001(\0132\032.fu" +
+      "seboard.v1.WindowCounts\022\021\n\tsuccesses\030\003 \001" +
+      "(\004\022\020\n\010failures\030\004 \001(\004\022\026\n\016local_failures\030\005" +
+      " \001(\004\022\020\n\010rejected\030\006 \001(\004\022-\n\tseen_time\030\007 \001(" +
+      "\0132\032.google.protobuf.Timestamp*U\n\005State\022\025" +
+      "\n\021STATE_UNSPECIFIED\020\000\022\020\n\014STATE_CLOSED\020\001\022" +
+      "\016\n\nSTATE_OPEN\020\002\022\023\n\017STATE_HALF_OPEN\020\003*\207\001\n" +
+      "\014OverrideMode\022\035\n\031OVERRIDE_MODE_UNSPECIFI" +
+      "ED\020\000\022\035\n\031OVERRIDE_MODE_FORCED_OPEN\020\001\022\037\n\033O" +
+      "VERRIDE_MODE_FORCED_CLOSED\020\002\022\030\n\024OVERRIDE" +
+      "_MODE_SHADOW\020\003*S\n\010Decision\022\030\n\024DECISION_U" +
+      "NSPECIFIED\020\000\022\026\n\022DECISION_PERMITTED\020\001\022\025\n\021" +
+      "DECISION_REJECTED\020\002*\273\001\n\017RejectionReason\022" +
+      " \n\034REJECTION_REASON_UNSPECIFIED\020\000\022\031\n\025REJ" +
+      "ECTION_REASON_OPEN\020\001\022#\n\037REJECTION_REASON" +
+      "_HALF_OPEN_FULL\020\002\022$\n REJECTION_REASON_CA" +
+      "LLER_ISOLATED\020\003\022 \n\034REJECTION_REASON_FORC" +
+      "ED_OPEN\020\004*\215\001\n\007Outcome\022\027\n\023OUTCOME_UNSPECI" +
+      "FIED\020\000\022\023\n\017OUTCOME_SUCCESS\020\001\022\023\n\017OUTCOME_F" +
+      "AILURE\020\002\022\023\n\017OUTCOME_TIMEOUT\020\003\022\023\n\017OUTCOME" +
+      "_IGNORED\020\004\022\025\n\021OUTCOME_CANCELLED\020\005*I\n\006Ori" +
+      "gin\022\026\n\022ORIGIN_UNSPECIFIED\020\000\022\025\n\021ORIGIN_DE" +
+      "PENDENCY\020\001\022\020\n\014ORIGIN_LOCAL\020\002*\333\001\n\010TripRul" +
+      "e\022\031\n\025TRIP_RULE_UNSPECIFIED\020\000\022\037\n\033TRIP_RUL" +
+      "E_FAILURE_THRESHOLD\020\001\022%\n!TRIP_RULE_FAILU" +
+      "RE_COUNT_THRESHOLD\020\002\022$\n TRIP_RULE_FAILUR" +
+      "E_RATE_THRESHOLD\020\003\022&\n\"TRIP_RULE_SLOW_CAL" +
+      "L_RATE_THRESHOLD\020\004\022\036\n\032TRIP_RULE_CALLERS_" +
+      "ISOLATED\020\005B@\n\020dev.fuseboard.v1P\001Z*fusebo" +
+      "ard.dev/gen/fuseboard/v1;fuseboardv1b\006pr" +
+      "oto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -139,13 +142,13 @@ public final class Breaker {
     internal_static_fuseboard_v1_Totals_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessageV3.FieldAccessorTable(
         internal_static_fuseboard_v1_Totals_descriptor,
-        new java.lang.String[] { "Opens", "Closes", "Successes", "Failures", "Timeouts", "Ignored", "Rejected", "Stale", "Expired", "Bypassed", "LocalFailures", "LastOpenTime", "LastCloseTime", });
+        new java.lang.String[] { "Opens", "Closes", "Successes", "Failures", "Timeouts", "Ignored", "Rejected", "Stale", "Expired", "Bypassed", "LocalFailures", "LastOpenTime", "LastCloseTime", "LastSuccessTime", "LastFailureTime", });
     internal_static_fuseboard_v1_Override_descriptor =
       getDescriptor().getMessageTypes().get(2);
     internal_static_fuseboard_v1_Override_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessageV3.FieldAccessorTable(
         internal_static_fuseboard_v1_Override_descriptor,
-        new java.lang.String[] { "Mode", "Actor", "Reason", "SetTime", "ExpireTime", });
+        new java.lang.String[] { "Mode", "Actor", "Reason", "SetTime", "ExpireTime", "Id", });
     internal_static_fuseboard_v1_BreakerStatus_descriptor =
       getDescriptor().getMessageTypes().get(3);
     internal_static_fuseboard_v1_BreakerStatus_fieldAccessorTable = new

@@ -218,7 +218,7 @@ public final class BreakerServiceOuterClass {
       "\004\0221\n\roverride_mode\030\004 \001(\0162\032.fuseboard.v1." +
       "OverrideMode\022)\n\014caller_state\030\005 \001(\0162\023.fus" +
       "eboard.v1.State\022\031\n\021caller_generation\030\006 \001" +
-      "(\004\"\314\002\n\005Tally\022\017\n\007breaker\030\001 \001(\t\022\016\n\006caller\030" +
+      "(\004\"\373\002\n\005Tally\022\017\n\007breaker\030\001 \001(\t\022\016\n\006caller\030" +
       "\002 \001(\t\022\022\n\ngeneration\030\003 \001(\004\022\031\n\021caller_gene" +
       "ration\030\004 \001(\004\022&\n\003age\030\005 \001(\0132\031.google.proto" +
       "buf.Duration\022\021\n\tsuccesses\030\006 \001(\r\022\020\n\010failu" +
@@ -226,141 +226,143 @@ public final class BreakerServiceOuterClass {
       "\r\022\017\n\007ignored\030\n \001(\r\022\022\n\nrejections\030\013 \001(\r\022\031" +
       "\n\021trailing_failures\030\014 \001(\r\022\026\n\016local_failu" +
       "res\030\r \001(\r\022.\n\013retry_after\030\016 \001(\0132\031.google." +
-      "protobuf.Duration\"e\n\022ReportBatchRequest\022" +
-      "\021\n\tclient_id\030\001 \001(\t\022\026\n\016batch_sequence\030\002 \001" +
-      "(\004\022$\n\007tallies\030\003 \003(\0132\023.fuseboard.v1.Tally" +
-      "\"v\n\023ReportBatchResponse\022\021\n\tduplicate\030\001 \001" +
-      "(\010\022\017\n\007counted\030\002 \001(\r\022\r\n\005stale\030\003 \001(\r\022,\n\007ch" +
-      "anged\030\004 \003(\0132\033.fuseboard.v1.BreakerStatus" +
-      "\"\336\001\n\016SessionRequest\022\016\n\006caller\030\001 \001(\t\0221\n\ri" +
-      "ntroductions\030\002 \003(\0132\032.fuseboard.v1.Introd" +
-      "uction\022.\n\010acquires\030\003 \003(\0132\034.fuseboard.v1." +
-      "SessionAcquire\022,\n\007reports\030\004 \003(\0132\033.fusebo" +
-      "ard.v1.SessionReport\022+\n\007batches\030\005 \003(\0132\032." +
-      "fuseboard.v1.SessionBatch\"/\n\014Introductio" +
-      "n\022\016\n\006handle\030\001 \001(\r\022\017\n\007breaker\030\002 \001(\t\"\217\001\n\016S" +
-      "essionAcquire\022\016\n\006number\030\001 \001(\004\022\016\n\006handle\030" +
-      "\002 \001(\r\022\017\n\007breaker\030\003 \001(\t\022\016\n\006caller\030\004 \001(\t\022\022" +
-      "\n\nrequest_id\030\005 \001(\t\022(\n\005lease\030\006 \001(\0132\031.goog" +
-      "le.protobuf.Duration\"\220\002\n\rSessionReport\022\016" +
-      "\n\006number\030\001 \001(\004\022\016\n\006handle\030\002 \001(\r\022\017\n\007breake" +
-      "r\030\003 \001(\t\022\016\n\006permit\030\004 \001(\014\022&\n\007outcome\030\005 \001(\016" +
-      "2\025.fuseboard.v1.Outcome\022+\n\010duration\030\006 \001(" +
-      "\0132\031.google.protobuf.Duration\022\023\n\013error_cl" +
-      "ass\030\007 \001(\t\022.\n\013retry_after\030\010 \001(\0132\031.google." +
-      "protobuf.Duration\022$\n\006origin\030\t \001(\0162\024.fuse" +
-      "board.v1.Origin\"O\n\014SessionBatch\022\016\n\006numbe" +
-      "r\030\001 \001(\004\022/\n\005batch\030\002 \001(\0132 .fuseboard.v1.Re" +
-      "portBatchRequest\"\374\001\n\017SessionResponse\022/\n\010" +
-      "acquired\030\001 \003(\0132\035.fuseboard.v1.SessionAcq" +
-      "uired\022/\n\010reported\030\002 \003(\0132\035.fuseboard.v1.S" +
-      "essionReported\0223\n\007batches\030\003 \003(\0132\".fusebo" +
-      "ard.v1.SessionBatchReported\022*\n\006errors\030\004 " +
-      "\003(\0132\032.fuseboard.v1.SessionError\022&\n\007goodb" +
-      "ye\030\005 \001(\0132\025.fuseboard.v1.Goodbye\"\377\002\n\017Sess" +
-      "ionAcquired\022\016\n\006number\030\001 \001(\004\022(\n\010decision\030" +
-      "\002 \001(\0162\026.fuseboard.v1.Decision\022\"\n\005state\030\003" +
-      " \001(\0162\023.fuseboard.v1.State\022\016\n\006permit\030\004 \001(" +
-      "\014\022(\n\005lease\030\005 \001(\0132\031.google.protobuf.Durat" +
-      "ion\022-\n\006reason\030\006 \001(\0162\035.fuseboard.v1.Rejec" +
-      "tionReason\022.\n\013retry_after\030\007 \001(\0132\031.google" +
-      ".protobuf.Duration\022\022\n\ngeneration\030\010 \001(\004\0221" +
-      "\n\roverride_mode\030\t \001(\0162\032.fuseboard.v1.Ove" +
-      "rrideMode\022\031\n\021caller_generation\030\n \001(\004\022\023\n\013" +
-      "provisional\030\013 \001(\010\"\376\001\n\017SessionReported\022\016\n" +
-      "\006number\030\001 \001(\004\022*\n\006result\030\002 \001(\0162\032.fuseboar" +
-      "d.v1.ReportResult\022\"\n\005state\030\003 \001(\0162\023.fuseb" +
-      "oard.v1.State\022\022\n\ngeneration\030\004 \001(\004\0221\n\rove" +
-      "rride_mode\030\005 \001(\0162\032.fuseboard.v1.Override" +
-      "Mode\022)\n\014caller_state\030\006 \001(\0162\023.fuseboard.v" +
-      "1.State\022\031\n\021caller_generation\030\007 \001(\004\"[\n\024Se" +
-      "ssionBatchReported\022\016\n\006number\030\001 \001(\004\0223\n\010re" +
-      "sponse\030\002 \001(\0132!.fuseboard.v1.ReportBatchR" +
-      "esponse\"\214\001\n\014SessionError\022\016\n\006number\030\001 \001(\004" +
-      "\022\014\n\004code\030\002 \001(\005\022\017\n\007message\030\003 \001(\t\022\r\n\005field" +
-      "\030\004 \001(\t\022\016\n\006reason\030\005 \001(\t\022.\n\013retry_after\030\006 " +
-      "\001(\0132\031.google.protobuf.Duration\"f\n\007Goodby" +
-      "e\022+\n\006reason\030\001 \001(\0162\033.fuseboard.v1.Goodbye" +
-      "Reason\022.\n\013retry_after\030\002 \001(\0132\031.google.pro" +
-      "tobuf.Duration\"V\n\013Declaration\022\017\n\007breaker" +
-      "\030\001 \001(\t\022$\n\006policy\030\002 \001(\0132\024.fuseboard.v1.Po" +
-      "licy\022\020\n\010revision\030\003 \001(\004\"Q\n\016DeclareRequest" +
-      "\022/\n\014declarations\030\001 \003(\0132\031.fuseboard.v1.De" +
-      "claration\022\016\n\006caller\030\002 \001(\t\"d\n\010Declared\022+\n" +
-      "\006status\030\001 \001(\0132\033.fuseboard.v1.BreakerStat" +
-      "us\022+\n\006policy\030\002 \001(\0132\033.fuseboard.v1.Policy" +
-      "InForce\";\n\017DeclareResponse\022(\n\010declared\030\001" +
-      " \003(\0132\026.fuseboard.v1.Declared\">\n\014ResetReq" +
-      "uest\022\017\n\007breaker\030\001 \001(\t\022\016\n\006reason\030\002 \001(\t\022\r\n" +
-      "\005actor\030\003 \001(\t\"<\n\rResetResponse\022+\n\006status\030" +
-      "\001 \001(\0132\033.fuseboard.v1.BreakerStatus\"\"\n\017Ge" +
-      "tStateRequest\022\017\n\007breaker\030\001 \001(\t\"@\n\005Round\022" +
-      "\022\n\nprobes_out\030\001 \001(\r\022\021\n\tsuccesses\030\002 \001(\r\022\020" +
-      "\n\010failures\030\003 \001(\r\"\233\004\n\020GetStateResponse\022+\n" +
-      "\006status\030\001 \001(\0132\033.fuseboard.v1.BreakerStat" +
-      "us\022*\n\006window\030\002 \001(\0132\032.fuseboard.v1.Window" +
-      "Counts\022$\n\006totals\030\003 \001(\0132\024.fuseboard.v1.To" +
-      "tals\022+\n\006policy\030\004 \001(\0132\033.fuseboard.v1.Poli" +
-      "cyInForce\022(\n\010override\030\005 \001(\0132\026.fuseboard." +
-      "v1.Override\022\"\n\005round\030\006 \001(\0132\023.fuseboard.v" +
-      "1.Round\022\031\n\021failed_recoveries\030\007 \001(\r\022/\n\013cr" +
-      "eate_time\030\010 \001(\0132\032.google.protobuf.Timest" +
-      "amp\0221\n\rnext_deadline\030\t \001(\0132\032.google.prot" +
-      "obuf.Timestamp\022\'\n\003now\030\n \001(\0132\032.google.pro" +
-      "tobuf.Timestamp\022\'\n\nlast_event\030\013 \001(\0132\023.fu" +
-      "seboard.v1.Event\022,\n\007callers\030\014 \003(\0132\033.fuse" +
-      "board.v1.CallerNumbers\022\016\n\006quorum\030\r \001(\r\"i" +
-      "\n\013WatchFilter\022\020\n\010breakers\030\001 \003(\t\022\020\n\010prefi" +
-      "xes\030\002 \003(\t\022&\n\005kinds\030\003 \003(\0162\027.fuseboard.v1." +
-      "EventKind\022\016\n\006caller\030\004 \001(\t\"\334\001\n\022WatchEvent" +
-      "sRequest\022)\n\006filter\030\001 \001(\0132\031.fuseboard.v1." +
-      "WatchFilter\022\024\n\014resume_token\030\002 \001(\t\022(\n\010del" +
-      "ivery\030\003 \001(\0162\026.fuseboard.v1.Delivery\0224\n\021p" +
-      "rogress_interval\030\004 \001(\0132\031.google.protobuf" +
-      ".Duration\022\025\n\rskip_snapshot\030\005 \001(\010\022\016\n\006call" +
-      "er\030\006 \001(\t\"\206\002\n\023WatchEventsResponse\022\024\n\014resu" +
-      "me_token\030\001 \001(\t\022*\n\010snapshot\030\002 \001(\0132\026.fuseb" +
-      "oard.v1.SnapshotH\000\022$\n\005event\030\003 \001(\0132\023.fuse" +
-      "board.v1.EventH\000\022*\n\010progress\030\004 \001(\0132\026.fus" +
-      "eboard.v1.ProgressH\000\022&\n\006resync\030\005 \001(\0132\024.f" +
-      "useboard.v1.ResyncH\000\022(\n\007goodbye\030\006 \001(\0132\025." +
-      "fuseboard.v1.GoodbyeH\000B\t\n\007message\"\\\n\010Sna" +
-      "pshot\022-\n\010breakers\030\001 \003(\0132\033.fuseboard.v1.B" +
-      "reakerStatus\022\017\n\007deleted\030\002 \003(\t\022\020\n\010complet" +
-      "e\030\003 \001(\010\"3\n\010Progress\022\'\n\003now\030\001 \001(\0132\032.googl" +
-      "e.protobuf.Timestamp\"I\n\006Resync\022*\n\006reason" +
-      "\030\001 \001(\0162\032.fuseboard.v1.ResyncReason\022\023\n\013lo" +
-      "st_events\030\002 \001(\004*~\n\014ReportResult\022\035\n\031REPOR" +
-      "T_RESULT_UNSPECIFIED\020\000\022\031\n\025REPORT_RESULT_" +
-      "COUNTED\020\001\022\027\n\023REPORT_RESULT_STALE\020\002\022\033\n\027RE" +
-      "PORT_RESULT_DUPLICATE\020\003*h\n\rGoodbyeReason" +
-      "\022\036\n\032GOODBYE_REASON_UNSPECIFIED\020\000\022\033\n\027GOOD" +
-      "BYE_REASON_DRAINING\020\001\022\032\n\026GOODBYE_REASON_" +
-      "MAX_AGE\020\002*S\n\010Delivery\022\030\n\024DELIVERY_UNSPEC" +
-      "IFIED\020\000\022\030\n\024DELIVERY_EVERY_EVENT\020\001\022\023\n\017DEL" +
-      "IVERY_LATEST\020\002*\263\001\n\014ResyncReason\022\035\n\031RESYN" +
-      "C_REASON_UNSPECIFIED\020\000\022\037\n\033RESYNC_REASON_" +
-      "TOKEN_TOO_OLD\020\001\022\037\n\033RESYNC_REASON_OTHER_H" +
-      "ISTORY\020\002\022#\n\037RESYNC_REASON_TOKEN_FROM_FUT" +
-      "URE\020\003\022\035\n\031RESYNC_REASON_SLOW_READER\020\0042\350\004\n" +
-      "\016BreakerService\022F\n\007Acquire\022\034.fuseboard.v" +
-      "1.AcquireRequest\032\035.fuseboard.v1.AcquireR" +
-      "esponse\022C\n\006Report\022\033.fuseboard.v1.ReportR" +
-      "equest\032\034.fuseboard.v1.ReportResponse\022R\n\013" +
-      "ReportBatch\022 .fuseboard.v1.ReportBatchRe" +
-      "quest\032!.fuseboard.v1.ReportBatchResponse" +
-      "\022J\n\007Session\022\034.fuseboard.v1.SessionReques" +
-      "t\032\035.fuseboard.v1.SessionResponse(\0010\001\022F\n\007" +
-      "Declare\022\034.fuseboard.v1.DeclareRequest\032\035." +
-      "fuseboard.v1.DeclareResponse\022@\n\005Reset\022\032." +
-      "fuseboard.v1.ResetRequest\032\033.fuseboard.v1" +
-      ".ResetResponse\022I\n\010GetState\022\035.fuseboard.v" +
-      "1.GetStateRequest\032\036.fuseboard.v1.GetStat" +
-      "eResponse\022T\n\013WatchEvents\022 .fuseboard.v1." +
-      "WatchEventsRequest\032!.fuseboard.v1.WatchE" +
-      "ventsResponse0\001B@\n\020dev.fuseboard.v1P\001Z*f" +
-      "useboard.dev/gen/fuseboard/v1;fuseboardv" +
-      "1b\006proto3"
+      "protobuf.Duration\022\030\n\020leading_failures\030\017 " +
+      "\001(\r\022\023\n\013longest_run\030\020 \001(\r\"e\n\022ReportBatchR" +
+      "equest\022\021\n\tclient_id\030\001 \001(\t\022\026\n\016batch_seque" +
+      "nce\030\002 \001(\004\022$\n\007tallies\030\003 \003(\0132\023.fuseboard.v" +
+      "1.Tally\"v\n\023ReportBatchResponse\022\021\n\tduplic" +
+      "ate\030\001 \001(\010\022\017\n\007counted\030\002 \001(\r\022\r\n\005stale\030\003 \001(" +
+      "\r\022,\n\007changed\030\004 \003(\0132\033.fuseboard.v1.Breake" +
+      "rStatus\"\336\001\n\016SessionRequest\022\016\n\006caller\030\001 \001" +
+      "(\t\0221\n\rintroductions\030\002 \003(\0132\032.fuseboard.v1" +
+      ".Introduction\022.\n\010acquires\030\003 \003(\0132\034.fusebo" +
+      "ard.v1.SessionAcquire\022,\n\007reports\030\004 \003(\0132\033" +
+      ".fuseboard.v1.SessionReport\022+\n\007batches\030\005" +
+      " \003(\0132\032.fuseboard.v1.SessionBatch\"/\n\014Intr" +
+      "oduction\022\016\n\006handle\030\001 \001(\r\022\017\n\007breaker\030\002 \001(" +
+      "\t\"\217\001\n\016SessionAcquire\022\016\n\006number\030\001 \001(\004\022\016\n\006" +
+      "handle\030\002 \001(\r\022\017\n\007breaker\030\003 \001(\t\022\016\n\006caller\030" +
+      "\004 \001(\t\022\022\n\nrequest_id\030\005 \001(\t\022(\n\005lease\030\006 \001(\013" +
+      "2\031.google.protobuf.Duration\"\220\002\n\rSessionR" +
+      "eport\022\016\n\006number\030\001 \001(\004\022\016\n\006handle\030\002 \001(\r\022\017\n" +
+      "\007breaker\030\003 \001(\t\022\016\n\006permit\030\004 \001(\014\022&\n\007outcom" +
+      "e\030\005 \001(\0162\025.fuseboard.v1.Outcome\022+\n\010durati" +
+      "on\030\006 \001(\0132\031.google.protobuf.Duration\022\023\n\013e" +
+      "rror_class\030\007 \001(\t\022.\n\013retry_after\030\010 \001(\0132\031." +
+      "google.protobuf.Duration\022$\n\006origin\030\t \001(\016" +
+      "2\024.fuseboard.v1.Origin\"O\n\014SessionBatch\022\016" +
+      "\n\006number\030\001 \001(\004\022/\n\005batch\030\002 \001(\0132 .fuseboar" +
+      "d.v1.ReportBatchRequest\"\374\001\n\017SessionRespo" +
+      "nse\022/\n\010acquired\030\001 \003(\0132\035.fuseboard.v1.Ses" +
+      "sionAcquired\022/\n\010reported\030\002 \003(\0132\035.fuseboa" +
+      "rd.v1.SessionReported\0223\n\007batches\030\003 \003(\0132\"" +
+      ".fuseboard.v1.SessionBatchReported\022*\n\006er" +
+      "rors\030\004 \003(\0132\032.fuseboard.v1.SessionError\022&" +
+      "\n\007goodbye\030\005 \001(\0132\025.fuseboard.v1.Goodbye\"\377" +
+      "\002\n\017SessionAcquired\022\016\n\006number\030\001 \001(\004\022(\n\010de" +
+      "cision\030\002 \001(\0162\026.fuseboard.v1.Decision\022\"\n\005" +
+      "state\030\003 \001(\0162\023.fuseboard.v1.State\022\016\n\006perm" +
+      "it\030\004 \001(\014\022(\n\005lease\030\005 \001(\0132\031.google.protobu" +
+      "f.Duration\022-\n\006reason\030\006 \001(\0162\035.fuseboard.v" +
+      "1.RejectionReason\022.\n\013retry_after\030\007 \001(\0132\031" +
+      ".google.protobuf.Duration\022\022\n\ngeneration\030" +
+      "\010 \001(\004\0221\n\roverride_mode\030\t \001(\0162\032.fuseboard" +
+      ".v1.OverrideMode\022\031\n\021caller_generation\030\n " +
+      "\001(\004\022\023\n\013provisional\030\013 \001(\010\"\376\001\n\017SessionRepo" +
+      "rted\022\016\n\006number\030\001 \001(\004\022*\n\006result\030\002 \001(\0162\032.f" +
+      "useboard.v1.ReportResult\022\"\n\005state\030\003 \001(\0162" +
+      "\023.fuseboard.v1.State\022\022\n\ngeneration\030\004 \001(\004" +
+      "\0221\n\roverride_mode\030\005 \001(\0162\032.fuseboard.v1.O" +
+      "verrideMode\022)\n\014caller_state\030\006 \001(\0162\023.fuse" +
+      "board.v1.State\022\031\n\021caller_generation\030\007 \001(" +
+      "\004\"[\n\024SessionBatchReported\022\016\n\006number\030\001 \001(" +
+      "\004\0223\n\010response\030\002 \001(\0132!.fuseboard.v1.Repor" +
+      "tBatchResponse\"\214\001\n\014SessionError\022\016\n\006numbe" +
+      "r\030\001 \001(\004\022\014\n\004code\030\002 \001(\005\022\017\n\007message\030\003 \001(\t\022\r" +
+      "\n\005field\030\004 \001(\t\022\016\n\006reason\030\005 \001(\t\022.\n\013retry_a" +
+      "fter\030\006 \001(\0132\031.google.protobuf.Duration\"f\n" +
+      "\007Goodbye\022+\n\006reason\030\001 \001(\0162\033.fuseboard.v1." +
+      "GoodbyeReason\022.\n\013retry_after\030\002 \001(\0132\031.goo" +
+      "gle.protobuf.Duration\"V\n\013Declaration\022\017\n\007" +
+      "breaker\030\001 \001(\t\022$\n\006policy\030\002 \001(\0132\024.fuseboar" +
+      "d.v1.Policy\022\020\n\010revision\030\003 \001(\004\"Q\n\016Declare" +
+      "Request\022/\n\014declarations\030\001 \003(\0132\031.fuseboar" +
+      "d.v1.Declaration\022\016\n\006caller\030\002 \001(\t\"d\n\010Decl" +
+      "ared\022+\n\006status\030\001 \001(\0132\033.fuseboard.v1.Brea" +
+      "kerStatus\022+\n\006policy\030\002 \001(\0132\033.fuseboard.v1" +
+      ".PolicyInForce\";\n\017DeclareResponse\022(\n\010dec" +
+      "lared\030\001 \003(\0132\026.fuseboard.v1.Declared\">\n\014R" +
+      "esetRequest\022\017\n\007breaker\030\001 \001(\t\022\016\n\006reason\030\002" +
+      " \001(\t\022\r\n\005actor\030\003 \001(\t\"<\n\rResetResponse\022+\n\006" +
+      "status\030\001 \001(\0132\033.fuseboard.v1.BreakerStatu" +
+      "s\"\"\n\017GetStateRequest\022\017\n\007breaker\030\001 \001(\t\"@\n" +
+      "\005Round\022\022\n\nprobes_out\030\001 \001(\r\022\021\n\tsuccesses\030" +
+      "\002 \001(\r\022\020\n\010failures\030\003 \001(\r\"\306\004\n\020GetStateResp" +
+      "onse\022+\n\006status\030\001 \001(\0132\033.fuseboard.v1.Brea" +
+      "kerStatus\022*\n\006window\030\002 \001(\0132\032.fuseboard.v1" +
+      ".WindowCounts\022$\n\006totals\030\003 \001(\0132\024.fuseboar" +
+      "d.v1.Totals\022+\n\006policy\030\004 \001(\0132\033.fuseboard." +
+      "v1.PolicyInForce\022(\n\010override\030\005 \001(\0132\026.fus" +
+      "eboard.v1.Override\022\"\n\005round\030\006 \001(\0132\023.fuse" +
+      "board.v1.Round\022\031\n\021failed_recoveries\030\007 \001(" +
+      "\r\022/\n\013create_time\030\010 \001(\0132\032.google.protobuf" +
+      ".Timestamp\0221\n\rnext_deadline\030\t \001(\0132\032.goog" +
+      "le.protobuf.Timestamp\022\'\n\003now\030\n \001(\0132\032.goo" +
+      "gle.protobuf.Timestamp\022\'\n\nlast_event\030\013 \001" +
+      "(\0132\023.fuseboard.v1.Event\022,\n\007callers\030\014 \003(\013" +
+      "2\033.fuseboard.v1.CallerNumbers\022\016\n\006quorum\030" +
+      "\r \001(\r\022)\n\toverrides\030\016 \003(\0132\026.fuseboard.v1." +
+      "Override\"i\n\013WatchFilter\022\020\n\010breakers\030\001 \003(" +
+      "\t\022\020\n\010prefixes\030\002 \003(\t\022&\n\005kinds\030\003 \003(\0162\027.fus" +
+      "eboard.v1.EventKind\022\016\n\006caller\030\004 \001(\t\"\334\001\n\022" +
+      "WatchEventsRequest\022)\n\006filter\030\001 \001(\0132\031.fus" +
+      "eboard.v1.WatchFilter\022\024\n\014resume_token\030\002 " +
+      "\001(\t\022(\n\010delivery\030\003 \001(\0162\026.fuseboard.v1.Del" +
+      "ivery\0224\n\021progress_interval\030\004 \001(\0132\031.googl" +
+      "e.protobuf.Duration\022\025\n\rskip_snapshot\030\005 \001" +
+      "(\010\022\016\n\006caller\030\006 \001(\t\"\206\002\n\023WatchEventsRespon" +
+      "se\022\024\n\014resume_token\030\001 \001(\t\022*\n\010snapshot\030\002 \001" +
+      "(\0132\026.fuseboard.v1.SnapshotH\000\022$\n\005event\030\003 " +
+      "\001(\0132\023.fuseboard.v1.EventH\000\022*\n\010progress\030\004" +
+      " \001(\0132\026.fuseboard.v1.ProgressH\000\022&\n\006resync" +
+      "\030\005 \001(\0132\024.fuseboard.v1.ResyncH\000\022(\n\007goodby" +
+      "e\030\006 \001(\0132\025.fuseboard.v1.GoodbyeH\000B\t\n\007mess" +
+      "age\"\\\n\010Snapshot\022-\n\010breakers\030\001 \003(\0132\033.fuse" +
+      "board.v1.BreakerStatus\022\017\n\007deleted\030\002 \003(\t\022" +
+      "\020\n\010complete\030\003 \001(\010\"3\n\010Progress\022\'\n\003now\030\001 \001" +
+      "(\0132\032.google.protobuf.Timestamp\"I\n\006Resync" +
+      "\022*\n\006reason\030\001 \001(\0162\032.fuseboard.v1.ResyncRe" +
+      "ason\022\023\n\013lost_events\030\002 \001(\004*~\n\014ReportResul" +
+      "t\022\035\n\031REPORT_RESULT_UNSPECIFIED\020\000\022\031\n\025REPO" +
+      "RT_RESULT_COUNTED\020\001\022\027\n\023REPORT_RESULT_STA" +
+      "LE\020\002\022\033\n\027REPORT_RESULT_DUPLICATE\020\003*h\n\rGoo" +
+      "dbyeReason\022\036\n\032GOODBYE_REASON_UNSPECIFIED" +
+      "\020\000\022\033\n\027GOODBYE_REASON_DRAINING\020\001\022\032\n\026GOODB" +
+      "YE_REASON_MAX_AGE\020\002*S\n\010Delivery\022\030\n\024DELIV" +
+      "ERY_UNSPECIFIED\020\000\022\030\n\024DELIVERY_EVERY_EVEN" +
+      "T\020\001\022\023\n\017DELIVERY_LATEST\020\002*\263\001\n\014ResyncReaso" +
+      "n\022\035\n\031RESYNC_REASON_UNSPECIFIED\020\000\022\037\n\033RESY" +
+      "NC_REASON_TOKEN_TOO_OLD\020\001\022\037\n\033RESYNC_REAS" +
+      "ON_OTHER_HISTORY\020\002\022#\n\037RESYNC_REASON_TOKE" +
+      "N_FROM_FUTURE\020\003\022\035\n\031RESYNC_REASON_SLOW_RE" +
+      "ADER\020\0042\350\004\n\016BreakerService\022F\n\007Acquire\022\034.f" +
+      "useboard.v1.AcquireRequest\032\035.fuseboard.v" +
+      "1.AcquireResponse\022C\n\006Report\022\033.fuseboard." +
+      "v1.ReportRequest\032\034.fuseboard.v1.ReportRe" +
+      "sponse\022R\n\013ReportBatch\022 .fuseboard.v1.Rep" +
+      "ortBatchRequest\032!.fuseboard.v1.ReportBat" +
+      "chResponse\022J\n\007Session\022\034.fuseboard.v1.Ses" +
+      "sionRequest\032\035.fuseboard.v1.SessionRespon" +
+      "se(\0010\001\022F\n\007Declare\022\034.fuseboard.v1.Declare" +
+      "Request\032\035.fuseboard.v1.DeclareResponse\022@" +
+      "\n\005Reset\022\032.fuseboard.v1.ResetRequest\032\033.fu" +
+      "seboard.v1.ResetResponse\022I\n\010GetState\022\035.f" +
+      "useboard.v1.GetStateRequest\032\036.fuseboard." +
+      "v1.GetStateResponse\022T\n\013WatchEvents\022 .fus" +
+      "eboard.v1.WatchEventsRequest\032!.fuseboard" +
+      ".v1.WatchEventsResponse0\001B@\n\020dev.fuseboa" +
+      "rd.v1P\001Z*fuseboard.dev/gen/fuseboard/v1;" +
+      "fuseboardv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -400,7 +402,7 @@ public final class BreakerServiceOuterClass {
     internal_static_fuseboard_v1_Tally_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessageV3.FieldAccessorTable(
         internal_static_fuseboard_v1_Tally_descriptor,
-        new java.lang.String[] { "Breaker", "Caller", "Generation", "CallerGeneration", "Age", "Successes", "Failures", "Timeouts", "Slow", "Ignored", "Rejections", "TrailingFailures", "LocalFailures", "RetryAfter", });
+        new java.lang.String[] { "Breaker", "Caller", "Generation", "CallerGeneration", "Age", "Successes", "Failures", "Timeouts", "Slow", "Ignored", "Rejections", "TrailingFailures", "LocalFailures", "RetryAfter", "LeadingFailures", "LongestRun", });
     internal_static_fuseboard_v1_ReportBatchRequest_descriptor =
       getDescriptor().getMessageTypes().get(5);
     internal_static_fuseboard_v1_ReportBatchRequest_fieldAccessorTable = new
@@ -532,7 +534,7 @@ public final class BreakerServiceOuterClass {
     internal_static_fuseboard_v1_GetStateResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessageV3.FieldAccessorTable(
         internal_static_fuseboard_v1_GetStateResponse_descriptor,
-        new java.lang.String[] { "Status", "Window", "Totals", "Policy", "Override", "Round", "FailedRecoveries", "CreateTime", "NextDeadline", "Now", "LastEvent", "Callers", "Quorum", });
+        new java.lang.String[] { "Status", "Window", "Totals", "Policy", "Override", "Round", "FailedRecoveries", "CreateTime", "NextDeadline", "Now", "LastEvent", "Callers", "Quorum", "Overrides", });
     internal_static_fuseboard_v1_WatchFilter_descriptor =
       getDescriptor().getMessageTypes().get(27);
     internal_static_fuseboard_v1_WatchFilter_fieldAccessorTable = new

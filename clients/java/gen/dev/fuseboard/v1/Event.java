@@ -458,6 +458,60 @@ private static final long serialVersionUID = 0L;
     return status_ == null ? dev.fuseboard.v1.BreakerStatus.getDefaultInstance() : status_;
   }
 
+  public static final int COUNT_FIELD_NUMBER = 14;
+  private long count_ = 0L;
+  /**
+   * <pre>
+   * Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
+   * fields describe the last of them. 0 and 1: one move.
+   * </pre>
+   *
+   * <code>uint64 count = 14;</code>
+   * @return The count.
+   */
+  @java.lang.Override
+  public long getCount() {
+    return count_;
+  }
+
+  public static final int FIRST_EVENT_TIME_FIELD_NUMBER = 15;
+  private com.google.protobuf.Timestamp firstEventTime_;
+  /**
+   * <pre>
+   * Time of the first move of the burst. Absent: one move.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+   * @return Whether the firstEventTime field is set.
+   */
+  @java.lang.Override
+  public boolean hasFirstEventTime() {
+    return ((bitField0_ & 0x00000008) != 0);
+  }
+  /**
+   * <pre>
+   * Time of the first move of the burst. Absent: one move.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+   * @return The firstEventTime.
+   */
+  @java.lang.Override
+  public com.google.protobuf.Timestamp getFirstEventTime() {
+    return firstEventTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : firstEventTime_;
+  }
+  /**
+   * <pre>
+   * Time of the first move of the burst. Absent: one move.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+   */
+  @java.lang.Override
+  public com.google.protobuf.TimestampOrBuilder getFirstEventTimeOrBuilder() {
+    return firstEventTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : firstEventTime_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -510,6 +564,12 @@ private static final long serialVersionUID = 0L;
     }
     if (((bitField0_ & 0x00000004) != 0)) {
       output.writeMessage(13, getStatus());
+    }
+    if (count_ != 0L) {
+      output.writeUInt64(14, count_);
+    }
+    if (((bitField0_ & 0x00000008) != 0)) {
+      output.writeMessage(15, getFirstEventTime());
     }
     getUnknownFields().writeTo(output);
   }
@@ -569,6 +629,14 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(13, getStatus());
     }
+    if (count_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(14, count_);
+    }
+    if (((bitField0_ & 0x00000008) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(15, getFirstEventTime());
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -615,6 +683,13 @@ private static final long serialVersionUID = 0L;
       if (!getStatus()
           .equals(other.getStatus())) return false;
     }
+    if (getCount()
+        != other.getCount()) return false;
+    if (hasFirstEventTime() != other.hasFirstEventTime()) return false;
+    if (hasFirstEventTime()) {
+      if (!getFirstEventTime()
+          .equals(other.getFirstEventTime())) return false;
+    }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -660,6 +735,13 @@ private static final long serialVersionUID = 0L;
     if (hasStatus()) {
       hash = (37 * hash) + STATUS_FIELD_NUMBER;
       hash = (53 * hash) + getStatus().hashCode();
+    }
+    hash = (37 * hash) + COUNT_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getCount());
+    if (hasFirstEventTime()) {
+      hash = (37 * hash) + FIRST_EVENT_TIME_FIELD_NUMBER;
+      hash = (53 * hash) + getFirstEventTime().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -798,6 +880,7 @@ private static final long serialVersionUID = 0L;
         getEvidenceFieldBuilder();
         getEventTimeFieldBuilder();
         getStatusFieldBuilder();
+        getFirstEventTimeFieldBuilder();
       }
     }
     @java.lang.Override
@@ -828,6 +911,12 @@ private static final long serialVersionUID = 0L;
       if (statusBuilder_ != null) {
         statusBuilder_.dispose();
         statusBuilder_ = null;
+      }
+      count_ = 0L;
+      firstEventTime_ = null;
+      if (firstEventTimeBuilder_ != null) {
+        firstEventTimeBuilder_.dispose();
+        firstEventTimeBuilder_ = null;
       }
       return this;
     }
@@ -910,6 +999,15 @@ private static final long serialVersionUID = 0L;
             ? status_
             : statusBuilder_.build();
         to_bitField0_ |= 0x00000004;
+      }
+      if (((from_bitField0_ & 0x00002000) != 0)) {
+        result.count_ = count_;
+      }
+      if (((from_bitField0_ & 0x00004000) != 0)) {
+        result.firstEventTime_ = firstEventTimeBuilder_ == null
+            ? firstEventTime_
+            : firstEventTimeBuilder_.build();
+        to_bitField0_ |= 0x00000008;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -1002,6 +1100,12 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasStatus()) {
         mergeStatus(other.getStatus());
+      }
+      if (other.getCount() != 0L) {
+        setCount(other.getCount());
+      }
+      if (other.hasFirstEventTime()) {
+        mergeFirstEventTime(other.getFirstEventTime());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1100,6 +1204,18 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00001000;
               break;
             } // case 106
+            case 112: {
+              count_ = input.readUInt64();
+              bitField0_ |= 0x00002000;
+              break;
+            } // case 112
+            case 122: {
+              input.readMessage(
+                  getFirstEventTimeFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00004000;
+              break;
+            } // case 122
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2295,6 +2411,210 @@ private static final long serialVersionUID = 0L;
         status_ = null;
       }
       return statusBuilder_;
+    }
+
+    private long count_ ;
+    /**
+     * <pre>
+     * Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
+     * fields describe the last of them. 0 and 1: one move.
+     * </pre>
+     *
+     * <code>uint64 count = 14;</code>
+     * @return The count.
+     */
+    @java.lang.Override
+    public long getCount() {
+      return count_;
+    }
+    /**
+     * <pre>
+     * Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
+     * fields describe the last of them. 0 and 1: one move.
+     * </pre>
+     *
+     * <code>uint64 count = 14;</code>
+     * @param value The count to set.
+     * @return This builder for chaining.
+     */
+    public Builder setCount(long value) {
+
+      count_ = value;
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
+     * fields describe the last of them. 0 and 1: one move.
+     * </pre>
+     *
+     * <code>uint64 count = 14;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearCount() {
+      bitField0_ = (bitField0_ & ~0x00002000);
+      count_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private com.google.protobuf.Timestamp firstEventTime_;
+    private com.google.protobuf.SingleFieldBuilderV3<
+        com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> firstEventTimeBuilder_;
+    /**
+     * <pre>
+     * Time of the first move of the burst. Absent: one move.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+     * @return Whether the firstEventTime field is set.
+     */
+    public boolean hasFirstEventTime() {
+      return ((bitField0_ & 0x00004000) != 0);
+    }
+    /**
+     * <pre>
+     * Time of the first move of the burst. Absent: one move.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+     * @return The firstEventTime.
+     */
+    public com.google.protobuf.Timestamp getFirstEventTime() {
+      if (firstEventTimeBuilder_ == null) {
+        return firstEventTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : firstEventTime_;
+      } else {
+        return firstEventTimeBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * Time of the first move of the burst. Absent: one move.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+     */
+    public Builder setFirstEventTime(com.google.protobuf.Timestamp value) {
+      if (firstEventTimeBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        firstEventTime_ = value;
+      } else {
+        firstEventTimeBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Time of the first move of the burst. Absent: one move.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+     */
+    public Builder setFirstEventTime(
+        com.google.protobuf.Timestamp.Builder builderForValue) {
+      if (firstEventTimeBuilder_ == null) {
+        firstEventTime_ = builderForValue.build();
+      } else {
+        firstEventTimeBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Time of the first move of the burst. Absent: one move.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+     */
+    public Builder mergeFirstEventTime(com.google.protobuf.Timestamp value) {
+      if (firstEventTimeBuilder_ == null) {
+        if (((bitField0_ & 0x00004000) != 0) &&
+          firstEventTime_ != null &&
+          firstEventTime_ != com.google.protobuf.Timestamp.getDefaultInstance()) {
+          getFirstEventTimeBuilder().mergeFrom(value);
+        } else {
+          firstEventTime_ = value;
+        }
+      } else {
+        firstEventTimeBuilder_.mergeFrom(value);
+      }
+      if (firstEventTime_ != null) {
+        bitField0_ |= 0x00004000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * Time of the first move of the burst. Absent: one move.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+     */
+    public Builder clearFirstEventTime() {
+      bitField0_ = (bitField0_ & ~0x00004000);
+      firstEventTime_ = null;
+      if (firstEventTimeBuilder_ != null) {
+        firstEventTimeBuilder_.dispose();
+        firstEventTimeBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Time of the first move of the burst. Absent: one move.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+     */
+    public com.google.protobuf.Timestamp.Builder getFirstEventTimeBuilder() {
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return getFirstEventTimeFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * Time of the first move of the burst. Absent: one move.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+     */
+    public com.google.protobuf.TimestampOrBuilder getFirstEventTimeOrBuilder() {
+      if (firstEventTimeBuilder_ != null) {
+        return firstEventTimeBuilder_.getMessageOrBuilder();
+      } else {
+        return firstEventTime_ == null ?
+            com.google.protobuf.Timestamp.getDefaultInstance() : firstEventTime_;
+      }
+    }
+    /**
+     * <pre>
+     * Time of the first move of the burst. Absent: one move.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+     */
+    private com.google.protobuf.SingleFieldBuilderV3<
+        com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> 
+        getFirstEventTimeFieldBuilder() {
+      if (firstEventTimeBuilder_ == null) {
+        firstEventTimeBuilder_ = new com.google.protobuf.SingleFieldBuilderV3<
+            com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder>(
+                getFirstEventTime(),
+                getParentForChildren(),
+                isClean());
+        firstEventTime_ = null;
+      }
+      return firstEventTimeBuilder_;
     }
     @java.lang.Override
     public final Builder setUnknownFields(

@@ -257,4 +257,42 @@ public interface EventOrBuilder extends
    * <code>.fuseboard.v1.BreakerStatus status = 13;</code>
    */
   dev.fuseboard.v1.BreakerStatusOrBuilder getStatusOrBuilder();
+
+  /**
+   * <pre>
+   * Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
+   * fields describe the last of them. 0 and 1: one move.
+   * </pre>
+   *
+   * <code>uint64 count = 14;</code>
+   * @return The count.
+   */
+  long getCount();
+
+  /**
+   * <pre>
+   * Time of the first move of the burst. Absent: one move.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+   * @return Whether the firstEventTime field is set.
+   */
+  boolean hasFirstEventTime();
+  /**
+   * <pre>
+   * Time of the first move of the burst. Absent: one move.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+   * @return The firstEventTime.
+   */
+  com.google.protobuf.Timestamp getFirstEventTime();
+  /**
+   * <pre>
+   * Time of the first move of the burst. Absent: one move.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
+   */
+  com.google.protobuf.TimestampOrBuilder getFirstEventTimeOrBuilder();
 }

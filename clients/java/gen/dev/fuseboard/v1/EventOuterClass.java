@@ -55,7 +55,7 @@ public final class EventOuterClass {
       "\016 \003(\0132\034.fuseboard.v1.CallerEvidence\0223\n\rs" +
       "tood_without\030\017 \003(\0132\034.fuseboard.v1.Caller" +
       "Evidence\"A\n\016CallerEvidence\022\016\n\006caller\030\001 \001" +
-      "(\t\022\r\n\005calls\030\002 \001(\004\022\020\n\010failures\030\003 \001(\004\"\223\003\n\005" +
+      "(\t\022\r\n\005calls\030\002 \001(\004\022\020\n\010failures\030\003 \001(\004\"\330\003\n\005" +
       "Event\022\020\n\010sequence\030\001 \001(\004\022%\n\004kind\030\002 \001(\0162\027." +
       "fuseboard.v1.EventKind\022\017\n\007breaker\030\003 \001(\t\022" +
       "\022\n\ngeneration\030\004 \001(\004\022!\n\004from\030\005 \001(\0162\023.fuse" +
@@ -66,27 +66,29 @@ public final class EventOuterClass {
       " \001(\t\022.\n\nevent_time\030\013 \001(\0132\032.google.protob" +
       "uf.Timestamp\022\026\n\016policy_version\030\014 \001(\004\022+\n\006" +
       "status\030\r \001(\0132\033.fuseboard.v1.BreakerStatu" +
-      "s*\201\003\n\tEventKind\022\032\n\026EVENT_KIND_UNSPECIFIE" +
-      "D\020\000\022\025\n\021EVENT_KIND_OPENED\020\001\022\032\n\026EVENT_KIND" +
-      "_HALF_OPENED\020\002\022\025\n\021EVENT_KIND_CLOSED\020\003\022\024\n" +
-      "\020EVENT_KIND_RESET\020\004\022\035\n\031EVENT_KIND_POLICY" +
-      "_CHANGED\020\005\022\033\n\027EVENT_KIND_OVERRIDE_SET\020\006\022" +
-      "\037\n\033EVENT_KIND_OVERRIDE_CLEARED\020\007\022 \n\034EVEN" +
-      "T_KIND_WOULD_HAVE_OPENED\020\010\022\026\n\022EVENT_KIND" +
-      "_DELETED\020\t\022\036\n\032EVENT_KIND_CALLER_ISOLATED" +
-      "\020\n\022!\n\035EVENT_KIND_CALLER_HALF_OPENED\020\013\022\036\n" +
-      "\032EVENT_KIND_CALLER_RESTORED\020\014*\360\002\n\013EventR" +
-      "eason\022\034\n\030EVENT_REASON_UNSPECIFIED\020\000\022\032\n\026E" +
-      "VENT_REASON_TRIP_RULE\020\001\022#\n\037EVENT_REASON_" +
-      "OPEN_PERIOD_PASSED\020\002\022!\n\035EVENT_REASON_PRO" +
-      "BES_SUCCEEDED\020\003\022\036\n\032EVENT_REASON_PROBES_F" +
-      "AILED\020\004\022$\n EVENT_REASON_HALF_OPEN_TIMED_" +
-      "OUT\020\005\022\032\n\026EVENT_REASON_REQUESTED\020\006\022!\n\035EVE" +
-      "NT_REASON_OVERRIDE_EXPIRED\020\007\022\031\n\025EVENT_RE" +
-      "ASON_DECLARED\020\010\022\034\n\030EVENT_REASON_POLICY_F" +
-      "ILE\020\t\022!\n\035EVENT_REASON_CALLER_FORGOTTEN\020\n" +
-      "B@\n\020dev.fuseboard.v1P\001Z*fuseboard.dev/ge" +
-      "n/fuseboard/v1;fuseboardv1b\006proto3"
+      "s\022\r\n\005count\030\016 \001(\004\0224\n\020first_event_time\030\017 \001" +
+      "(\0132\032.google.protobuf.Timestamp*\201\003\n\tEvent" +
+      "Kind\022\032\n\026EVENT_KIND_UNSPECIFIED\020\000\022\025\n\021EVEN" +
+      "T_KIND_OPENED\020\001\022\032\n\026EVENT_KIND_HALF_OPENE" +
+      "D\020\002\022\025\n\021EVENT_KIND_CLOSED\020\003\022\024\n\020EVENT_KIND" +
+      "_RESET\020\004\022\035\n\031EVENT_KIND_POLICY_CHANGED\020\005\022" +
+      "\033\n\027EVENT_KIND_OVERRIDE_SET\020\006\022\037\n\033EVENT_KI" +
+      "ND_OVERRIDE_CLEARED\020\007\022 \n\034EVENT_KIND_WOUL" +
+      "D_HAVE_OPENED\020\010\022\026\n\022EVENT_KIND_DELETED\020\t\022" +
+      "\036\n\032EVENT_KIND_CALLER_ISOLATED\020\n\022!\n\035EVENT" +
+      "_KIND_CALLER_HALF_OPENED\020\013\022\036\n\032EVENT_KIND" +
+      "_CALLER_RESTORED\020\014*\360\002\n\013EventReason\022\034\n\030EV" +
+      "ENT_REASON_UNSPECIFIED\020\000\022\032\n\026EVENT_REASON" +
+      "_TRIP_RULE\020\001\022#\n\037EVENT_REASON_OPEN_PERIOD" +
+      "_PASSED\020\002\022!\n\035EVENT_REASON_PROBES_SUCCEED" +
+      "ED\020\003\022\036\n\032EVENT_REASON_PROBES_FAILED\020\004\022$\n " +
+      "EVENT_REASON_HALF_OPEN_TIMED_OUT\020\005\022\032\n\026EV" +
+      "ENT_REASON_REQUESTED\020\006\022!\n\035EVENT_REASON_O" +
+      "VERRIDE_EXPIRED\020\007\022\031\n\025EVENT_REASON_DECLAR" +
+      "ED\020\010\022\034\n\030EVENT_REASON_POLICY_FILE\020\t\022!\n\035EV" +
+      "ENT_REASON_CALLER_FORGOTTEN\020\nB@\n\020dev.fus" +
+      "eboard.v1P\001Z*fuseboard.dev/gen/fuseboard" +
+      "/v1;fuseboardv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -112,7 +114,7 @@ public final class EventOuterClass {
     internal_static_fuseboard_v1_Event_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessageV3.FieldAccessorTable(
         internal_static_fuseboard_v1_Event_descriptor,
-        new java.lang.String[] { "Sequence", "Kind", "Breaker", "Generation", "From", "To", "Reason", "Evidence", "Actor", "Comment", "EventTime", "PolicyVersion", "Status", });
+        new java.lang.String[] { "Sequence", "Kind", "Breaker", "Generation", "From", "To", "Reason", "Evidence", "Actor", "Comment", "EventTime", "PolicyVersion", "Status", "Count", "FirstEventTime", });
     dev.fuseboard.v1.Breaker.getDescriptor();
     com.google.protobuf.DurationProto.getDescriptor();
     com.google.protobuf.TimestampProto.getDescriptor();

@@ -22,6 +22,7 @@ private static final long serialVersionUID = 0L;
   }
   private GetStateResponse() {
     callers_ = java.util.Collections.emptyList();
+    overrides_ = java.util.Collections.emptyList();
   }
 
   @java.lang.Override
@@ -201,7 +202,7 @@ private static final long serialVersionUID = 0L;
   private dev.fuseboard.v1.Override override_;
   /**
    * <pre>
-   * The override in force. Absent: none.
+   * The override in force: the strongest of `overrides`. Absent: none.
    * </pre>
    *
    * <code>.fuseboard.v1.Override override = 5;</code>
@@ -213,7 +214,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The override in force. Absent: none.
+   * The override in force: the strongest of `overrides`. Absent: none.
    * </pre>
    *
    * <code>.fuseboard.v1.Override override = 5;</code>
@@ -225,7 +226,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The override in force. Absent: none.
+   * The override in force: the strongest of `overrides`. Absent: none.
    * </pre>
    *
    * <code>.fuseboard.v1.Override override = 5;</code>
@@ -516,6 +517,67 @@ private static final long serialVersionUID = 0L;
     return quorum_;
   }
 
+  public static final int OVERRIDES_FIELD_NUMBER = 14;
+  @SuppressWarnings("serial")
+  private java.util.List<dev.fuseboard.v1.Override> overrides_;
+  /**
+   * <pre>
+   * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+   * </pre>
+   *
+   * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+   */
+  @java.lang.Override
+  public java.util.List<dev.fuseboard.v1.Override> getOverridesList() {
+    return overrides_;
+  }
+  /**
+   * <pre>
+   * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+   * </pre>
+   *
+   * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+   */
+  @java.lang.Override
+  public java.util.List<? extends dev.fuseboard.v1.OverrideOrBuilder> 
+      getOverridesOrBuilderList() {
+    return overrides_;
+  }
+  /**
+   * <pre>
+   * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+   * </pre>
+   *
+   * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+   */
+  @java.lang.Override
+  public int getOverridesCount() {
+    return overrides_.size();
+  }
+  /**
+   * <pre>
+   * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+   * </pre>
+   *
+   * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+   */
+  @java.lang.Override
+  public dev.fuseboard.v1.Override getOverrides(int index) {
+    return overrides_.get(index);
+  }
+  /**
+   * <pre>
+   * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+   * </pre>
+   *
+   * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+   */
+  @java.lang.Override
+  public dev.fuseboard.v1.OverrideOrBuilder getOverridesOrBuilder(
+      int index) {
+    return overrides_.get(index);
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -568,6 +630,9 @@ private static final long serialVersionUID = 0L;
     }
     if (quorum_ != 0) {
       output.writeUInt32(13, quorum_);
+    }
+    for (int i = 0; i < overrides_.size(); i++) {
+      output.writeMessage(14, overrides_.get(i));
     }
     getUnknownFields().writeTo(output);
   }
@@ -629,6 +694,10 @@ private static final long serialVersionUID = 0L;
     if (quorum_ != 0) {
       size += com.google.protobuf.CodedOutputStream
         .computeUInt32Size(13, quorum_);
+    }
+    for (int i = 0; i < overrides_.size(); i++) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(14, overrides_.get(i));
     }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
@@ -701,6 +770,8 @@ private static final long serialVersionUID = 0L;
         .equals(other.getCallersList())) return false;
     if (getQuorum()
         != other.getQuorum()) return false;
+    if (!getOverridesList()
+        .equals(other.getOverridesList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -760,6 +831,10 @@ private static final long serialVersionUID = 0L;
     }
     hash = (37 * hash) + QUORUM_FIELD_NUMBER;
     hash = (53 * hash) + getQuorum();
+    if (getOverridesCount() > 0) {
+      hash = (37 * hash) + OVERRIDES_FIELD_NUMBER;
+      hash = (53 * hash) + getOverridesList().hashCode();
+    }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -905,6 +980,7 @@ private static final long serialVersionUID = 0L;
         getNowFieldBuilder();
         getLastEventFieldBuilder();
         getCallersFieldBuilder();
+        getOverridesFieldBuilder();
       }
     }
     @java.lang.Override
@@ -970,6 +1046,13 @@ private static final long serialVersionUID = 0L;
       }
       bitField0_ = (bitField0_ & ~0x00000800);
       quorum_ = 0;
+      if (overridesBuilder_ == null) {
+        overrides_ = java.util.Collections.emptyList();
+      } else {
+        overrides_ = null;
+        overridesBuilder_.clear();
+      }
+      bitField0_ = (bitField0_ & ~0x00002000);
       return this;
     }
 
@@ -1011,6 +1094,15 @@ private static final long serialVersionUID = 0L;
         result.callers_ = callers_;
       } else {
         result.callers_ = callersBuilder_.build();
+      }
+      if (overridesBuilder_ == null) {
+        if (((bitField0_ & 0x00002000) != 0)) {
+          overrides_ = java.util.Collections.unmodifiableList(overrides_);
+          bitField0_ = (bitField0_ & ~0x00002000);
+        }
+        result.overrides_ = overrides_;
+      } else {
+        result.overrides_ = overridesBuilder_.build();
       }
     }
 
@@ -1192,6 +1284,32 @@ private static final long serialVersionUID = 0L;
       if (other.getQuorum() != 0) {
         setQuorum(other.getQuorum());
       }
+      if (overridesBuilder_ == null) {
+        if (!other.overrides_.isEmpty()) {
+          if (overrides_.isEmpty()) {
+            overrides_ = other.overrides_;
+            bitField0_ = (bitField0_ & ~0x00002000);
+          } else {
+            ensureOverridesIsMutable();
+            overrides_.addAll(other.overrides_);
+          }
+          onChanged();
+        }
+      } else {
+        if (!other.overrides_.isEmpty()) {
+          if (overridesBuilder_.isEmpty()) {
+            overridesBuilder_.dispose();
+            overridesBuilder_ = null;
+            overrides_ = other.overrides_;
+            bitField0_ = (bitField0_ & ~0x00002000);
+            overridesBuilder_ = 
+              com.google.protobuf.GeneratedMessageV3.alwaysUseFieldBuilders ?
+                 getOverridesFieldBuilder() : null;
+          } else {
+            overridesBuilder_.addAllMessages(other.overrides_);
+          }
+        }
+      }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
       return this;
@@ -1311,6 +1429,19 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00001000;
               break;
             } // case 104
+            case 114: {
+              dev.fuseboard.v1.Override m =
+                  input.readMessage(
+                      dev.fuseboard.v1.Override.parser(),
+                      extensionRegistry);
+              if (overridesBuilder_ == null) {
+                ensureOverridesIsMutable();
+                overrides_.add(m);
+              } else {
+                overridesBuilder_.addMessage(m);
+              }
+              break;
+            } // case 114
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1961,7 +2092,7 @@ private static final long serialVersionUID = 0L;
         dev.fuseboard.v1.Override, dev.fuseboard.v1.Override.Builder, dev.fuseboard.v1.OverrideOrBuilder> overrideBuilder_;
     /**
      * <pre>
-     * The override in force. Absent: none.
+     * The override in force: the strongest of `overrides`. Absent: none.
      * </pre>
      *
      * <code>.fuseboard.v1.Override override = 5;</code>
@@ -1972,7 +2103,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The override in force. Absent: none.
+     * The override in force: the strongest of `overrides`. Absent: none.
      * </pre>
      *
      * <code>.fuseboard.v1.Override override = 5;</code>
@@ -1987,7 +2118,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The override in force. Absent: none.
+     * The override in force: the strongest of `overrides`. Absent: none.
      * </pre>
      *
      * <code>.fuseboard.v1.Override override = 5;</code>
@@ -2007,7 +2138,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The override in force. Absent: none.
+     * The override in force: the strongest of `overrides`. Absent: none.
      * </pre>
      *
      * <code>.fuseboard.v1.Override override = 5;</code>
@@ -2025,7 +2156,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The override in force. Absent: none.
+     * The override in force: the strongest of `overrides`. Absent: none.
      * </pre>
      *
      * <code>.fuseboard.v1.Override override = 5;</code>
@@ -2050,7 +2181,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The override in force. Absent: none.
+     * The override in force: the strongest of `overrides`. Absent: none.
      * </pre>
      *
      * <code>.fuseboard.v1.Override override = 5;</code>
@@ -2067,7 +2198,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The override in force. Absent: none.
+     * The override in force: the strongest of `overrides`. Absent: none.
      * </pre>
      *
      * <code>.fuseboard.v1.Override override = 5;</code>
@@ -2079,7 +2210,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The override in force. Absent: none.
+     * The override in force: the strongest of `overrides`. Absent: none.
      * </pre>
      *
      * <code>.fuseboard.v1.Override override = 5;</code>
@@ -2094,7 +2225,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The override in force. Absent: none.
+     * The override in force: the strongest of `overrides`. Absent: none.
      * </pre>
      *
      * <code>.fuseboard.v1.Override override = 5;</code>
@@ -3296,6 +3427,318 @@ private static final long serialVersionUID = 0L;
       quorum_ = 0;
       onChanged();
       return this;
+    }
+
+    private java.util.List<dev.fuseboard.v1.Override> overrides_ =
+      java.util.Collections.emptyList();
+    private void ensureOverridesIsMutable() {
+      if (!((bitField0_ & 0x00002000) != 0)) {
+        overrides_ = new java.util.ArrayList<dev.fuseboard.v1.Override>(overrides_);
+        bitField0_ |= 0x00002000;
+       }
+    }
+
+    private com.google.protobuf.RepeatedFieldBuilderV3<
+        dev.fuseboard.v1.Override, dev.fuseboard.v1.Override.Builder, dev.fuseboard.v1.OverrideOrBuilder> overridesBuilder_;
+
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public java.util.List<dev.fuseboard.v1.Override> getOverridesList() {
+      if (overridesBuilder_ == null) {
+        return java.util.Collections.unmodifiableList(overrides_);
+      } else {
+        return overridesBuilder_.getMessageList();
+      }
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public int getOverridesCount() {
+      if (overridesBuilder_ == null) {
+        return overrides_.size();
+      } else {
+        return overridesBuilder_.getCount();
+      }
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public dev.fuseboard.v1.Override getOverrides(int index) {
+      if (overridesBuilder_ == null) {
+        return overrides_.get(index);
+      } else {
+        return overridesBuilder_.getMessage(index);
+      }
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public Builder setOverrides(
+        int index, dev.fuseboard.v1.Override value) {
+      if (overridesBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureOverridesIsMutable();
+        overrides_.set(index, value);
+        onChanged();
+      } else {
+        overridesBuilder_.setMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public Builder setOverrides(
+        int index, dev.fuseboard.v1.Override.Builder builderForValue) {
+      if (overridesBuilder_ == null) {
+        ensureOverridesIsMutable();
+        overrides_.set(index, builderForValue.build());
+        onChanged();
+      } else {
+        overridesBuilder_.setMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public Builder addOverrides(dev.fuseboard.v1.Override value) {
+      if (overridesBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureOverridesIsMutable();
+        overrides_.add(value);
+        onChanged();
+      } else {
+        overridesBuilder_.addMessage(value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public Builder addOverrides(
+        int index, dev.fuseboard.v1.Override value) {
+      if (overridesBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureOverridesIsMutable();
+        overrides_.add(index, value);
+        onChanged();
+      } else {
+        overridesBuilder_.addMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public Builder addOverrides(
+        dev.fuseboard.v1.Override.Builder builderForValue) {
+      if (overridesBuilder_ == null) {
+        ensureOverridesIsMutable();
+        overrides_.add(builderForValue.build());
+        onChanged();
+      } else {
+        overridesBuilder_.addMessage(builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public Builder addOverrides(
+        int index, dev.fuseboard.v1.Override.Builder builderForValue) {
+      if (overridesBuilder_ == null) {
+        ensureOverridesIsMutable();
+        overrides_.add(index, builderForValue.build());
+        onChanged();
+      } else {
+        overridesBuilder_.addMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public Builder addAllOverrides(
+        java.lang.Iterable<? extends dev.fuseboard.v1.Override> values) {
+      if (overridesBuilder_ == null) {
+        ensureOverridesIsMutable();
+        com.google.protobuf.AbstractMessageLite.Builder.addAll(
+            values, overrides_);
+        onChanged();
+      } else {
+        overridesBuilder_.addAllMessages(values);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public Builder clearOverrides() {
+      if (overridesBuilder_ == null) {
+        overrides_ = java.util.Collections.emptyList();
+        bitField0_ = (bitField0_ & ~0x00002000);
+        onChanged();
+      } else {
+        overridesBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public Builder removeOverrides(int index) {
+      if (overridesBuilder_ == null) {
+        ensureOverridesIsMutable();
+        overrides_.remove(index);
+        onChanged();
+      } else {
+        overridesBuilder_.remove(index);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public dev.fuseboard.v1.Override.Builder getOverridesBuilder(
+        int index) {
+      return getOverridesFieldBuilder().getBuilder(index);
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public dev.fuseboard.v1.OverrideOrBuilder getOverridesOrBuilder(
+        int index) {
+      if (overridesBuilder_ == null) {
+        return overrides_.get(index);  } else {
+        return overridesBuilder_.getMessageOrBuilder(index);
+      }
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public java.util.List<? extends dev.fuseboard.v1.OverrideOrBuilder> 
+         getOverridesOrBuilderList() {
+      if (overridesBuilder_ != null) {
+        return overridesBuilder_.getMessageOrBuilderList();
+      } else {
+        return java.util.Collections.unmodifiableList(overrides_);
+      }
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public dev.fuseboard.v1.Override.Builder addOverridesBuilder() {
+      return getOverridesFieldBuilder().addBuilder(
+          dev.fuseboard.v1.Override.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public dev.fuseboard.v1.Override.Builder addOverridesBuilder(
+        int index) {
+      return getOverridesFieldBuilder().addBuilder(
+          index, dev.fuseboard.v1.Override.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+     * </pre>
+     *
+     * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+     */
+    public java.util.List<dev.fuseboard.v1.Override.Builder> 
+         getOverridesBuilderList() {
+      return getOverridesFieldBuilder().getBuilderList();
+    }
+    private com.google.protobuf.RepeatedFieldBuilderV3<
+        dev.fuseboard.v1.Override, dev.fuseboard.v1.Override.Builder, dev.fuseboard.v1.OverrideOrBuilder> 
+        getOverridesFieldBuilder() {
+      if (overridesBuilder_ == null) {
+        overridesBuilder_ = new com.google.protobuf.RepeatedFieldBuilderV3<
+            dev.fuseboard.v1.Override, dev.fuseboard.v1.Override.Builder, dev.fuseboard.v1.OverrideOrBuilder>(
+                overrides_,
+                ((bitField0_ & 0x00002000) != 0),
+                getParentForChildren(),
+                isClean());
+        overrides_ = null;
+      }
+      return overridesBuilder_;
     }
     @java.lang.Override
     public final Builder setUnknownFields(

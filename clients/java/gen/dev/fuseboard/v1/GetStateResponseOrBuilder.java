@@ -118,7 +118,7 @@ public interface GetStateResponseOrBuilder extends
 
   /**
    * <pre>
-   * The override in force. Absent: none.
+   * The override in force: the strongest of `overrides`. Absent: none.
    * </pre>
    *
    * <code>.fuseboard.v1.Override override = 5;</code>
@@ -127,7 +127,7 @@ public interface GetStateResponseOrBuilder extends
   boolean hasOverride();
   /**
    * <pre>
-   * The override in force. Absent: none.
+   * The override in force: the strongest of `overrides`. Absent: none.
    * </pre>
    *
    * <code>.fuseboard.v1.Override override = 5;</code>
@@ -136,7 +136,7 @@ public interface GetStateResponseOrBuilder extends
   dev.fuseboard.v1.Override getOverride();
   /**
    * <pre>
-   * The override in force. Absent: none.
+   * The override in force: the strongest of `overrides`. Absent: none.
    * </pre>
    *
    * <code>.fuseboard.v1.Override override = 5;</code>
@@ -341,4 +341,48 @@ public interface GetStateResponseOrBuilder extends
    * @return The quorum.
    */
   int getQuorum();
+
+  /**
+   * <pre>
+   * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+   * </pre>
+   *
+   * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+   */
+  java.util.List<dev.fuseboard.v1.Override> 
+      getOverridesList();
+  /**
+   * <pre>
+   * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+   * </pre>
+   *
+   * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+   */
+  dev.fuseboard.v1.Override getOverrides(int index);
+  /**
+   * <pre>
+   * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+   * </pre>
+   *
+   * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+   */
+  int getOverridesCount();
+  /**
+   * <pre>
+   * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+   * </pre>
+   *
+   * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+   */
+  java.util.List<? extends dev.fuseboard.v1.OverrideOrBuilder> 
+      getOverridesOrBuilderList();
+  /**
+   * <pre>
+   * All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
+   * </pre>
+   *
+   * <code>repeated .fuseboard.v1.Override overrides = 14;</code>
+   */
+  dev.fuseboard.v1.OverrideOrBuilder getOverridesOrBuilder(
+      int index);
 }

@@ -120,4 +120,24 @@ public interface OverrideOrBuilder extends
    * <code>.google.protobuf.Timestamp expire_time = 5;</code>
    */
   com.google.protobuf.TimestampOrBuilder getExpireTimeOrBuilder();
+
+  /**
+   * <pre>
+   * Name of the override, unique within its breaker, so that several operators can hold one breaker independently.
+   * </pre>
+   *
+   * <code>string id = 6;</code>
+   * @return The id.
+   */
+  java.lang.String getId();
+  /**
+   * <pre>
+   * Name of the override, unique within its breaker, so that several operators can hold one breaker independently.
+   * </pre>
+   *
+   * <code>string id = 6;</code>
+   * @return The bytes for id.
+   */
+  com.google.protobuf.ByteString
+      getIdBytes();
 }

@@ -25,6 +25,8 @@ private static final long serialVersionUID = 0L;
   private Policy() {
     expiredProbe_ = 0;
     expiredPermit_ = 0;
+    voters_ = 0;
+    tripOn_ = 0;
   }
 
   @java.lang.Override
@@ -332,7 +334,7 @@ private static final long serialVersionUID = 0L;
   private com.google.protobuf.Duration openDuration_;
   /**
    * <pre>
-   * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+   * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
    * </pre>
    *
    * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -344,7 +346,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+   * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
    * </pre>
    *
    * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -356,7 +358,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+   * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
    * </pre>
    *
    * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -714,6 +716,99 @@ private static final long serialVersionUID = 0L;
     return share_;
   }
 
+  public static final int VOTERS_FIELD_NUMBER = 22;
+  private int voters_ = 0;
+  /**
+   * <pre>
+   * Whose evidence the quorum counts. Default VOTERS_INSTANCE.
+   * </pre>
+   *
+   * <code>.fuseboard.v1.Voters voters = 22;</code>
+   * @return The enum numeric value on the wire for voters.
+   */
+  @java.lang.Override public int getVotersValue() {
+    return voters_;
+  }
+  /**
+   * <pre>
+   * Whose evidence the quorum counts. Default VOTERS_INSTANCE.
+   * </pre>
+   *
+   * <code>.fuseboard.v1.Voters voters = 22;</code>
+   * @return The voters.
+   */
+  @java.lang.Override public dev.fuseboard.v1.Voters getVoters() {
+    dev.fuseboard.v1.Voters result = dev.fuseboard.v1.Voters.forNumber(voters_);
+    return result == null ? dev.fuseboard.v1.Voters.UNRECOGNIZED : result;
+  }
+
+  public static final int TRIP_ON_FIELD_NUMBER = 23;
+  private int tripOn_ = 0;
+  /**
+   * <pre>
+   * Which reports may trip the breaker. Default TRIP_ON_ANY.
+   * </pre>
+   *
+   * <code>.fuseboard.v1.TripOn trip_on = 23;</code>
+   * @return The enum numeric value on the wire for tripOn.
+   */
+  @java.lang.Override public int getTripOnValue() {
+    return tripOn_;
+  }
+  /**
+   * <pre>
+   * Which reports may trip the breaker. Default TRIP_ON_ANY.
+   * </pre>
+   *
+   * <code>.fuseboard.v1.TripOn trip_on = 23;</code>
+   * @return The tripOn.
+   */
+  @java.lang.Override public dev.fuseboard.v1.TripOn getTripOn() {
+    dev.fuseboard.v1.TripOn result = dev.fuseboard.v1.TripOn.forNumber(tripOn_);
+    return result == null ? dev.fuseboard.v1.TripOn.UNRECOGNIZED : result;
+  }
+
+  public static final int OPEN_DURATION_MIN_FIELD_NUMBER = 24;
+  private com.google.protobuf.Duration openDurationMin_;
+  /**
+   * <pre>
+   * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+   * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+   * </pre>
+   *
+   * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+   * @return Whether the openDurationMin field is set.
+   */
+  @java.lang.Override
+  public boolean hasOpenDurationMin() {
+    return ((bitField0_ & 0x00080000) != 0);
+  }
+  /**
+   * <pre>
+   * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+   * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+   * </pre>
+   *
+   * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+   * @return The openDurationMin.
+   */
+  @java.lang.Override
+  public com.google.protobuf.Duration getOpenDurationMin() {
+    return openDurationMin_ == null ? com.google.protobuf.Duration.getDefaultInstance() : openDurationMin_;
+  }
+  /**
+   * <pre>
+   * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+   * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+   * </pre>
+   *
+   * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+   */
+  @java.lang.Override
+  public com.google.protobuf.DurationOrBuilder getOpenDurationMinOrBuilder() {
+    return openDurationMin_ == null ? com.google.protobuf.Duration.getDefaultInstance() : openDurationMin_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -790,6 +885,15 @@ private static final long serialVersionUID = 0L;
     }
     if (((bitField0_ & 0x00040000) != 0)) {
       output.writeDouble(21, share_);
+    }
+    if (voters_ != dev.fuseboard.v1.Voters.VOTERS_UNSPECIFIED.getNumber()) {
+      output.writeEnum(22, voters_);
+    }
+    if (tripOn_ != dev.fuseboard.v1.TripOn.TRIP_ON_UNSPECIFIED.getNumber()) {
+      output.writeEnum(23, tripOn_);
+    }
+    if (((bitField0_ & 0x00080000) != 0)) {
+      output.writeMessage(24, getOpenDurationMin());
     }
     getUnknownFields().writeTo(output);
   }
@@ -883,6 +987,18 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00040000) != 0)) {
       size += com.google.protobuf.CodedOutputStream
         .computeDoubleSize(21, share_);
+    }
+    if (voters_ != dev.fuseboard.v1.Voters.VOTERS_UNSPECIFIED.getNumber()) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeEnumSize(22, voters_);
+    }
+    if (tripOn_ != dev.fuseboard.v1.TripOn.TRIP_ON_UNSPECIFIED.getNumber()) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeEnumSize(23, tripOn_);
+    }
+    if (((bitField0_ & 0x00080000) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(24, getOpenDurationMin());
     }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
@@ -999,6 +1115,13 @@ private static final long serialVersionUID = 0L;
           != java.lang.Double.doubleToLongBits(
               other.getShare())) return false;
     }
+    if (voters_ != other.voters_) return false;
+    if (tripOn_ != other.tripOn_) return false;
+    if (hasOpenDurationMin() != other.hasOpenDurationMin()) return false;
+    if (hasOpenDurationMin()) {
+      if (!getOpenDurationMin()
+          .equals(other.getOpenDurationMin())) return false;
+    }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -1092,6 +1215,14 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + SHARE_FIELD_NUMBER;
       hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
           java.lang.Double.doubleToLongBits(getShare()));
+    }
+    hash = (37 * hash) + VOTERS_FIELD_NUMBER;
+    hash = (53 * hash) + voters_;
+    hash = (37 * hash) + TRIP_ON_FIELD_NUMBER;
+    hash = (53 * hash) + tripOn_;
+    if (hasOpenDurationMin()) {
+      hash = (37 * hash) + OPEN_DURATION_MIN_FIELD_NUMBER;
+      hash = (53 * hash) + getOpenDurationMin().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -1237,6 +1368,7 @@ private static final long serialVersionUID = 0L;
         getHalfOpenMaxDurationFieldBuilder();
         getRetryAfterMaxFieldBuilder();
         getLeaseFieldBuilder();
+        getOpenDurationMinFieldBuilder();
       }
     }
     @java.lang.Override
@@ -1296,6 +1428,13 @@ private static final long serialVersionUID = 0L;
       expiredPermit_ = 0;
       minCallers_ = 0;
       share_ = 0D;
+      voters_ = 0;
+      tripOn_ = 0;
+      openDurationMin_ = null;
+      if (openDurationMinBuilder_ != null) {
+        openDurationMinBuilder_.dispose();
+        openDurationMinBuilder_ = null;
+      }
       return this;
     }
 
@@ -1428,6 +1567,18 @@ private static final long serialVersionUID = 0L;
         result.share_ = share_;
         to_bitField0_ |= 0x00040000;
       }
+      if (((from_bitField0_ & 0x00200000) != 0)) {
+        result.voters_ = voters_;
+      }
+      if (((from_bitField0_ & 0x00400000) != 0)) {
+        result.tripOn_ = tripOn_;
+      }
+      if (((from_bitField0_ & 0x00800000) != 0)) {
+        result.openDurationMin_ = openDurationMinBuilder_ == null
+            ? openDurationMin_
+            : openDurationMinBuilder_.build();
+        to_bitField0_ |= 0x00080000;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -1537,6 +1688,15 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasShare()) {
         setShare(other.getShare());
+      }
+      if (other.voters_ != 0) {
+        setVotersValue(other.getVotersValue());
+      }
+      if (other.tripOn_ != 0) {
+        setTripOnValue(other.getTripOnValue());
+      }
+      if (other.hasOpenDurationMin()) {
+        mergeOpenDurationMin(other.getOpenDurationMin());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1685,6 +1845,23 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00100000;
               break;
             } // case 169
+            case 176: {
+              voters_ = input.readEnum();
+              bitField0_ |= 0x00200000;
+              break;
+            } // case 176
+            case 184: {
+              tripOn_ = input.readEnum();
+              bitField0_ |= 0x00400000;
+              break;
+            } // case 184
+            case 194: {
+              input.readMessage(
+                  getOpenDurationMinFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00800000;
+              break;
+            } // case 194
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2522,7 +2699,7 @@ private static final long serialVersionUID = 0L;
         com.google.protobuf.Duration, com.google.protobuf.Duration.Builder, com.google.protobuf.DurationOrBuilder> openDurationBuilder_;
     /**
      * <pre>
-     * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+     * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
      * </pre>
      *
      * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -2533,7 +2710,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+     * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
      * </pre>
      *
      * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -2548,7 +2725,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+     * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
      * </pre>
      *
      * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -2568,7 +2745,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+     * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
      * </pre>
      *
      * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -2586,7 +2763,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+     * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
      * </pre>
      *
      * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -2611,7 +2788,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+     * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
      * </pre>
      *
      * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -2628,7 +2805,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+     * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
      * </pre>
      *
      * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -2640,7 +2817,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+     * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
      * </pre>
      *
      * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -2655,7 +2832,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+     * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
      * </pre>
      *
      * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -3748,6 +3925,318 @@ private static final long serialVersionUID = 0L;
       share_ = 0D;
       onChanged();
       return this;
+    }
+
+    private int voters_ = 0;
+    /**
+     * <pre>
+     * Whose evidence the quorum counts. Default VOTERS_INSTANCE.
+     * </pre>
+     *
+     * <code>.fuseboard.v1.Voters voters = 22;</code>
+     * @return The enum numeric value on the wire for voters.
+     */
+    @java.lang.Override public int getVotersValue() {
+      return voters_;
+    }
+    /**
+     * <pre>
+     * Whose evidence the quorum counts. Default VOTERS_INSTANCE.
+     * </pre>
+     *
+     * <code>.fuseboard.v1.Voters voters = 22;</code>
+     * @param value The enum numeric value on the wire for voters to set.
+     * @return This builder for chaining.
+     */
+    public Builder setVotersValue(int value) {
+      voters_ = value;
+      bitField0_ |= 0x00200000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Whose evidence the quorum counts. Default VOTERS_INSTANCE.
+     * </pre>
+     *
+     * <code>.fuseboard.v1.Voters voters = 22;</code>
+     * @return The voters.
+     */
+    @java.lang.Override
+    public dev.fuseboard.v1.Voters getVoters() {
+      dev.fuseboard.v1.Voters result = dev.fuseboard.v1.Voters.forNumber(voters_);
+      return result == null ? dev.fuseboard.v1.Voters.UNRECOGNIZED : result;
+    }
+    /**
+     * <pre>
+     * Whose evidence the quorum counts. Default VOTERS_INSTANCE.
+     * </pre>
+     *
+     * <code>.fuseboard.v1.Voters voters = 22;</code>
+     * @param value The voters to set.
+     * @return This builder for chaining.
+     */
+    public Builder setVoters(dev.fuseboard.v1.Voters value) {
+      if (value == null) {
+        throw new NullPointerException();
+      }
+      bitField0_ |= 0x00200000;
+      voters_ = value.getNumber();
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Whose evidence the quorum counts. Default VOTERS_INSTANCE.
+     * </pre>
+     *
+     * <code>.fuseboard.v1.Voters voters = 22;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearVoters() {
+      bitField0_ = (bitField0_ & ~0x00200000);
+      voters_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int tripOn_ = 0;
+    /**
+     * <pre>
+     * Which reports may trip the breaker. Default TRIP_ON_ANY.
+     * </pre>
+     *
+     * <code>.fuseboard.v1.TripOn trip_on = 23;</code>
+     * @return The enum numeric value on the wire for tripOn.
+     */
+    @java.lang.Override public int getTripOnValue() {
+      return tripOn_;
+    }
+    /**
+     * <pre>
+     * Which reports may trip the breaker. Default TRIP_ON_ANY.
+     * </pre>
+     *
+     * <code>.fuseboard.v1.TripOn trip_on = 23;</code>
+     * @param value The enum numeric value on the wire for tripOn to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTripOnValue(int value) {
+      tripOn_ = value;
+      bitField0_ |= 0x00400000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Which reports may trip the breaker. Default TRIP_ON_ANY.
+     * </pre>
+     *
+     * <code>.fuseboard.v1.TripOn trip_on = 23;</code>
+     * @return The tripOn.
+     */
+    @java.lang.Override
+    public dev.fuseboard.v1.TripOn getTripOn() {
+      dev.fuseboard.v1.TripOn result = dev.fuseboard.v1.TripOn.forNumber(tripOn_);
+      return result == null ? dev.fuseboard.v1.TripOn.UNRECOGNIZED : result;
+    }
+    /**
+     * <pre>
+     * Which reports may trip the breaker. Default TRIP_ON_ANY.
+     * </pre>
+     *
+     * <code>.fuseboard.v1.TripOn trip_on = 23;</code>
+     * @param value The tripOn to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTripOn(dev.fuseboard.v1.TripOn value) {
+      if (value == null) {
+        throw new NullPointerException();
+      }
+      bitField0_ |= 0x00400000;
+      tripOn_ = value.getNumber();
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Which reports may trip the breaker. Default TRIP_ON_ANY.
+     * </pre>
+     *
+     * <code>.fuseboard.v1.TripOn trip_on = 23;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTripOn() {
+      bitField0_ = (bitField0_ & ~0x00400000);
+      tripOn_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private com.google.protobuf.Duration openDurationMin_;
+    private com.google.protobuf.SingleFieldBuilderV3<
+        com.google.protobuf.Duration, com.google.protobuf.Duration.Builder, com.google.protobuf.DurationOrBuilder> openDurationMinBuilder_;
+    /**
+     * <pre>
+     * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+     * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+     * @return Whether the openDurationMin field is set.
+     */
+    public boolean hasOpenDurationMin() {
+      return ((bitField0_ & 0x00800000) != 0);
+    }
+    /**
+     * <pre>
+     * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+     * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+     * @return The openDurationMin.
+     */
+    public com.google.protobuf.Duration getOpenDurationMin() {
+      if (openDurationMinBuilder_ == null) {
+        return openDurationMin_ == null ? com.google.protobuf.Duration.getDefaultInstance() : openDurationMin_;
+      } else {
+        return openDurationMinBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+     * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+     */
+    public Builder setOpenDurationMin(com.google.protobuf.Duration value) {
+      if (openDurationMinBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        openDurationMin_ = value;
+      } else {
+        openDurationMinBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00800000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+     * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+     */
+    public Builder setOpenDurationMin(
+        com.google.protobuf.Duration.Builder builderForValue) {
+      if (openDurationMinBuilder_ == null) {
+        openDurationMin_ = builderForValue.build();
+      } else {
+        openDurationMinBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00800000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+     * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+     */
+    public Builder mergeOpenDurationMin(com.google.protobuf.Duration value) {
+      if (openDurationMinBuilder_ == null) {
+        if (((bitField0_ & 0x00800000) != 0) &&
+          openDurationMin_ != null &&
+          openDurationMin_ != com.google.protobuf.Duration.getDefaultInstance()) {
+          getOpenDurationMinBuilder().mergeFrom(value);
+        } else {
+          openDurationMin_ = value;
+        }
+      } else {
+        openDurationMinBuilder_.mergeFrom(value);
+      }
+      if (openDurationMin_ != null) {
+        bitField0_ |= 0x00800000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+     * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+     */
+    public Builder clearOpenDurationMin() {
+      bitField0_ = (bitField0_ & ~0x00800000);
+      openDurationMin_ = null;
+      if (openDurationMinBuilder_ != null) {
+        openDurationMinBuilder_.dispose();
+        openDurationMinBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+     * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+     */
+    public com.google.protobuf.Duration.Builder getOpenDurationMinBuilder() {
+      bitField0_ |= 0x00800000;
+      onChanged();
+      return getOpenDurationMinFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+     * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+     */
+    public com.google.protobuf.DurationOrBuilder getOpenDurationMinOrBuilder() {
+      if (openDurationMinBuilder_ != null) {
+        return openDurationMinBuilder_.getMessageOrBuilder();
+      } else {
+        return openDurationMin_ == null ?
+            com.google.protobuf.Duration.getDefaultInstance() : openDurationMin_;
+      }
+    }
+    /**
+     * <pre>
+     * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+     * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+     */
+    private com.google.protobuf.SingleFieldBuilderV3<
+        com.google.protobuf.Duration, com.google.protobuf.Duration.Builder, com.google.protobuf.DurationOrBuilder> 
+        getOpenDurationMinFieldBuilder() {
+      if (openDurationMinBuilder_ == null) {
+        openDurationMinBuilder_ = new com.google.protobuf.SingleFieldBuilderV3<
+            com.google.protobuf.Duration, com.google.protobuf.Duration.Builder, com.google.protobuf.DurationOrBuilder>(
+                getOpenDurationMin(),
+                getParentForChildren(),
+                isClean());
+        openDurationMin_ = null;
+      }
+      return openDurationMinBuilder_;
     }
     @java.lang.Override
     public final Builder setUnknownFields(

@@ -23,6 +23,7 @@ private static final long serialVersionUID = 0L;
   private PolicyInForce() {
     sources_ =
         com.google.protobuf.LazyStringArrayList.emptyList();
+    declaredBy_ = "";
   }
 
   @java.lang.Override
@@ -182,6 +183,91 @@ private static final long serialVersionUID = 0L;
     return declaredRevision_;
   }
 
+  public static final int DECLARED_BY_FIELD_NUMBER = 6;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object declaredBy_ = "";
+  /**
+   * <pre>
+   * Identity or caller that made the declaration. Empty: not declared, or declared before this was recorded.
+   * </pre>
+   *
+   * <code>string declared_by = 6;</code>
+   * @return The declaredBy.
+   */
+  @java.lang.Override
+  public java.lang.String getDeclaredBy() {
+    java.lang.Object ref = declaredBy_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      declaredBy_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * Identity or caller that made the declaration. Empty: not declared, or declared before this was recorded.
+   * </pre>
+   *
+   * <code>string declared_by = 6;</code>
+   * @return The bytes for declaredBy.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getDeclaredByBytes() {
+    java.lang.Object ref = declaredBy_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      declaredBy_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
+  public static final int DECLARE_TIME_FIELD_NUMBER = 7;
+  private com.google.protobuf.Timestamp declareTime_;
+  /**
+   * <pre>
+   * Time of the declaration. Absent: not declared, or declared before this was recorded.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+   * @return Whether the declareTime field is set.
+   */
+  @java.lang.Override
+  public boolean hasDeclareTime() {
+    return ((bitField0_ & 0x00000002) != 0);
+  }
+  /**
+   * <pre>
+   * Time of the declaration. Absent: not declared, or declared before this was recorded.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+   * @return The declareTime.
+   */
+  @java.lang.Override
+  public com.google.protobuf.Timestamp getDeclareTime() {
+    return declareTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : declareTime_;
+  }
+  /**
+   * <pre>
+   * Time of the declaration. Absent: not declared, or declared before this was recorded.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+   */
+  @java.lang.Override
+  public com.google.protobuf.TimestampOrBuilder getDeclareTimeOrBuilder() {
+    return declareTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : declareTime_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -210,6 +296,12 @@ private static final long serialVersionUID = 0L;
     }
     if (declaredRevision_ != 0L) {
       output.writeUInt64(5, declaredRevision_);
+    }
+    if (!com.google.protobuf.GeneratedMessageV3.isStringEmpty(declaredBy_)) {
+      com.google.protobuf.GeneratedMessageV3.writeString(output, 6, declaredBy_);
+    }
+    if (((bitField0_ & 0x00000002) != 0)) {
+      output.writeMessage(7, getDeclareTime());
     }
     getUnknownFields().writeTo(output);
   }
@@ -244,6 +336,13 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeUInt64Size(5, declaredRevision_);
     }
+    if (!com.google.protobuf.GeneratedMessageV3.isStringEmpty(declaredBy_)) {
+      size += com.google.protobuf.GeneratedMessageV3.computeStringSize(6, declaredBy_);
+    }
+    if (((bitField0_ & 0x00000002) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(7, getDeclareTime());
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -272,6 +371,13 @@ private static final long serialVersionUID = 0L;
         != other.getDiffersFromDeclared()) return false;
     if (getDeclaredRevision()
         != other.getDeclaredRevision()) return false;
+    if (!getDeclaredBy()
+        .equals(other.getDeclaredBy())) return false;
+    if (hasDeclareTime() != other.hasDeclareTime()) return false;
+    if (hasDeclareTime()) {
+      if (!getDeclareTime()
+          .equals(other.getDeclareTime())) return false;
+    }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -300,6 +406,12 @@ private static final long serialVersionUID = 0L;
     hash = (37 * hash) + DECLARED_REVISION_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
         getDeclaredRevision());
+    hash = (37 * hash) + DECLARED_BY_FIELD_NUMBER;
+    hash = (53 * hash) + getDeclaredBy().hashCode();
+    if (hasDeclareTime()) {
+      hash = (37 * hash) + DECLARE_TIME_FIELD_NUMBER;
+      hash = (53 * hash) + getDeclareTime().hashCode();
+    }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -435,6 +547,7 @@ private static final long serialVersionUID = 0L;
       if (com.google.protobuf.GeneratedMessageV3
               .alwaysUseFieldBuilders) {
         getPolicyFieldBuilder();
+        getDeclareTimeFieldBuilder();
       }
     }
     @java.lang.Override
@@ -451,6 +564,12 @@ private static final long serialVersionUID = 0L;
           com.google.protobuf.LazyStringArrayList.emptyList();
       differsFromDeclared_ = false;
       declaredRevision_ = 0L;
+      declaredBy_ = "";
+      declareTime_ = null;
+      if (declareTimeBuilder_ != null) {
+        declareTimeBuilder_.dispose();
+        declareTimeBuilder_ = null;
+      }
       return this;
     }
 
@@ -503,6 +622,15 @@ private static final long serialVersionUID = 0L;
       }
       if (((from_bitField0_ & 0x00000010) != 0)) {
         result.declaredRevision_ = declaredRevision_;
+      }
+      if (((from_bitField0_ & 0x00000020) != 0)) {
+        result.declaredBy_ = declaredBy_;
+      }
+      if (((from_bitField0_ & 0x00000040) != 0)) {
+        result.declareTime_ = declareTimeBuilder_ == null
+            ? declareTime_
+            : declareTimeBuilder_.build();
+        to_bitField0_ |= 0x00000002;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -573,6 +701,14 @@ private static final long serialVersionUID = 0L;
       if (other.getDeclaredRevision() != 0L) {
         setDeclaredRevision(other.getDeclaredRevision());
       }
+      if (!other.getDeclaredBy().isEmpty()) {
+        declaredBy_ = other.declaredBy_;
+        bitField0_ |= 0x00000020;
+        onChanged();
+      }
+      if (other.hasDeclareTime()) {
+        mergeDeclareTime(other.getDeclareTime());
+      }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
       return this;
@@ -627,6 +763,18 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000010;
               break;
             } // case 40
+            case 50: {
+              declaredBy_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000020;
+              break;
+            } // case 50
+            case 58: {
+              input.readMessage(
+                  getDeclareTimeFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00000040;
+              break;
+            } // case 58
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1078,6 +1226,255 @@ private static final long serialVersionUID = 0L;
       declaredRevision_ = 0L;
       onChanged();
       return this;
+    }
+
+    private java.lang.Object declaredBy_ = "";
+    /**
+     * <pre>
+     * Identity or caller that made the declaration. Empty: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>string declared_by = 6;</code>
+     * @return The declaredBy.
+     */
+    public java.lang.String getDeclaredBy() {
+      java.lang.Object ref = declaredBy_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        declaredBy_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * Identity or caller that made the declaration. Empty: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>string declared_by = 6;</code>
+     * @return The bytes for declaredBy.
+     */
+    public com.google.protobuf.ByteString
+        getDeclaredByBytes() {
+      java.lang.Object ref = declaredBy_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        declaredBy_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * Identity or caller that made the declaration. Empty: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>string declared_by = 6;</code>
+     * @param value The declaredBy to set.
+     * @return This builder for chaining.
+     */
+    public Builder setDeclaredBy(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      declaredBy_ = value;
+      bitField0_ |= 0x00000020;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Identity or caller that made the declaration. Empty: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>string declared_by = 6;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearDeclaredBy() {
+      declaredBy_ = getDefaultInstance().getDeclaredBy();
+      bitField0_ = (bitField0_ & ~0x00000020);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Identity or caller that made the declaration. Empty: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>string declared_by = 6;</code>
+     * @param value The bytes for declaredBy to set.
+     * @return This builder for chaining.
+     */
+    public Builder setDeclaredByBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      declaredBy_ = value;
+      bitField0_ |= 0x00000020;
+      onChanged();
+      return this;
+    }
+
+    private com.google.protobuf.Timestamp declareTime_;
+    private com.google.protobuf.SingleFieldBuilderV3<
+        com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> declareTimeBuilder_;
+    /**
+     * <pre>
+     * Time of the declaration. Absent: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+     * @return Whether the declareTime field is set.
+     */
+    public boolean hasDeclareTime() {
+      return ((bitField0_ & 0x00000040) != 0);
+    }
+    /**
+     * <pre>
+     * Time of the declaration. Absent: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+     * @return The declareTime.
+     */
+    public com.google.protobuf.Timestamp getDeclareTime() {
+      if (declareTimeBuilder_ == null) {
+        return declareTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : declareTime_;
+      } else {
+        return declareTimeBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * Time of the declaration. Absent: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+     */
+    public Builder setDeclareTime(com.google.protobuf.Timestamp value) {
+      if (declareTimeBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        declareTime_ = value;
+      } else {
+        declareTimeBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Time of the declaration. Absent: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+     */
+    public Builder setDeclareTime(
+        com.google.protobuf.Timestamp.Builder builderForValue) {
+      if (declareTimeBuilder_ == null) {
+        declareTime_ = builderForValue.build();
+      } else {
+        declareTimeBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Time of the declaration. Absent: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+     */
+    public Builder mergeDeclareTime(com.google.protobuf.Timestamp value) {
+      if (declareTimeBuilder_ == null) {
+        if (((bitField0_ & 0x00000040) != 0) &&
+          declareTime_ != null &&
+          declareTime_ != com.google.protobuf.Timestamp.getDefaultInstance()) {
+          getDeclareTimeBuilder().mergeFrom(value);
+        } else {
+          declareTime_ = value;
+        }
+      } else {
+        declareTimeBuilder_.mergeFrom(value);
+      }
+      if (declareTime_ != null) {
+        bitField0_ |= 0x00000040;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * Time of the declaration. Absent: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+     */
+    public Builder clearDeclareTime() {
+      bitField0_ = (bitField0_ & ~0x00000040);
+      declareTime_ = null;
+      if (declareTimeBuilder_ != null) {
+        declareTimeBuilder_.dispose();
+        declareTimeBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Time of the declaration. Absent: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+     */
+    public com.google.protobuf.Timestamp.Builder getDeclareTimeBuilder() {
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return getDeclareTimeFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * Time of the declaration. Absent: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+     */
+    public com.google.protobuf.TimestampOrBuilder getDeclareTimeOrBuilder() {
+      if (declareTimeBuilder_ != null) {
+        return declareTimeBuilder_.getMessageOrBuilder();
+      } else {
+        return declareTime_ == null ?
+            com.google.protobuf.Timestamp.getDefaultInstance() : declareTime_;
+      }
+    }
+    /**
+     * <pre>
+     * Time of the declaration. Absent: not declared, or declared before this was recorded.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+     */
+    private com.google.protobuf.SingleFieldBuilderV3<
+        com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> 
+        getDeclareTimeFieldBuilder() {
+      if (declareTimeBuilder_ == null) {
+        declareTimeBuilder_ = new com.google.protobuf.SingleFieldBuilderV3<
+            com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder>(
+                getDeclareTime(),
+                getParentForChildren(),
+                isClean());
+        declareTime_ = null;
+      }
+      return declareTimeBuilder_;
     }
     @java.lang.Override
     public final Builder setUnknownFields(

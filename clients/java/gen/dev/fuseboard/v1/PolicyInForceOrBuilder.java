@@ -105,4 +105,51 @@ public interface PolicyInForceOrBuilder extends
    * @return The declaredRevision.
    */
   long getDeclaredRevision();
+
+  /**
+   * <pre>
+   * Identity or caller that made the declaration. Empty: not declared, or declared before this was recorded.
+   * </pre>
+   *
+   * <code>string declared_by = 6;</code>
+   * @return The declaredBy.
+   */
+  java.lang.String getDeclaredBy();
+  /**
+   * <pre>
+   * Identity or caller that made the declaration. Empty: not declared, or declared before this was recorded.
+   * </pre>
+   *
+   * <code>string declared_by = 6;</code>
+   * @return The bytes for declaredBy.
+   */
+  com.google.protobuf.ByteString
+      getDeclaredByBytes();
+
+  /**
+   * <pre>
+   * Time of the declaration. Absent: not declared, or declared before this was recorded.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+   * @return Whether the declareTime field is set.
+   */
+  boolean hasDeclareTime();
+  /**
+   * <pre>
+   * Time of the declaration. Absent: not declared, or declared before this was recorded.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+   * @return The declareTime.
+   */
+  com.google.protobuf.Timestamp getDeclareTime();
+  /**
+   * <pre>
+   * Time of the declaration. Absent: not declared, or declared before this was recorded.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp declare_time = 7;</code>
+   */
+  com.google.protobuf.TimestampOrBuilder getDeclareTimeOrBuilder();
 }

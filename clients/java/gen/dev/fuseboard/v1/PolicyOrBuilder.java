@@ -209,7 +209,7 @@ public interface PolicyOrBuilder extends
 
   /**
    * <pre>
-   * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+   * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
    * </pre>
    *
    * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -218,7 +218,7 @@ public interface PolicyOrBuilder extends
   boolean hasOpenDuration();
   /**
    * <pre>
-   * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+   * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
    * </pre>
    *
    * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -227,7 +227,7 @@ public interface PolicyOrBuilder extends
   com.google.protobuf.Duration getOpenDuration();
   /**
    * <pre>
-   * How long the breaker stays open. 1 ms to 24 h; 0 is invalid. Default 30 s.
+   * How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
    * </pre>
    *
    * <code>.google.protobuf.Duration open_duration = 10;</code>
@@ -483,4 +483,72 @@ public interface PolicyOrBuilder extends
    * @return The share.
    */
   double getShare();
+
+  /**
+   * <pre>
+   * Whose evidence the quorum counts. Default VOTERS_INSTANCE.
+   * </pre>
+   *
+   * <code>.fuseboard.v1.Voters voters = 22;</code>
+   * @return The enum numeric value on the wire for voters.
+   */
+  int getVotersValue();
+  /**
+   * <pre>
+   * Whose evidence the quorum counts. Default VOTERS_INSTANCE.
+   * </pre>
+   *
+   * <code>.fuseboard.v1.Voters voters = 22;</code>
+   * @return The voters.
+   */
+  dev.fuseboard.v1.Voters getVoters();
+
+  /**
+   * <pre>
+   * Which reports may trip the breaker. Default TRIP_ON_ANY.
+   * </pre>
+   *
+   * <code>.fuseboard.v1.TripOn trip_on = 23;</code>
+   * @return The enum numeric value on the wire for tripOn.
+   */
+  int getTripOnValue();
+  /**
+   * <pre>
+   * Which reports may trip the breaker. Default TRIP_ON_ANY.
+   * </pre>
+   *
+   * <code>.fuseboard.v1.TripOn trip_on = 23;</code>
+   * @return The tripOn.
+   */
+  dev.fuseboard.v1.TripOn getTripOn();
+
+  /**
+   * <pre>
+   * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+   * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+   * </pre>
+   *
+   * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+   * @return Whether the openDurationMin field is set.
+   */
+  boolean hasOpenDurationMin();
+  /**
+   * <pre>
+   * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+   * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+   * </pre>
+   *
+   * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+   * @return The openDurationMin.
+   */
+  com.google.protobuf.Duration getOpenDurationMin();
+  /**
+   * <pre>
+   * Shortest `open_duration` that the policy accepts; protects the event log against a unit mistake. Set it below the
+   * default to permit shorter open periods. 1 ms to 24 h; 0 is invalid. Default 100 ms.
+   * </pre>
+   *
+   * <code>.google.protobuf.Duration open_duration_min = 24;</code>
+   */
+  com.google.protobuf.DurationOrBuilder getOpenDurationMinOrBuilder();
 }

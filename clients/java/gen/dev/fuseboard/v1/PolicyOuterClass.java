@@ -55,63 +55,74 @@ public final class PolicyOuterClass {
   static {
     java.lang.String[] descriptorData = {
       "\n\031fuseboard/v1/policy.proto\022\014fuseboard.v" +
-      "1\032\036google/protobuf/duration.proto\"\304\010\n\006Po" +
-      "licy\022\036\n\021failure_threshold\030\001 \001(\rH\000\210\001\001\0224\n\021" +
-      "monitoring_period\030\002 \001(\0132\031.google.protobu" +
-      "f.Duration\022$\n\027failure_count_threshold\030\003 " +
-      "\001(\rH\001\210\001\001\022#\n\026failure_rate_threshold\030\004 \001(\001" +
-      "H\002\210\001\001\0225\n\022slow_call_duration\030\005 \001(\0132\031.goog" +
-      "le.protobuf.Duration\022%\n\030slow_call_rate_t" +
-      "hreshold\030\006 \001(\001H\003\210\001\001\022$\n\027slow_call_minimum" +
-      "_calls\030\007 \001(\rH\004\210\001\001\022$\n\006window\030\010 \001(\0132\024.fuse" +
-      "board.v1.Window\022\032\n\rminimum_calls\030\t \001(\rH\005" +
-      "\210\001\001\0220\n\ropen_duration\030\n \001(\0132\031.google.prot" +
-      "obuf.Duration\022/\n\014open_backoff\030\013 \001(\0132\031.fu" +
-      "seboard.v1.OpenBackoff\022\023\n\006probes\030\014 \001(\rH\006" +
-      "\210\001\001\022\037\n\022successes_to_close\030\r \001(\rH\007\210\001\001\022\037\n\022" +
-      "failures_to_reopen\030\016 \001(\rH\010\210\001\001\0229\n\026half_op" +
-      "en_max_duration\030\017 \001(\0132\031.google.protobuf." +
-      "Duration\0222\n\017retry_after_max\030\020 \001(\0132\031.goog" +
-      "le.protobuf.Duration\022(\n\005lease\030\021 \001(\0132\031.go" +
-      "ogle.protobuf.Duration\0222\n\rexpired_probe\030" +
-      "\022 \001(\0162\033.fuseboard.v1.ExpiredPermit\0223\n\016ex" +
-      "pired_permit\030\023 \001(\0162\033.fuseboard.v1.Expire" +
-      "dPermit\022\030\n\013min_callers\030\024 \001(\rH\t\210\001\001\022\022\n\005sha" +
-      "re\030\025 \001(\001H\n\210\001\001B\024\n\022_failure_thresholdB\032\n\030_" +
-      "failure_count_thresholdB\031\n\027_failure_rate" +
-      "_thresholdB\033\n\031_slow_call_rate_thresholdB" +
-      "\032\n\030_slow_call_minimum_callsB\020\n\016_minimum_" +
-      "callsB\t\n\007_probesB\025\n\023_successes_to_closeB" +
-      "\025\n\023_failures_to_reopenB\016\n\014_min_callersB\010" +
-      "\n\006_share\"f\n\006Window\022(\n\004time\030\001 \001(\0132\030.fuseb" +
-      "oard.v1.TimeWindowH\000\022*\n\005count\030\002 \001(\0132\031.fu" +
-      "seboard.v1.CountWindowH\000B\006\n\004kind\"I\n\nTime" +
-      "Window\022+\n\010duration\030\001 \001(\0132\031.google.protob" +
-      "uf.Duration\022\016\n\006slices\030\002 \001(\r\"\034\n\013CountWind" +
-      "ow\022\r\n\005calls\030\001 \001(\r\"b\n\013OpenBackoff\022\022\n\nmult" +
-      "iplier\030\001 \001(\001\022/\n\014max_duration\030\002 \001(\0132\031.goo" +
-      "gle.protobuf.Duration\022\016\n\006jitter\030\003 \001(\001\"\221\001" +
-      "\n\rPolicyInForce\022$\n\006policy\030\001 \001(\0132\024.fusebo" +
-      "ard.v1.Policy\022\017\n\007version\030\002 \001(\004\022\017\n\007source" +
-      "s\030\003 \003(\t\022\035\n\025differs_from_declared\030\004 \001(\010\022\031" +
-      "\n\021declared_revision\030\005 \001(\004*\203\001\n\rExpiredPer" +
-      "mit\022\036\n\032EXPIRED_PERMIT_UNSPECIFIED\020\000\022\032\n\026E" +
-      "XPIRED_PERMIT_FAILURE\020\001\022\032\n\026EXPIRED_PERMI" +
-      "T_TIMEOUT\020\002\022\032\n\026EXPIRED_PERMIT_IGNORED\020\003B" +
-      "@\n\020dev.fuseboard.v1P\001Z*fuseboard.dev/gen" +
-      "/fuseboard/v1;fuseboardv1b\006proto3"
+      "1\032\036google/protobuf/duration.proto\032\037googl" +
+      "e/protobuf/timestamp.proto\"\307\t\n\006Policy\022\036\n" +
+      "\021failure_threshold\030\001 \001(\rH\000\210\001\001\0224\n\021monitor" +
+      "ing_period\030\002 \001(\0132\031.google.protobuf.Durat" +
+      "ion\022$\n\027failure_count_threshold\030\003 \001(\rH\001\210\001" +
+      "\001\022#\n\026failure_rate_threshold\030\004 \001(\001H\002\210\001\001\0225" +
+      "\n\022slow_call_duration\030\005 \001(\0132\031.google.prot" +
+      "obuf.Duration\022%\n\030slow_call_rate_threshol" +
+      "d\030\006 \001(\001H\003\210\001\001\022$\n\027slow_call_minimum_calls\030" +
+      "\007 \001(\rH\004\210\001\001\022$\n\006window\030\010 \001(\0132\024.fuseboard.v" +
+      "1.Window\022\032\n\rminimum_calls\030\t \001(\rH\005\210\001\001\0220\n\r" +
+      "open_duration\030\n \001(\0132\031.google.protobuf.Du" +
+      "ration\022/\n\014open_backoff\030\013 \001(\0132\031.fuseboard" +
+      ".v1.OpenBackoff\022\023\n\006probes\030\014 \001(\rH\006\210\001\001\022\037\n\022" +
+      "successes_to_close\030\r \001(\rH\007\210\001\001\022\037\n\022failure" +
+      "s_to_reopen\030\016 \001(\rH\010\210\001\001\0229\n\026half_open_max_" +
+      "duration\030\017 \001(\0132\031.google.protobuf.Duratio" +
+      "n\0222\n\017retry_after_max\030\020 \001(\0132\031.google.prot" +
+      "obuf.Duration\022(\n\005lease\030\021 \001(\0132\031.google.pr" +
+      "otobuf.Duration\0222\n\rexpired_probe\030\022 \001(\0162\033" +
+      ".fuseboard.v1.ExpiredPermit\0223\n\016expired_p" +
+      "ermit\030\023 \001(\0162\033.fuseboard.v1.ExpiredPermit" +
+      "\022\030\n\013min_callers\030\024 \001(\rH\t\210\001\001\022\022\n\005share\030\025 \001(" +
+      "\001H\n\210\001\001\022$\n\006voters\030\026 \001(\0162\024.fuseboard.v1.Vo" +
+      "ters\022%\n\007trip_on\030\027 \001(\0162\024.fuseboard.v1.Tri" +
+      "pOn\0224\n\021open_duration_min\030\030 \001(\0132\031.google." +
+      "protobuf.DurationB\024\n\022_failure_thresholdB" +
+      "\032\n\030_failure_count_thresholdB\031\n\027_failure_" +
+      "rate_thresholdB\033\n\031_slow_call_rate_thresh" +
+      "oldB\032\n\030_slow_call_minimum_callsB\020\n\016_mini" +
+      "mum_callsB\t\n\007_probesB\025\n\023_successes_to_cl" +
+      "oseB\025\n\023_failures_to_reopenB\016\n\014_min_calle" +
+      "rsB\010\n\006_share\"f\n\006Window\022(\n\004time\030\001 \001(\0132\030.f" +
+      "useboard.v1.TimeWindowH\000\022*\n\005count\030\002 \001(\0132" +
+      "\031.fuseboard.v1.CountWindowH\000B\006\n\004kind\"I\n\n" +
+      "TimeWindow\022+\n\010duration\030\001 \001(\0132\031.google.pr" +
+      "otobuf.Duration\022\016\n\006slices\030\002 \001(\r\"\034\n\013Count" +
+      "Window\022\r\n\005calls\030\001 \001(\r\"b\n\013OpenBackoff\022\022\n\n" +
+      "multiplier\030\001 \001(\001\022/\n\014max_duration\030\002 \001(\0132\031" +
+      ".google.protobuf.Duration\022\016\n\006jitter\030\003 \001(" +
+      "\001\"\330\001\n\rPolicyInForce\022$\n\006policy\030\001 \001(\0132\024.fu" +
+      "seboard.v1.Policy\022\017\n\007version\030\002 \001(\004\022\017\n\007so" +
+      "urces\030\003 \003(\t\022\035\n\025differs_from_declared\030\004 \001" +
+      "(\010\022\031\n\021declared_revision\030\005 \001(\004\022\023\n\013declare" +
+      "d_by\030\006 \001(\t\0220\n\014declare_time\030\007 \001(\0132\032.googl" +
+      "e.protobuf.Timestamp*\203\001\n\rExpiredPermit\022\036" +
+      "\n\032EXPIRED_PERMIT_UNSPECIFIED\020\000\022\032\n\026EXPIRE" +
+      "D_PERMIT_FAILURE\020\001\022\032\n\026EXPIRED_PERMIT_TIM" +
+      "EOUT\020\002\022\032\n\026EXPIRED_PERMIT_IGNORED\020\003*I\n\006Vo" +
+      "ters\022\026\n\022VOTERS_UNSPECIFIED\020\000\022\023\n\017VOTERS_I" +
+      "NSTANCE\020\001\022\022\n\016VOTERS_SERVICE\020\002*G\n\006TripOn\022" +
+      "\027\n\023TRIP_ON_UNSPECIFIED\020\000\022\017\n\013TRIP_ON_ANY\020" +
+      "\001\022\023\n\017TRIP_ON_FAILURE\020\002B@\n\020dev.fuseboard." +
+      "v1P\001Z*fuseboard.dev/gen/fuseboard/v1;fus" +
+      "eboardv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
         new com.google.protobuf.Descriptors.FileDescriptor[] {
           com.google.protobuf.DurationProto.getDescriptor(),
+          com.google.protobuf.TimestampProto.getDescriptor(),
         });
     internal_static_fuseboard_v1_Policy_descriptor =
       getDescriptor().getMessageTypes().get(0);
     internal_static_fuseboard_v1_Policy_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessageV3.FieldAccessorTable(
         internal_static_fuseboard_v1_Policy_descriptor,
-        new java.lang.String[] { "FailureThreshold", "MonitoringPeriod", "FailureCountThreshold", "FailureRateThreshold", "SlowCallDuration", "SlowCallRateThreshold", "SlowCallMinimumCalls", "Window", "MinimumCalls", "OpenDuration", "OpenBackoff", "Probes", "SuccessesToClose", "FailuresToReopen", "HalfOpenMaxDuration", "RetryAfterMax", "Lease", "ExpiredProbe", "ExpiredPermit", "MinCallers", "Share", });
+        new java.lang.String[] { "FailureThreshold", "MonitoringPeriod", "FailureCountThreshold", "FailureRateThreshold", "SlowCallDuration", "SlowCallRateThreshold", "SlowCallMinimumCalls", "Window", "MinimumCalls", "OpenDuration", "OpenBackoff", "Probes", "SuccessesToClose", "FailuresToReopen", "HalfOpenMaxDuration", "RetryAfterMax", "Lease", "ExpiredProbe", "ExpiredPermit", "MinCallers", "Share", "Voters", "TripOn", "OpenDurationMin", });
     internal_static_fuseboard_v1_Window_descriptor =
       getDescriptor().getMessageTypes().get(1);
     internal_static_fuseboard_v1_Window_fieldAccessorTable = new
@@ -141,8 +152,9 @@ public final class PolicyOuterClass {
     internal_static_fuseboard_v1_PolicyInForce_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessageV3.FieldAccessorTable(
         internal_static_fuseboard_v1_PolicyInForce_descriptor,
-        new java.lang.String[] { "Policy", "Version", "Sources", "DiffersFromDeclared", "DeclaredRevision", });
+        new java.lang.String[] { "Policy", "Version", "Sources", "DiffersFromDeclared", "DeclaredRevision", "DeclaredBy", "DeclareTime", });
     com.google.protobuf.DurationProto.getDescriptor();
+    com.google.protobuf.TimestampProto.getDescriptor();
   }
 
   // @@protoc_insertion_point(outer_class_scope)

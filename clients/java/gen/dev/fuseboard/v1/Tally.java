@@ -302,7 +302,7 @@ private static final long serialVersionUID = 0L;
   private int trailingFailures_ = 0;
   /**
    * <pre>
-   * Failures and timeouts since the last success of this tally; all of them where it has no success.
+   * Failures and timeouts after the last success of this tally; all of them if it has no success.
    * </pre>
    *
    * <code>uint32 trailing_failures = 12;</code>
@@ -366,6 +366,37 @@ private static final long serialVersionUID = 0L;
     return retryAfter_ == null ? com.google.protobuf.Duration.getDefaultInstance() : retryAfter_;
   }
 
+  public static final int LEADING_FAILURES_FIELD_NUMBER = 15;
+  private int leadingFailures_ = 0;
+  /**
+   * <pre>
+   * Failures and timeouts before the first success of this tally; all of them if it has no success.
+   * </pre>
+   *
+   * <code>uint32 leading_failures = 15;</code>
+   * @return The leadingFailures.
+   */
+  @java.lang.Override
+  public int getLeadingFailures() {
+    return leadingFailures_;
+  }
+
+  public static final int LONGEST_RUN_FIELD_NUMBER = 16;
+  private int longestRun_ = 0;
+  /**
+   * <pre>
+   * Longest run of failures and timeouts without a success in between. 0 means the larger of `leading_failures` and
+   * `trailing_failures`.
+   * </pre>
+   *
+   * <code>uint32 longest_run = 16;</code>
+   * @return The longestRun.
+   */
+  @java.lang.Override
+  public int getLongestRun() {
+    return longestRun_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -421,6 +452,12 @@ private static final long serialVersionUID = 0L;
     }
     if (((bitField0_ & 0x00000002) != 0)) {
       output.writeMessage(14, getRetryAfter());
+    }
+    if (leadingFailures_ != 0) {
+      output.writeUInt32(15, leadingFailures_);
+    }
+    if (longestRun_ != 0) {
+      output.writeUInt32(16, longestRun_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -485,6 +522,14 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(14, getRetryAfter());
     }
+    if (leadingFailures_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(15, leadingFailures_);
+    }
+    if (longestRun_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(16, longestRun_);
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -534,6 +579,10 @@ private static final long serialVersionUID = 0L;
       if (!getRetryAfter()
           .equals(other.getRetryAfter())) return false;
     }
+    if (getLeadingFailures()
+        != other.getLeadingFailures()) return false;
+    if (getLongestRun()
+        != other.getLongestRun()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -579,6 +628,10 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + RETRY_AFTER_FIELD_NUMBER;
       hash = (53 * hash) + getRetryAfter().hashCode();
     }
+    hash = (37 * hash) + LEADING_FAILURES_FIELD_NUMBER;
+    hash = (53 * hash) + getLeadingFailures();
+    hash = (37 * hash) + LONGEST_RUN_FIELD_NUMBER;
+    hash = (53 * hash) + getLongestRun();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -743,6 +796,8 @@ private static final long serialVersionUID = 0L;
         retryAfterBuilder_.dispose();
         retryAfterBuilder_ = null;
       }
+      leadingFailures_ = 0;
+      longestRun_ = 0;
       return this;
     }
 
@@ -824,6 +879,12 @@ private static final long serialVersionUID = 0L;
             ? retryAfter_
             : retryAfterBuilder_.build();
         to_bitField0_ |= 0x00000002;
+      }
+      if (((from_bitField0_ & 0x00004000) != 0)) {
+        result.leadingFailures_ = leadingFailures_;
+      }
+      if (((from_bitField0_ & 0x00008000) != 0)) {
+        result.longestRun_ = longestRun_;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -917,6 +978,12 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasRetryAfter()) {
         mergeRetryAfter(other.getRetryAfter());
+      }
+      if (other.getLeadingFailures() != 0) {
+        setLeadingFailures(other.getLeadingFailures());
+      }
+      if (other.getLongestRun() != 0) {
+        setLongestRun(other.getLongestRun());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1018,6 +1085,16 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00002000;
               break;
             } // case 114
+            case 120: {
+              leadingFailures_ = input.readUInt32();
+              bitField0_ |= 0x00004000;
+              break;
+            } // case 120
+            case 128: {
+              longestRun_ = input.readUInt32();
+              bitField0_ |= 0x00008000;
+              break;
+            } // case 128
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1731,7 +1808,7 @@ private static final long serialVersionUID = 0L;
     private int trailingFailures_ ;
     /**
      * <pre>
-     * Failures and timeouts since the last success of this tally; all of them where it has no success.
+     * Failures and timeouts after the last success of this tally; all of them if it has no success.
      * </pre>
      *
      * <code>uint32 trailing_failures = 12;</code>
@@ -1743,7 +1820,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Failures and timeouts since the last success of this tally; all of them where it has no success.
+     * Failures and timeouts after the last success of this tally; all of them if it has no success.
      * </pre>
      *
      * <code>uint32 trailing_failures = 12;</code>
@@ -1759,7 +1836,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Failures and timeouts since the last success of this tally; all of them where it has no success.
+     * Failures and timeouts after the last success of this tally; all of them if it has no success.
      * </pre>
      *
      * <code>uint32 trailing_failures = 12;</code>
@@ -1971,6 +2048,97 @@ private static final long serialVersionUID = 0L;
         retryAfter_ = null;
       }
       return retryAfterBuilder_;
+    }
+
+    private int leadingFailures_ ;
+    /**
+     * <pre>
+     * Failures and timeouts before the first success of this tally; all of them if it has no success.
+     * </pre>
+     *
+     * <code>uint32 leading_failures = 15;</code>
+     * @return The leadingFailures.
+     */
+    @java.lang.Override
+    public int getLeadingFailures() {
+      return leadingFailures_;
+    }
+    /**
+     * <pre>
+     * Failures and timeouts before the first success of this tally; all of them if it has no success.
+     * </pre>
+     *
+     * <code>uint32 leading_failures = 15;</code>
+     * @param value The leadingFailures to set.
+     * @return This builder for chaining.
+     */
+    public Builder setLeadingFailures(int value) {
+
+      leadingFailures_ = value;
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Failures and timeouts before the first success of this tally; all of them if it has no success.
+     * </pre>
+     *
+     * <code>uint32 leading_failures = 15;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearLeadingFailures() {
+      bitField0_ = (bitField0_ & ~0x00004000);
+      leadingFailures_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int longestRun_ ;
+    /**
+     * <pre>
+     * Longest run of failures and timeouts without a success in between. 0 means the larger of `leading_failures` and
+     * `trailing_failures`.
+     * </pre>
+     *
+     * <code>uint32 longest_run = 16;</code>
+     * @return The longestRun.
+     */
+    @java.lang.Override
+    public int getLongestRun() {
+      return longestRun_;
+    }
+    /**
+     * <pre>
+     * Longest run of failures and timeouts without a success in between. 0 means the larger of `leading_failures` and
+     * `trailing_failures`.
+     * </pre>
+     *
+     * <code>uint32 longest_run = 16;</code>
+     * @param value The longestRun to set.
+     * @return This builder for chaining.
+     */
+    public Builder setLongestRun(int value) {
+
+      longestRun_ = value;
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Longest run of failures and timeouts without a success in between. 0 means the larger of `leading_failures` and
+     * `trailing_failures`.
+     * </pre>
+     *
+     * <code>uint32 longest_run = 16;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearLongestRun() {
+      bitField0_ = (bitField0_ & ~0x00008000);
+      longestRun_ = 0;
+      onChanged();
+      return this;
     }
     @java.lang.Override
     public final Builder setUnknownFields(

@@ -157,7 +157,7 @@ public interface TallyOrBuilder extends
 
   /**
    * <pre>
-   * Failures and timeouts since the last success of this tally; all of them where it has no success.
+   * Failures and timeouts after the last success of this tally; all of them if it has no success.
    * </pre>
    *
    * <code>uint32 trailing_failures = 12;</code>
@@ -201,4 +201,25 @@ public interface TallyOrBuilder extends
    * <code>.google.protobuf.Duration retry_after = 14;</code>
    */
   com.google.protobuf.DurationOrBuilder getRetryAfterOrBuilder();
+
+  /**
+   * <pre>
+   * Failures and timeouts before the first success of this tally; all of them if it has no success.
+   * </pre>
+   *
+   * <code>uint32 leading_failures = 15;</code>
+   * @return The leadingFailures.
+   */
+  int getLeadingFailures();
+
+  /**
+   * <pre>
+   * Longest run of failures and timeouts without a success in between. 0 means the larger of `leading_failures` and
+   * `trailing_failures`.
+   * </pre>
+   *
+   * <code>uint32 longest_run = 16;</code>
+   * @return The longestRun.
+   */
+  int getLongestRun();
 }

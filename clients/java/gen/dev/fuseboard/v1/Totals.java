@@ -153,7 +153,7 @@ private static final long serialVersionUID = 0L;
   private long stale_ = 0L;
   /**
    * <pre>
-   * Reports that were stale: of an older generation, past their lease, or past the permit memory's bound.
+   * Calls whose report or tally was stale: of an older generation, past their lease, or past the permit memory's bound.
    * </pre>
    *
    * <code>uint64 stale = 8;</code>
@@ -285,6 +285,82 @@ private static final long serialVersionUID = 0L;
     return lastCloseTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : lastCloseTime_;
   }
 
+  public static final int LAST_SUCCESS_TIME_FIELD_NUMBER = 14;
+  private com.google.protobuf.Timestamp lastSuccessTime_;
+  /**
+   * <pre>
+   * When the last counted call succeeded. Absent: never.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+   * @return Whether the lastSuccessTime field is set.
+   */
+  @java.lang.Override
+  public boolean hasLastSuccessTime() {
+    return ((bitField0_ & 0x00000004) != 0);
+  }
+  /**
+   * <pre>
+   * When the last counted call succeeded. Absent: never.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+   * @return The lastSuccessTime.
+   */
+  @java.lang.Override
+  public com.google.protobuf.Timestamp getLastSuccessTime() {
+    return lastSuccessTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : lastSuccessTime_;
+  }
+  /**
+   * <pre>
+   * When the last counted call succeeded. Absent: never.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+   */
+  @java.lang.Override
+  public com.google.protobuf.TimestampOrBuilder getLastSuccessTimeOrBuilder() {
+    return lastSuccessTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : lastSuccessTime_;
+  }
+
+  public static final int LAST_FAILURE_TIME_FIELD_NUMBER = 15;
+  private com.google.protobuf.Timestamp lastFailureTime_;
+  /**
+   * <pre>
+   * When the last counted call failed. Absent: never.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+   * @return Whether the lastFailureTime field is set.
+   */
+  @java.lang.Override
+  public boolean hasLastFailureTime() {
+    return ((bitField0_ & 0x00000008) != 0);
+  }
+  /**
+   * <pre>
+   * When the last counted call failed. Absent: never.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+   * @return The lastFailureTime.
+   */
+  @java.lang.Override
+  public com.google.protobuf.Timestamp getLastFailureTime() {
+    return lastFailureTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : lastFailureTime_;
+  }
+  /**
+   * <pre>
+   * When the last counted call failed. Absent: never.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+   */
+  @java.lang.Override
+  public com.google.protobuf.TimestampOrBuilder getLastFailureTimeOrBuilder() {
+    return lastFailureTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : lastFailureTime_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -337,6 +413,12 @@ private static final long serialVersionUID = 0L;
     }
     if (((bitField0_ & 0x00000002) != 0)) {
       output.writeMessage(13, getLastCloseTime());
+    }
+    if (((bitField0_ & 0x00000004) != 0)) {
+      output.writeMessage(14, getLastSuccessTime());
+    }
+    if (((bitField0_ & 0x00000008) != 0)) {
+      output.writeMessage(15, getLastFailureTime());
     }
     getUnknownFields().writeTo(output);
   }
@@ -399,6 +481,14 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(13, getLastCloseTime());
     }
+    if (((bitField0_ & 0x00000004) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(14, getLastSuccessTime());
+    }
+    if (((bitField0_ & 0x00000008) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(15, getLastFailureTime());
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -445,6 +535,16 @@ private static final long serialVersionUID = 0L;
     if (hasLastCloseTime()) {
       if (!getLastCloseTime()
           .equals(other.getLastCloseTime())) return false;
+    }
+    if (hasLastSuccessTime() != other.hasLastSuccessTime()) return false;
+    if (hasLastSuccessTime()) {
+      if (!getLastSuccessTime()
+          .equals(other.getLastSuccessTime())) return false;
+    }
+    if (hasLastFailureTime() != other.hasLastFailureTime()) return false;
+    if (hasLastFailureTime()) {
+      if (!getLastFailureTime()
+          .equals(other.getLastFailureTime())) return false;
     }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
@@ -497,6 +597,14 @@ private static final long serialVersionUID = 0L;
     if (hasLastCloseTime()) {
       hash = (37 * hash) + LAST_CLOSE_TIME_FIELD_NUMBER;
       hash = (53 * hash) + getLastCloseTime().hashCode();
+    }
+    if (hasLastSuccessTime()) {
+      hash = (37 * hash) + LAST_SUCCESS_TIME_FIELD_NUMBER;
+      hash = (53 * hash) + getLastSuccessTime().hashCode();
+    }
+    if (hasLastFailureTime()) {
+      hash = (37 * hash) + LAST_FAILURE_TIME_FIELD_NUMBER;
+      hash = (53 * hash) + getLastFailureTime().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -634,6 +742,8 @@ private static final long serialVersionUID = 0L;
               .alwaysUseFieldBuilders) {
         getLastOpenTimeFieldBuilder();
         getLastCloseTimeFieldBuilder();
+        getLastSuccessTimeFieldBuilder();
+        getLastFailureTimeFieldBuilder();
       }
     }
     @java.lang.Override
@@ -660,6 +770,16 @@ private static final long serialVersionUID = 0L;
       if (lastCloseTimeBuilder_ != null) {
         lastCloseTimeBuilder_.dispose();
         lastCloseTimeBuilder_ = null;
+      }
+      lastSuccessTime_ = null;
+      if (lastSuccessTimeBuilder_ != null) {
+        lastSuccessTimeBuilder_.dispose();
+        lastSuccessTimeBuilder_ = null;
+      }
+      lastFailureTime_ = null;
+      if (lastFailureTimeBuilder_ != null) {
+        lastFailureTimeBuilder_.dispose();
+        lastFailureTimeBuilder_ = null;
       }
       return this;
     }
@@ -739,6 +859,18 @@ private static final long serialVersionUID = 0L;
             ? lastCloseTime_
             : lastCloseTimeBuilder_.build();
         to_bitField0_ |= 0x00000002;
+      }
+      if (((from_bitField0_ & 0x00002000) != 0)) {
+        result.lastSuccessTime_ = lastSuccessTimeBuilder_ == null
+            ? lastSuccessTime_
+            : lastSuccessTimeBuilder_.build();
+        to_bitField0_ |= 0x00000004;
+      }
+      if (((from_bitField0_ & 0x00004000) != 0)) {
+        result.lastFailureTime_ = lastFailureTimeBuilder_ == null
+            ? lastFailureTime_
+            : lastFailureTimeBuilder_.build();
+        to_bitField0_ |= 0x00000008;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -825,6 +957,12 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasLastCloseTime()) {
         mergeLastCloseTime(other.getLastCloseTime());
+      }
+      if (other.hasLastSuccessTime()) {
+        mergeLastSuccessTime(other.getLastSuccessTime());
+      }
+      if (other.hasLastFailureTime()) {
+        mergeLastFailureTime(other.getLastFailureTime());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -921,6 +1059,20 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00001000;
               break;
             } // case 106
+            case 114: {
+              input.readMessage(
+                  getLastSuccessTimeFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00002000;
+              break;
+            } // case 114
+            case 122: {
+              input.readMessage(
+                  getLastFailureTimeFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00004000;
+              break;
+            } // case 122
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1249,7 +1401,7 @@ private static final long serialVersionUID = 0L;
     private long stale_ ;
     /**
      * <pre>
-     * Reports that were stale: of an older generation, past their lease, or past the permit memory's bound.
+     * Calls whose report or tally was stale: of an older generation, past their lease, or past the permit memory's bound.
      * </pre>
      *
      * <code>uint64 stale = 8;</code>
@@ -1261,7 +1413,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Reports that were stale: of an older generation, past their lease, or past the permit memory's bound.
+     * Calls whose report or tally was stale: of an older generation, past their lease, or past the permit memory's bound.
      * </pre>
      *
      * <code>uint64 stale = 8;</code>
@@ -1277,7 +1429,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Reports that were stale: of an older generation, past their lease, or past the permit memory's bound.
+     * Calls whose report or tally was stale: of an older generation, past their lease, or past the permit memory's bound.
      * </pre>
      *
      * <code>uint64 stale = 8;</code>
@@ -1734,6 +1886,320 @@ private static final long serialVersionUID = 0L;
         lastCloseTime_ = null;
       }
       return lastCloseTimeBuilder_;
+    }
+
+    private com.google.protobuf.Timestamp lastSuccessTime_;
+    private com.google.protobuf.SingleFieldBuilderV3<
+        com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> lastSuccessTimeBuilder_;
+    /**
+     * <pre>
+     * When the last counted call succeeded. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+     * @return Whether the lastSuccessTime field is set.
+     */
+    public boolean hasLastSuccessTime() {
+      return ((bitField0_ & 0x00002000) != 0);
+    }
+    /**
+     * <pre>
+     * When the last counted call succeeded. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+     * @return The lastSuccessTime.
+     */
+    public com.google.protobuf.Timestamp getLastSuccessTime() {
+      if (lastSuccessTimeBuilder_ == null) {
+        return lastSuccessTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : lastSuccessTime_;
+      } else {
+        return lastSuccessTimeBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * When the last counted call succeeded. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+     */
+    public Builder setLastSuccessTime(com.google.protobuf.Timestamp value) {
+      if (lastSuccessTimeBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        lastSuccessTime_ = value;
+      } else {
+        lastSuccessTimeBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * When the last counted call succeeded. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+     */
+    public Builder setLastSuccessTime(
+        com.google.protobuf.Timestamp.Builder builderForValue) {
+      if (lastSuccessTimeBuilder_ == null) {
+        lastSuccessTime_ = builderForValue.build();
+      } else {
+        lastSuccessTimeBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * When the last counted call succeeded. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+     */
+    public Builder mergeLastSuccessTime(com.google.protobuf.Timestamp value) {
+      if (lastSuccessTimeBuilder_ == null) {
+        if (((bitField0_ & 0x00002000) != 0) &&
+          lastSuccessTime_ != null &&
+          lastSuccessTime_ != com.google.protobuf.Timestamp.getDefaultInstance()) {
+          getLastSuccessTimeBuilder().mergeFrom(value);
+        } else {
+          lastSuccessTime_ = value;
+        }
+      } else {
+        lastSuccessTimeBuilder_.mergeFrom(value);
+      }
+      if (lastSuccessTime_ != null) {
+        bitField0_ |= 0x00002000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * When the last counted call succeeded. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+     */
+    public Builder clearLastSuccessTime() {
+      bitField0_ = (bitField0_ & ~0x00002000);
+      lastSuccessTime_ = null;
+      if (lastSuccessTimeBuilder_ != null) {
+        lastSuccessTimeBuilder_.dispose();
+        lastSuccessTimeBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * When the last counted call succeeded. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+     */
+    public com.google.protobuf.Timestamp.Builder getLastSuccessTimeBuilder() {
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return getLastSuccessTimeFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * When the last counted call succeeded. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+     */
+    public com.google.protobuf.TimestampOrBuilder getLastSuccessTimeOrBuilder() {
+      if (lastSuccessTimeBuilder_ != null) {
+        return lastSuccessTimeBuilder_.getMessageOrBuilder();
+      } else {
+        return lastSuccessTime_ == null ?
+            com.google.protobuf.Timestamp.getDefaultInstance() : lastSuccessTime_;
+      }
+    }
+    /**
+     * <pre>
+     * When the last counted call succeeded. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+     */
+    private com.google.protobuf.SingleFieldBuilderV3<
+        com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> 
+        getLastSuccessTimeFieldBuilder() {
+      if (lastSuccessTimeBuilder_ == null) {
+        lastSuccessTimeBuilder_ = new com.google.protobuf.SingleFieldBuilderV3<
+            com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder>(
+                getLastSuccessTime(),
+                getParentForChildren(),
+                isClean());
+        lastSuccessTime_ = null;
+      }
+      return lastSuccessTimeBuilder_;
+    }
+
+    private com.google.protobuf.Timestamp lastFailureTime_;
+    private com.google.protobuf.SingleFieldBuilderV3<
+        com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> lastFailureTimeBuilder_;
+    /**
+     * <pre>
+     * When the last counted call failed. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+     * @return Whether the lastFailureTime field is set.
+     */
+    public boolean hasLastFailureTime() {
+      return ((bitField0_ & 0x00004000) != 0);
+    }
+    /**
+     * <pre>
+     * When the last counted call failed. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+     * @return The lastFailureTime.
+     */
+    public com.google.protobuf.Timestamp getLastFailureTime() {
+      if (lastFailureTimeBuilder_ == null) {
+        return lastFailureTime_ == null ? com.google.protobuf.Timestamp.getDefaultInstance() : lastFailureTime_;
+      } else {
+        return lastFailureTimeBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * When the last counted call failed. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+     */
+    public Builder setLastFailureTime(com.google.protobuf.Timestamp value) {
+      if (lastFailureTimeBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        lastFailureTime_ = value;
+      } else {
+        lastFailureTimeBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * When the last counted call failed. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+     */
+    public Builder setLastFailureTime(
+        com.google.protobuf.Timestamp.Builder builderForValue) {
+      if (lastFailureTimeBuilder_ == null) {
+        lastFailureTime_ = builderForValue.build();
+      } else {
+        lastFailureTimeBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * When the last counted call failed. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+     */
+    public Builder mergeLastFailureTime(com.google.protobuf.Timestamp value) {
+      if (lastFailureTimeBuilder_ == null) {
+        if (((bitField0_ & 0x00004000) != 0) &&
+          lastFailureTime_ != null &&
+          lastFailureTime_ != com.google.protobuf.Timestamp.getDefaultInstance()) {
+          getLastFailureTimeBuilder().mergeFrom(value);
+        } else {
+          lastFailureTime_ = value;
+        }
+      } else {
+        lastFailureTimeBuilder_.mergeFrom(value);
+      }
+      if (lastFailureTime_ != null) {
+        bitField0_ |= 0x00004000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * When the last counted call failed. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+     */
+    public Builder clearLastFailureTime() {
+      bitField0_ = (bitField0_ & ~0x00004000);
+      lastFailureTime_ = null;
+      if (lastFailureTimeBuilder_ != null) {
+        lastFailureTimeBuilder_.dispose();
+        lastFailureTimeBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * When the last counted call failed. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+     */
+    public com.google.protobuf.Timestamp.Builder getLastFailureTimeBuilder() {
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return getLastFailureTimeFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * When the last counted call failed. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+     */
+    public com.google.protobuf.TimestampOrBuilder getLastFailureTimeOrBuilder() {
+      if (lastFailureTimeBuilder_ != null) {
+        return lastFailureTimeBuilder_.getMessageOrBuilder();
+      } else {
+        return lastFailureTime_ == null ?
+            com.google.protobuf.Timestamp.getDefaultInstance() : lastFailureTime_;
+      }
+    }
+    /**
+     * <pre>
+     * When the last counted call failed. Absent: never.
+     * </pre>
+     *
+     * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+     */
+    private com.google.protobuf.SingleFieldBuilderV3<
+        com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> 
+        getLastFailureTimeFieldBuilder() {
+      if (lastFailureTimeBuilder_ == null) {
+        lastFailureTimeBuilder_ = new com.google.protobuf.SingleFieldBuilderV3<
+            com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder>(
+                getLastFailureTime(),
+                getParentForChildren(),
+                isClean());
+        lastFailureTime_ = null;
+      }
+      return lastFailureTimeBuilder_;
     }
     @java.lang.Override
     public final Builder setUnknownFields(

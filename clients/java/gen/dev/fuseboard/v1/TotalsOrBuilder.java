@@ -80,7 +80,7 @@ public interface TotalsOrBuilder extends
 
   /**
    * <pre>
-   * Reports that were stale: of an older generation, past their lease, or past the permit memory's bound.
+   * Calls whose report or tally was stale: of an older generation, past their lease, or past the permit memory's bound.
    * </pre>
    *
    * <code>uint64 stale = 8;</code>
@@ -171,4 +171,58 @@ public interface TotalsOrBuilder extends
    * <code>.google.protobuf.Timestamp last_close_time = 13;</code>
    */
   com.google.protobuf.TimestampOrBuilder getLastCloseTimeOrBuilder();
+
+  /**
+   * <pre>
+   * When the last counted call succeeded. Absent: never.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+   * @return Whether the lastSuccessTime field is set.
+   */
+  boolean hasLastSuccessTime();
+  /**
+   * <pre>
+   * When the last counted call succeeded. Absent: never.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+   * @return The lastSuccessTime.
+   */
+  com.google.protobuf.Timestamp getLastSuccessTime();
+  /**
+   * <pre>
+   * When the last counted call succeeded. Absent: never.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp last_success_time = 14;</code>
+   */
+  com.google.protobuf.TimestampOrBuilder getLastSuccessTimeOrBuilder();
+
+  /**
+   * <pre>
+   * When the last counted call failed. Absent: never.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+   * @return Whether the lastFailureTime field is set.
+   */
+  boolean hasLastFailureTime();
+  /**
+   * <pre>
+   * When the last counted call failed. Absent: never.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+   * @return The lastFailureTime.
+   */
+  com.google.protobuf.Timestamp getLastFailureTime();
+  /**
+   * <pre>
+   * When the last counted call failed. Absent: never.
+   * </pre>
+   *
+   * <code>.google.protobuf.Timestamp last_failure_time = 15;</code>
+   */
+  com.google.protobuf.TimestampOrBuilder getLastFailureTimeOrBuilder();
 }
