@@ -449,8 +449,14 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let watch = pb::WatchEventsRequest { filter: Some(filter), delivery: 2, ..Default::default() };
     let again = pb::WatchEventsRequest { resume_token: "#0".to_owned(), skip_snapshot: true, ..Default::default() };
     let mode = pb::OverrideMode::ForcedOpen as i32;
-    let forced =
-        pb::SetOverrideRequest { breaker: breaker(), mode, actor: actor(), reason: reason(), expire_after: seconds(2) };
+    let forced = pb::SetOverrideRequest {
+        breaker: breaker(),
+        mode,
+        actor: actor(),
+        reason: reason(),
+        expire_after: seconds(2),
+        id: String::new(),
+    };
     let shadow = pb::SetOverrideRequest { mode: pb::OverrideMode::Shadow as i32, expire_after: None, ..forced.clone() };
     let pattern = || "a*".to_owned();
     let set = |expected_version| {
@@ -524,7 +530,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
             advance(3),
             call(SetOverride, &shadow),
             trip.clone(),
-            call(ClearOverride, &pb::ClearOverrideRequest { breaker: breaker(), actor: actor(), reason: reason() }),
+            call(
+                ClearOverride,
+                &pb::ClearOverrideRequest { breaker: breaker(), actor: actor(), reason: reason(), id: String::new() },
+            ),
         ]
         .concat(),
         [

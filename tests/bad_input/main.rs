@@ -550,9 +550,10 @@ fn good_request(method: &str, key: &str, permit: &str, call: u64) -> Vec<u8> {
         "DeletePolicy" => pb::DeletePolicyRequest { pattern, expected_version: None, actor, reason }.encode_to_vec(),
         "SetOverride" => {
             let mode = pb::OverrideMode::Shadow as i32;
-            pb::SetOverrideRequest { breaker, mode, actor, reason, expire_after: second() }.encode_to_vec()
+            pb::SetOverrideRequest { breaker, mode, actor, reason, expire_after: second(), id: String::new() }
+                .encode_to_vec()
         }
-        "ClearOverride" => pb::ClearOverrideRequest { breaker, actor, reason }.encode_to_vec(),
+        "ClearOverride" => pb::ClearOverrideRequest { breaker, actor, reason, id: String::new() }.encode_to_vec(),
         "DeleteBreaker" => pb::DeleteBreakerRequest { breaker, actor, reason }.encode_to_vec(),
         "ListEvents" => pb::ListEventsRequest { breaker, kinds, ..Default::default() }.encode_to_vec(),
         "GetIdentity" => pb::GetIdentityRequest {}.encode_to_vec(),

@@ -281,7 +281,7 @@ async fn hold(life: &Life, rng: &mut StdRng, number: usize) {
     let actor = || "kill".to_owned();
     let is_set = life.ledger().value(&name).is_some_and(|value| !value.is_empty());
     let status = if is_set && rng.random() {
-        let request = ClearOverrideRequest { breaker, actor: actor(), reason: String::new() };
+        let request = ClearOverrideRequest { breaker, actor: actor(), reason: String::new(), ..Default::default() };
         let mut operator = life.operator.clone();
         let answer = write(life, &name, "", life.ask("ClearOverride", &[], operator.clear_override(request))).await;
         answer.map(|answer| answer.status)
@@ -294,6 +294,7 @@ async fn hold(life: &Life, rng: &mut StdRng, number: usize) {
             actor: actor(),
             reason: reason.clone(),
             expire_after: None,
+            ..Default::default()
         };
         let mut operator = life.operator.clone();
         let answer = write(life, &name, &reason, life.ask("SetOverride", &[], operator.set_override(request))).await;

@@ -402,6 +402,7 @@ impl Driver for Wire {
             trailing_failures: tally.trailing_failures(),
             local_failures: tally.local_failures,
             retry_after: span(tally.retry_after),
+            ..Default::default()
         }];
         self.batch_sequence += 1;
         // A batch that the scenario numbers is of a client that only this scenario has.
@@ -462,6 +463,7 @@ impl Driver for Wire {
             actor: "operator".into(),
             reason: "a scenario".into(),
             expire_after: expire_after.and_then(proto_span),
+            ..Default::default()
         };
         let answer = self.runtime.block_on(self.admin.set_override(request)).expect("an override").into_inner();
         self.status(answer.status)
@@ -618,5 +620,6 @@ fn proto_policy(policy: &PolicyText) -> pb::Policy {
         expired_permit: expired(policy.expired_permit),
         min_callers: policy.min_callers,
         share: policy.share,
+        ..Default::default()
     }
 }

@@ -128,6 +128,7 @@ impl Policy {
             expired_permit: ExpiredPermit::message(self.expired_permit),
             min_callers: self.min_callers,
             share: self.share,
+            ..pb::Policy::default()
         }
     }
 }

@@ -22,6 +22,11 @@ pub(crate) struct Tally {
     slow: u32,
     ignored: u32,
     local_failures: u32,
+    /// Failures before the first success.
+    leading_failures: u32,
+    /// The longest run of failures.
+    longest_run: u32,
+    /// Failures after the last success.
     trailing_failures: u32,
     pub(crate) rejections: u32,
     retry_after: Duration,
@@ -58,6 +63,10 @@ impl Tally {
         self.slow += u32::from(is_slow);
         if report.moves() {
             self.trailing_failures += 1;
+            self.longest_run = self.longest_run.max(self.trailing_failures);
+            if self.successes == 0 {
+                self.leading_failures = self.trailing_failures;
+            }
             self.retry_after = self.retry_after.max(report.retry_after.unwrap_or_default());
         }
     }
@@ -84,6 +93,8 @@ impl Tally {
             ignored: self.ignored,
             rejections: self.rejections,
             trailing_failures: self.trailing_failures,
+            leading_failures: self.leading_failures,
+            longest_run: self.longest_run,
             local_failures: self.local_failures,
             retry_after: set(self.retry_after),
         }

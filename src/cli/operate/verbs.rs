@@ -556,12 +556,14 @@ impl Override {
                     actor: said.actor,
                     reason: said.reason,
                     expire_after: expires_in.map(span),
+                    ..Default::default()
                 };
                 let answer = reach.operator()?.set_override(request).await?;
                 show(&reach, json("AdminService/SetOverride", &answer)?, tables::status)
             }
             Self::Clear(Act { breaker, said, reach }) => {
-                let request = pb::ClearOverrideRequest { breaker, actor: said.actor, reason: said.reason };
+                let request =
+                    pb::ClearOverrideRequest { breaker, actor: said.actor, reason: said.reason, ..Default::default() };
                 let answer = reach.operator()?.clear_override(request).await?;
                 show(&reach, json("AdminService/ClearOverride", &answer)?, tables::status)
             }
