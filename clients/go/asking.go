@@ -94,6 +94,10 @@ func (b *Breaker) decided(ctx context.Context, permit *Permit, acquired *fuseboa
 		return ctx.Err()
 	}
 	b.mu.Lock()
+	permit.generation, permit.callerGeneration = acquired.GetGeneration(), acquired.GetCallerGeneration()
+	if acquired.GetProvisional() {
+		permit.generation, permit.callerGeneration = b.view.generation, b.view.caller.generation
+	}
 	// A caller that is not known to be closed is being probed itself.
 	permit.server.probe = State(acquired.GetState()) == StateHalfOpen || b.view.caller.state != StateClosed
 	b.counts.permits[SourceServer]++

@@ -77,7 +77,7 @@ func (l *link) keepHouse() {
 		expired := b.tallies.expire(now, limit)
 		waiting = waiting || !b.tallies.empty()
 		b.mu.Unlock()
-		l.client.drop(b, int(expired))
+		l.client.drop(b, expired)
 	}
 	if waiting && !l.client.closed.Load() && l.gathering.CompareAndSwap(false, true) {
 		l.interval.Reset(housekeeping)
@@ -89,11 +89,13 @@ func (l *link) tallyLimit() time.Duration { return l.client.options.ReportInterv
 
 // tellFailure counts a failure and sends it at once, behind what is pending. The channel is closed at the answer; nil
 // where nobody has to wait.
-func (l *link) tellFailure(count func()) <-chan struct{} {
+func (l *link) tellFailure(b *Breaker, p *Permit, report *Report, now time.Duration) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	count()
 	answered := l.batches.next
+	if _, decisive := b.count(p, report, now); decisive {
+		b.await(answered)
+	}
 	l.batches.urgent = true
 	l.sendBatch()
 	if l.session == nil {
@@ -123,11 +125,15 @@ func (l *link) sendBatch() {
 		for _, tally := range taken {
 			told = append(told, toldTally{b, tally})
 		}
-		l.client.drop(b, int(expired))
+		l.client.drop(b, expired)
 	}
 	if len(told) > 0 {
 		l.makeBatch(told, now)
 		l.resendBatch()
+	} else {
+		// What was waited for has expired.
+		close(l.batches.next)
+		l.batches.next = make(chan struct{})
 	}
 }
 
@@ -223,7 +229,7 @@ func (l *link) batchFailed(batch *batch, failed *fuseboardv1.SessionError) {
 // refuse drops the batch in flight. l.mu is held.
 func (l *link) refuse(batch *batch) {
 	for _, one := range batch.told {
-		l.client.drop(one.breaker, int(one.tally.calls))
+		l.client.drop(one.breaker, one.tally.lost())
 	}
 	l.batchDone(batch)
 }

@@ -29,12 +29,18 @@ type Breaker struct {
 	// told is true once the server has said where the breaker stands.
 	told atomic.Bool
 
+	// awaited is the answer to the last decisive outcome, which the next acquire waits for. nil: none is.
+	awaited atomic.Pointer[awaited]
+
 	// mu is a leaf, but that the link's may be held when it is taken.
-	mu       sync.Mutex
-	view     view
-	tallies  tallies
-	standIn  *local.Breaker
-	rules    local.Rules
+	mu      sync.Mutex
+	view    view
+	tallies tallies
+	run     local.Run
+	standIn *local.Breaker
+	rules   local.Rules
+	// suspects: any failure may trip the breaker, as far as is known here.
+	suspects bool
 	slow     time.Duration
 	policyAt uint64
 	counts   counts
@@ -70,7 +76,8 @@ func (b *Breaker) fresh(now time.Duration) bool {
 
 // Acquire asks for leave to make one call. The answer is a permit, which must be reported: defer its Done or Close. An
 // error is a *RejectedError, or ctx's own where it ended while the server was asked; ctx is looked at before anything
-// else. It waits at most AcquireTimeout, and not at all where memory decides.
+// else. It waits at most AcquireTimeout, and not at all where memory decides, except for the answer to an outcome that
+// was reported without waiting and may have tripped the breaker: at most ReportTimeout.
 func (b *Breaker) Acquire(ctx context.Context) (*Permit, error) {
 	permit := new(Permit)
 	if err := b.acquire(ctx, permit); err != nil {
@@ -89,6 +96,12 @@ func (b *Breaker) acquire(ctx context.Context, permit *Permit) error {
 	permit.breaker, permit.at = b, now
 	if c.options.Script != nil {
 		return b.acquireOfScript(permit)
+	}
+	if waited, err := b.awaitDecisive(ctx); err != nil {
+		return err
+	} else if waited {
+		now = c.now()
+		permit.at = now
 	}
 	decided, err := b.acquireHere(permit, now)
 	if !decided {
@@ -114,6 +127,7 @@ func (b *Breaker) acquireHere(permit *Permit, now time.Duration) (decided bool, 
 	}
 	fresh := b.fresh(now)
 	b.mu.Lock()
+	permit.generation, permit.callerGeneration = b.view.generation, b.view.caller.generation
 	verdict, reason, wait := decide(&b.view, fresh, now)
 	switch verdict {
 	case permitHere:
@@ -124,7 +138,6 @@ func (b *Breaker) acquireHere(permit *Permit, now time.Duration) (decided bool, 
 			}
 		}
 		permit.source = SourceCached
-		permit.generation, permit.callerGeneration = b.view.generation, b.view.caller.generation
 		b.counts.permits[SourceCached]++
 		b.mu.Unlock()
 		return true, nil
@@ -150,7 +163,7 @@ func (b *Breaker) countRejection(source Source, now time.Duration) (first bool) 
 	b.counts.rejections[source]++
 	first = b.tallies.empty()
 	tally, dropped := b.tallies.at(b.view.generation, b.view.caller.generation, now)
-	b.counts.dropped += uint64(dropped)
+	b.counts.lost.add(dropped)
 	tally.rejections++
 	return first
 }
@@ -159,6 +172,7 @@ func (b *Breaker) countRejection(source Source, now time.Duration) (first bool) 
 func (b *Breaker) acquireUnavailable(permit *Permit, now time.Duration) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	permit.generation, permit.callerGeneration = b.view.generation, b.view.caller.generation
 	switch b.options.WhenUnavailable {
 	case UnavailablePermit:
 		permit.source = SourceUnavailable
@@ -209,7 +223,60 @@ func (b *Breaker) standingIn(now time.Duration) *local.Breaker {
 		start = local.HalfOpen
 	}
 	b.standIn = local.New(b.rules, start, until)
+	b.standIn.Recall(&b.run)
 	return b.standIn
+}
+
+// awaited is an answer that is waited for.
+type awaited struct{ answered <-chan struct{} }
+
+// await says that the next acquire waits for an answer.
+func (b *Breaker) await(answered <-chan struct{}) { b.awaited.Store(&awaited{answered}) }
+
+// awaitDecisive waits, as Execute does, for the answer to the last decisive outcome, so that the view has what it made
+// of the breaker. Nobody waits a second time for one that did not come. An error is ctx's.
+func (b *Breaker) awaitDecisive(ctx context.Context) (waited bool, err error) {
+	awaited := b.awaited.Load()
+	if awaited == nil {
+		return false, nil
+	}
+	select {
+	case <-awaited.answered:
+	default:
+		l := b.client.link
+		if !l.usable.Load() || b.client.closed.Load() {
+			return false, nil
+		}
+		l.await(ctx, awaited.answered)
+		if ctx.Err() != nil {
+			return true, ctx.Err()
+		}
+	}
+	b.awaited.CompareAndSwap(awaited, nil)
+	return true, nil
+}
+
+// record takes an outcome into the run. Decisive: the server's answer to it may be a trip. b.mu is held.
+func (b *Breaker) record(p *Permit, report *Report, now time.Duration) (decisive bool) {
+	if b.isOld(p) {
+		return false
+	}
+	switch {
+	case report.Outcome == Success:
+		b.run.Clear()
+	case report.moves():
+		b.run.Add(now, b.rules)
+		decisive = b.suspects || b.run.Reaches(b.rules)
+	}
+	if b.standIn != nil && !b.standIn.Closed() {
+		b.run.Clear()
+	}
+	return decisive
+}
+
+// isOld tells whether a permit is of generations below the view's. b.mu is held.
+func (b *Breaker) isOld(p *Permit) bool {
+	return p.generation < b.view.generation || p.callerGeneration < b.view.caller.generation
 }
 
 // dismissStandIn ends the local breaker's time, because the server can be asked again.
@@ -223,7 +290,11 @@ func (b *Breaker) dismissStandIn() {
 func (b *Breaker) apply(change func(v *view, now time.Duration)) {
 	now := b.client.now()
 	b.mu.Lock()
+	generation, callerGeneration := b.view.generation, b.view.caller.generation
 	change(&b.view, now)
+	if b.view.generation != generation || b.view.caller.generation != callerGeneration {
+		b.run.Clear()
+	}
 	moved := b.policyAt != 0 && b.view.policyVersion > b.policyAt
 	b.mu.Unlock()
 	if moved {
@@ -241,6 +312,7 @@ func (b *Breaker) applyPolicy(policy *fuseboardv1.PolicyInForce) {
 	// A breaker that nobody wrote a policy for has version 0; that its policy is known has to be told apart from that.
 	b.policyAt = max(policy.GetVersion(), 1)
 	b.rules = localRules(policy.GetPolicy())
+	b.suspects = hasWindowRule(policy.GetPolicy())
 	b.slow = policy.GetPolicy().GetSlowCallDuration().AsDuration()
 }
 

@@ -34,6 +34,8 @@ type Client struct {
 	heardAt    atomic.Int64
 	reconnects atomic.Uint64
 	resyncs    atomic.Uint64
+	// pending is the room for tallies.
+	pending budget
 
 	mu       sync.RWMutex
 	breakers map[string]*Breaker
@@ -105,10 +107,12 @@ func (c *Client) Breaker(key string, options BreakerOptions) (*Breaker, error) {
 	if len(c.listed) == maxBreakers {
 		return nil, ErrTooManyBreakers
 	}
-	b := &Breaker{client: c, key: key, options: options, handle: uint32(len(c.listed) + 1)}
+	b := &Breaker{client: c, key: key, options: options, handle: uint32(len(c.listed) + 1), suspects: true}
+	b.tallies = newTallies(key, &c.pending)
 	if options.Policy != nil {
 		b.declared = options.Policy.message()
 		b.rules = localRules(b.declared)
+		b.suspects = hasWindowRule(b.declared)
 		b.slow = b.declared.GetSlowCallDuration().AsDuration()
 	}
 	c.breakers[key] = b
@@ -192,13 +196,13 @@ func (c *Client) now() time.Duration {
 	return time.Since(c.born)
 }
 
-// drop counts outcomes that cannot be told.
-func (c *Client) drop(b *Breaker, calls int) {
-	if calls == 0 {
+// drop counts outcomes and rejections that cannot be told.
+func (c *Client) drop(b *Breaker, dropped lost) {
+	if dropped == (lost{}) {
 		return
 	}
 	b.mu.Lock()
-	b.counts.dropped += uint64(calls)
+	b.counts.lost.add(dropped)
 	b.mu.Unlock()
 }
 

@@ -70,11 +70,20 @@ type Event struct {
 	Actor, Comment string
 	// Time is the server's.
 	Time time.Time
+	// Count is how many moves this event stands for: a burst of the same move is told as one event, the last of them.
+	// 1 for one move.
+	Count uint64
+	// First is when the first move of the burst happened; Time where it was one move.
+	First time.Time
 	// Lost is how many events were lost, for EventLost; 0 where it cannot be known.
 	Lost uint64
 }
 
 func eventOf(message *fuseboardv1.Event) Event {
+	first := message.GetFirstEventTime()
+	if first == nil {
+		first = message.GetEventTime()
+	}
 	return Event{
 		Kind:       EventKind(message.GetKind()),
 		Breaker:    message.GetBreaker(),
@@ -86,6 +95,8 @@ func eventOf(message *fuseboardv1.Event) Event {
 		Actor:      message.GetActor(),
 		Comment:    message.GetComment(),
 		Time:       message.GetEventTime().AsTime(),
+		Count:      max(message.GetCount(), 1),
+		First:      first.AsTime(),
 	}
 }
 

@@ -244,7 +244,7 @@ func (l *link) giveUp() {
 		b.mu.Lock()
 		expired := b.tallies.expire(math.MaxInt64, 0)
 		b.mu.Unlock()
-		l.client.drop(b, int(expired))
+		l.client.drop(b, expired)
 	}
 	for l.reports.Len() > 0 {
 		l.dropReport(l.reports.Front().Value.(*reporting))

@@ -16,7 +16,7 @@ type Permit struct {
 	source  Source
 	done    atomic.Bool
 	at      time.Duration
-	// generation and callerGeneration are those that a cached decision was made under.
+	// generation and callerGeneration are those that the decision was made under.
 	generation, callerGeneration uint64
 	// standIn and grant are set where the local breaker permitted it.
 	standIn *local.Breaker
@@ -72,7 +72,8 @@ func (p *Permit) Done(err *error) {
 	p.Report(p.breaker.classify(nil, *err))
 }
 
-// Report reports how the call went. It never waits.
+// Report reports how the call went. It never waits. If the answer may be a trip, the breaker's next Acquire waits for
+// it, at most ReportTimeout.
 func (p *Permit) Report(report Report) { p.finish(report) }
 
 // ReportAndWait reports as Execute does: it waits for the server's answer to a failure, a timeout and any outcome of a
@@ -111,6 +112,7 @@ func (p *Permit) finish(report Report) (answered <-chan struct{}) {
 		if p.standIn != nil && p.standIn == b.standIn {
 			p.standIn.Report(p.grant, verdictOf(report), now)
 		}
+		b.record(p, &report, now)
 		return nil
 	}
 }
@@ -119,36 +121,38 @@ func (p *Permit) finish(report Report) (answered <-chan struct{}) {
 func (b *Breaker) tell(p *Permit, report Report, now time.Duration) (answered <-chan struct{}) {
 	c := b.client
 	if c.closed.Load() {
-		c.drop(b, 1)
+		c.drop(b, lost{calls: 1})
 		return nil
 	}
 	if report.moves() {
-		return c.link.tellFailure(func() { b.count(p, &report, now) })
+		return c.link.tellFailure(b, p, &report, now)
 	}
-	if b.count(p, &report, now) {
+	if first, _ := b.count(p, &report, now); first {
 		c.link.gather()
 	}
 	return nil
 }
 
-// count adds to the tally, and feeds the local breaker while it stands in. True: the tally was empty before.
-func (b *Breaker) count(p *Permit, report *Report, now time.Duration) (first bool) {
+// count adds to the tally and to the run, and feeds the local breaker while it stands in. First: the tally was empty
+// before. Decisive: the server's answer may be a trip.
+func (b *Breaker) count(p *Permit, report *Report, now time.Duration) (first, decisive bool) {
 	b.mu.Lock()
 	first = b.tallies.empty()
 	tally, dropped := b.tallies.at(p.generation, p.callerGeneration, now)
-	b.counts.dropped += uint64(dropped)
+	b.counts.lost.add(dropped)
 	tally.add(report, b.slow > 0 && report.Duration >= b.slow)
 	if b.options.WhenUnavailable == UnavailableLocal && !b.client.link.usable.Load() {
 		standIn, grant := b.standingIn(now), local.Grant{}
 		if p.standIn != nil {
 			grant = p.grant
 		}
-		if p.standIn == nil || p.standIn == standIn {
+		if p.standIn == nil && !b.isOld(p) || p.standIn == standIn {
 			standIn.Report(grant, verdictOf(*report), now)
 		}
 	}
+	decisive = b.record(p, report, now)
 	b.mu.Unlock()
-	return first
+	return first, decisive
 }
 
 func verdictOf(report Report) local.Verdict {

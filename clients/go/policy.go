@@ -32,7 +32,7 @@ type Policy struct {
 	Window *Window
 	// MinimumCalls: calls the window must hold before the failure rate is believed. 1 to 1,000,000. Default 20.
 	MinimumCalls *uint32
-	// OpenDuration: how long the breaker stays open. 1 ms to 24 h. Default 30 s.
+	// OpenDuration: how long the breaker stays open. OpenDurationMin to 24 h; 0 is refused. Default 30 s.
 	OpenDuration *time.Duration
 	// OpenBackoff: how the open period grows when recoveries fail. Default: it does not.
 	OpenBackoff *OpenBackoff
@@ -57,7 +57,38 @@ type Policy struct {
 	MinCallers *uint32
 	// Share: the same as a share of the known callers. 0: MinCallers alone. 0 to 1. Default 0.
 	Share *float64
+	// Voters: whose evidence the quorum counts. Default VotersInstance.
+	Voters Voters
+	// TripOn: which reports may trip the breaker. Default TripOnAny.
+	TripOn TripOn
+	// OpenDurationMin: shortest OpenDuration that the policy accepts; protects against a unit mistake. Set it below the
+	// default to permit shorter open periods. 1 ms to 24 h; 0 is refused. Default 100 ms.
+	OpenDurationMin *time.Duration
 }
+
+// Voters says whose evidence the quorum counts.
+type Voters uint8
+
+// The choices. The numbers are the protocol's; the zero value leaves it to the server.
+const (
+	_ Voters = iota
+	// VotersInstance: each caller by its full name is one voter.
+	VotersInstance
+	// VotersService: all callers of a service, the part of the name before the first "/", are one voter.
+	VotersService
+)
+
+// TripOn says which reports may trip a breaker.
+type TripOn uint8
+
+// The choices. The numbers are the protocol's; the zero value leaves it to the server.
+const (
+	_ TripOn = iota
+	// TripOnAny: any counted report, including a success that completes a minimum.
+	TripOnAny
+	// TripOnFailure: failures only; for the slow-call rule, slow calls only.
+	TripOnFailure
+)
 
 // ExpiredPermit is what a permit counts as when its lease ends and nobody has reported it.
 type ExpiredPermit uint8
@@ -111,6 +142,9 @@ func (p *Policy) message() *fuseboardv1.Policy {
 		ExpiredPermit:         fuseboardv1.ExpiredPermit(p.ExpiredPermit),
 		MinCallers:            p.MinCallers,
 		Share:                 p.Share,
+		Voters:                fuseboardv1.Voters(p.Voters),
+		TripOn:                fuseboardv1.TripOn(p.TripOn),
+		OpenDurationMin:       durationMessage(p.OpenDurationMin),
 	}
 	if w := p.Window; w != nil && w.Calls > 0 {
 		message.Window = &fuseboardv1.Window{Kind: &fuseboardv1.Window_Count{Count: &fuseboardv1.CountWindow{Calls: w.Calls}}}
@@ -132,6 +166,11 @@ func durationMessage(duration *time.Duration) *durationpb.Duration {
 		return nil
 	}
 	return durationpb.New(*duration)
+}
+
+// hasWindowRule tells whether a policy has a rule that a single failure may complete.
+func hasWindowRule(policy *fuseboardv1.Policy) bool {
+	return policy.GetFailureCountThreshold() > 0 || policy.GetFailureRateThreshold() > 0 || policy.GetSlowCallRateThreshold() > 0
 }
 
 // localRules are the rules that the local breaker takes from a policy; nil is one that says nothing.

@@ -1,6 +1,8 @@
 package fuseboard
 
 import (
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -144,31 +146,107 @@ func TestATallyCountsWhatItsRunOfFailuresNeeds(t *testing.T) {
 	}
 }
 
-func TestTalliesOfTwoGenerationsAreToldApartAndOldestFirst(t *testing.T) {
-	var all tallies
-	for _, generation := range []uint64{1, 2, 1} {
-		tally, _ := all.at(generation, 0, s)
-		tally.add(&Report{Outcome: Success}, false)
+// tallyOf counts outcomes in their order.
+func tallyOf(outcomes []Report) *tally {
+	var counted tally
+	for i := range outcomes {
+		counted.add(&outcomes[i], false)
 	}
-	taken, expired := all.take(10, 2*s, 10*s)
-	if len(taken) != 3 || taken[0].generation != 1 || taken[1].generation != 2 || expired != 0 || !all.empty() {
-		t.Errorf("taken %+v, expired %d", taken, expired)
+	return &counted
+}
+
+// runsOfParts composes the runs of two tallies, one after the other, as a server does.
+func runsOfParts(a, b *tally) [3]uint32 {
+	leading, trailing := a.leading, b.trailing
+	if a.successes == 0 {
+		leading += b.leading
+	}
+	if b.successes == 0 {
+		trailing += a.trailing
+	}
+	return [3]uint32{leading, max(a.longest, b.longest, a.trailing+b.leading), trailing}
+}
+
+func TestRunsOfFailuresAreExactAndComposeWhereverATallyIsSplit(t *testing.T) {
+	random := rand.New(rand.NewPCG(11, 1))
+	kinds := []Report{
+		{Outcome: Success}, {Outcome: Failure}, {Outcome: Failure}, {Outcome: Timeout}, {Outcome: Ignored},
+		{Outcome: Cancelled}, {Outcome: Failure, Origin: OriginLocal},
+	}
+	for range 2000 {
+		outcomes := make([]Report, random.IntN(24))
+		var runs []uint32
+		run := uint32(0)
+		for i := range outcomes {
+			outcomes[i] = kinds[random.IntN(len(kinds))]
+			switch {
+			case outcomes[i].Outcome == Success:
+				runs = append(runs, run)
+				run = 0
+			case outcomes[i].moves():
+				run++
+			}
+		}
+		runs = append(runs, run)
+		want := [3]uint32{runs[0], slices.Max(runs), run}
+		whole := tallyOf(outcomes).message("db", 0)
+		if got := [3]uint32{whole.GetLeadingFailures(), whole.GetLongestRun(), whole.GetTrailingFailures()}; got != want {
+			t.Fatalf("%v: runs are %v, want %v", outcomes, got, want)
+		}
+		for at := range len(outcomes) + 1 {
+			if got := runsOfParts(tallyOf(outcomes[:at]), tallyOf(outcomes[at:])); got != want {
+				t.Fatalf("%v split at %d: runs are %v, want %v", outcomes, at, got, want)
+			}
+		}
 	}
 }
 
-func TestTalliesAreBoundedInNumberAndInAge(t *testing.T) {
-	var all tallies
-	dropped := uint32(0)
-	for generation := range uint64(maxSealed + 3) {
+func TestOutcomesOfTwoGenerationsMayAlternateAndNoneIsDropped(t *testing.T) {
+	all := newTallies("db", new(budget))
+	for i := range 60 {
+		tally, dropped := all.at(uint64(1+i%2), 0, s)
+		tally.add(&Report{Outcome: Success}, false)
+		if dropped != (lost{}) {
+			t.Fatalf("dropped %+v at outcome %d", dropped, i)
+		}
+	}
+	taken, expired := all.take(10, 2*s, 10*s)
+	if len(taken) != 2 || taken[0].generation != 1 || taken[0].calls != 30 || taken[1].calls != 30 || expired != (lost{}) || !all.empty() {
+		t.Errorf("taken %+v, expired %+v", taken, expired)
+	}
+}
+
+func TestAFullTallyIsFollowedByAnother(t *testing.T) {
+	all := newTallies("db", new(budget))
+	first, _ := all.at(1, 0, 0)
+	first.calls = maxTallyCalls
+	if second, _ := all.at(1, 0, 0); second.calls != 0 || len(all.pending) != 2 {
+		t.Errorf("second %+v, %d pending", second, len(all.pending))
+	}
+}
+
+func TestPendingTalliesAreBoundedInBytesAndInAge(t *testing.T) {
+	shared := new(budget)
+	all, other := newTallies("db", shared), newTallies("other", shared)
+	room := int(maxExtraBytes/all.bytes) + 1
+	var dropped lost
+	for generation := range uint64(room + 3) {
 		tally, lost := all.at(generation+1, 0, s)
 		tally.add(&Report{Outcome: Success}, false)
-		dropped += lost
+		tally.rejections = 2
+		dropped.add(lost)
 	}
-	if dropped != 2 || len(all.sealed) != maxSealed {
-		t.Errorf("dropped %d, %d sealed", dropped, len(all.sealed))
+	if dropped != (lost{calls: 3, rejections: 6}) || len(all.pending) != room {
+		t.Errorf("dropped %+v, %d pending, want %d", dropped, len(all.pending), room)
 	}
-	if calls := all.expire(12*s, 10*s); calls != maxSealed+1 || !all.empty() {
-		t.Errorf("%d calls expired, empty %t", calls, all.empty())
+	if _, dropped := other.at(1, 0, s); dropped != (lost{}) || len(other.pending) != 1 {
+		t.Errorf("another breaker's first tally found no place: %+v", dropped)
+	}
+	if expired := all.expire(12*s, 10*s); expired != (lost{uint64(room), uint64(2 * room)}) || !all.empty() {
+		t.Errorf("%+v expired, empty %t", expired, all.empty())
+	}
+	if used := shared.used.Load(); used != 0 {
+		t.Errorf("%d bytes are used by nothing", used)
 	}
 }
 

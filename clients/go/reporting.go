@@ -41,8 +41,15 @@ func (l *link) report(p *Permit, report Report) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.client.closed.Load() {
-		l.client.drop(p.breaker, 1)
+		l.client.drop(p.breaker, lost{calls: 1})
 		return nil
+	}
+	b := p.breaker
+	b.mu.Lock()
+	decisive := b.record(p, &report, l.client.now())
+	b.mu.Unlock()
+	if decisive || p.server.probe {
+		b.await(sent.answered)
 	}
 	l.queueReport(sent)
 	if l.usable.Load() && (report.moves() || p.server.probe) {
@@ -78,7 +85,7 @@ func (l *link) sendReport(report *reporting) {
 func (l *link) dropReport(report *reporting) {
 	l.forgetReport(report)
 	if !report.givenBack {
-		l.client.drop(report.breaker, 1)
+		l.client.drop(report.breaker, lost{calls: 1})
 	}
 }
 

@@ -3,6 +3,7 @@ package fuseboard_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -454,5 +455,86 @@ func TestTheServersClockMovesABreaker(t *testing.T) {
 	}
 	if state := breaker.View().State; state != fuseboard.StateClosed {
 		t.Errorf("after the probe the view is %s, want closed", state)
+	}
+}
+
+// acquired is a permit, or the reason why there is none.
+func acquired(t *testing.T, breaker *fuseboard.Breaker) *fuseboard.Permit {
+	t.Helper()
+	permit, err := breaker.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return permit
+}
+
+func TestTheTwoStepsStopAtTheThresholdWithoutWaitingForAReport(t *testing.T) {
+	server := startServer(t)
+	for name, mode := range map[string]fuseboard.Mode{"cached": fuseboard.ModeCached, "strict": fuseboard.ModeStrict} {
+		t.Run(name, func(t *testing.T) {
+			client := newClient(t, server.Address, func(o *fuseboard.Options) { o.Mode = mode })
+			for round := range 20 {
+				breaker := newBreaker(t, client, fmt.Sprintf("two/%s/%d", name, round), fuseboard.BreakerOptions{Policy: three()})
+				acquired(t, breaker).Success()
+				calls := 0
+				for range 200 {
+					permit, err := breaker.Acquire(t.Context())
+					if err != nil {
+						continue
+					}
+					calls++
+					permit.Failure()
+				}
+				if calls != 3 {
+					t.Errorf("%d calls were permitted, want 3", calls)
+				}
+			}
+		})
+	}
+}
+
+func TestOutcomesOfTwoGenerationsThatAlternateAreAllTold(t *testing.T) {
+	client := newClient(t, startServer(t).Address, nil)
+	breaker := newBreaker(t, client, "alternate", fuseboard.BreakerOptions{Policy: three()})
+	acquired(t, breaker).Success()
+	eventually(t, "it is told", func() bool { return client.Stats().Reported == 1 })
+	var permits []*fuseboard.Permit
+	for range 30 {
+		permits = append(permits, acquired(t, breaker))
+	}
+	if err := breaker.Reset(t.Context(), "drill"); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		permits = append(permits, acquired(t, breaker))
+	}
+	for i := range 30 {
+		permits[i].Success()
+		permits[30+i].Success()
+	}
+	eventually(t, "all 60 are told", func() bool { return client.Stats().Reported == 61 })
+	status, err := breaker.State(t.Context())
+	if err != nil || status.Successes != 31 {
+		t.Errorf("%d successes are counted, want 31: %v", status.Successes, err)
+	}
+	if stats := client.Stats(); stats.DroppedReports != 0 || stats.StaleReports != 30 {
+		t.Errorf("stats are %+v", stats)
+	}
+}
+
+func TestTheLocalBreakerKnowsTheFailuresFromBeforeTheServerWasLost(t *testing.T) {
+	server := startServer(t)
+	client := newClient(t, server.Address, nil)
+	breaker := newBreaker(t, client, "lost", fuseboard.BreakerOptions{Policy: three()})
+	for range 2 {
+		_, _ = fuseboard.Execute(t.Context(), breaker, fails)
+	}
+	server.Stop()
+	eventually(t, "the server is away", func() bool { return !client.Stats().Usable })
+	if _, err := fuseboard.Execute(t.Context(), breaker, fails); err != errDown {
+		t.Fatalf("got %v, want the call's own error", err)
+	}
+	if _, err := fuseboard.Execute(t.Context(), breaker, fails); !errors.Is(err, fuseboard.ErrRejected) {
+		t.Errorf("after the third failure in a row: got %v, want a rejection", err)
 	}
 }

@@ -26,10 +26,36 @@ type Status struct {
 	Opens, Closes, Successes, TotalFailures, Timeouts, Rejected, Stale uint64
 	// LastOpen and LastClose are zero where it never was.
 	LastOpen, LastClose time.Time
+	// LastSuccess and LastFailure are when the last counted call succeeded and failed; zero where none did.
+	LastSuccess, LastFailure time.Time
+	// Overrides are all that are set, the strongest first; that one is in force.
+	Overrides []Override
 	// Sources of the policy in force, the strongest first.
 	Sources []string
 	// Message is the server's whole answer.
 	Message *fuseboardv1.GetStateResponse
+}
+
+// Override is a state that an operator holds a breaker in, over the computed one.
+type Override struct {
+	// ID is its name, unique within its breaker.
+	ID   string
+	Mode OverrideMode
+	// Actor set it, and Reason is why.
+	Actor, Reason string
+	// Set is when it was set, and Expire when it ends by itself; zero: it stays until cleared.
+	Set, Expire time.Time
+}
+
+func overridesOf(messages []*fuseboardv1.Override) []Override {
+	var overrides []Override
+	for _, message := range messages {
+		overrides = append(overrides, Override{
+			ID: message.GetId(), Mode: OverrideMode(message.GetMode()), Actor: message.GetActor(), Reason: message.GetReason(),
+			Set: timeOf(message.GetSetTime()), Expire: timeOf(message.GetExpireTime()),
+		})
+	}
+	return overrides
 }
 
 // State asks the server for all about the breaker. An error is ErrNotFound, ErrClosed or a gRPC status.
@@ -67,6 +93,9 @@ func (b *Breaker) State(ctx context.Context) (Status, error) {
 		Stale:         totals.GetStale(),
 		LastOpen:      timeOf(totals.GetLastOpenTime()),
 		LastClose:     timeOf(totals.GetLastCloseTime()),
+		LastSuccess:   timeOf(totals.GetLastSuccessTime()),
+		LastFailure:   timeOf(totals.GetLastFailureTime()),
+		Overrides:     overridesOf(message.GetOverrides()),
 		Sources:       message.GetPolicy().GetSources(),
 		Message:       message,
 	}, nil
@@ -78,6 +107,9 @@ func (b *Breaker) State(ctx context.Context) (Status, error) {
 func (b *Breaker) Reset(ctx context.Context, reason string) error {
 	c := b.client
 	b.dismissStandIn()
+	b.mu.Lock()
+	b.run.Clear()
+	b.mu.Unlock()
 	if c.options.Script != nil {
 		c.options.Script.Reset(b.key)
 		return nil

@@ -15,6 +15,8 @@ type Stats struct {
 	Reported uint64
 	// DroppedReports are outcomes that could not be told.
 	DroppedReports uint64
+	// DroppedRejections are rejections of this process that the server was not told of.
+	DroppedRejections uint64
 	// Unreported outcomes are of calls that the server did not know of.
 	Unreported uint64
 	// StaleReports are those of the reported that the server counted apart, because the breaker had moved on.
@@ -31,8 +33,9 @@ type Stats struct {
 
 // counts are one breaker's.
 type counts struct {
-	permits, rejections                  [sources]uint64
-	reported, dropped, unreported, stale uint64
+	permits, rejections         [sources]uint64
+	reported, unreported, stale uint64
+	lost                        lost
 }
 
 // Stats tells what the client has done since it was made.
@@ -45,7 +48,8 @@ func (c *Client) Stats() Stats {
 		stats.Permits.add(counts.permits)
 		stats.Rejections.add(counts.rejections)
 		stats.Reported += counts.reported
-		stats.DroppedReports += counts.dropped
+		stats.DroppedReports += counts.lost.calls
+		stats.DroppedRejections += counts.lost.rejections
 		stats.Unreported += counts.unreported
 		stats.StaleReports += counts.stale
 	}

@@ -1,6 +1,7 @@
 package fuseboard
 
 import (
+	"sync/atomic"
 	"time"
 
 	fuseboardv1 "fuseboard.dev/fuseboard/gen/fuseboard/v1"
@@ -10,9 +11,12 @@ import (
 const (
 	// maxTallyCalls is the highest count that a tally may carry.
 	maxTallyCalls = 1_000_000
-	// maxSealed is how many tallies of earlier generations wait for a batch, for each breaker. Beyond, the oldest is
-	// dropped.
-	maxSealed = 16
+	// tallyBytes is what a pending tally counts as, besides its breaker's key.
+	tallyBytes = 256
+	// maxExtraBytes bounds a client's pending tallies beyond the one of each breaker that always has its place.
+	maxExtraBytes = 512 << 10
+	// keptTallies is how many places a breaker's list keeps while it is empty.
+	keptTallies = 4
 )
 
 // tally is what was decided here and not told yet, under one pair of generations. It is pure.
@@ -23,12 +27,25 @@ type tally struct {
 	// calls is the sum of all outcomes; rejections are apart.
 	calls uint32
 
-	successes, failures, timeouts, slow, ignored, local, rejections, trailing uint32
+	successes, failures, timeouts, slow, ignored, local, rejections uint32
+	// leading, longest and trailing are runs of failures and timeouts: before the first success, the longest without a
+	// success in between, and after the last success.
+	leading, longest, trailing uint32
 
 	retryAfter time.Duration
 }
 
-func (t *tally) empty() bool { return t.calls == 0 && t.rejections == 0 }
+func (t *tally) full() bool { return t.calls == maxTallyCalls || t.rejections == maxTallyCalls }
+
+func (t *tally) lost() lost { return lost{uint64(t.calls), uint64(t.rejections)} }
+
+// lost is what tallies held that the server will not be told of.
+type lost struct{ calls, rejections uint64 }
+
+func (l *lost) add(other lost) {
+	l.calls += other.calls
+	l.rejections += other.rejections
+}
 
 // add counts an outcome. slow is whether the call was.
 func (t *tally) add(report *Report, slow bool) {
@@ -43,10 +60,10 @@ func (t *tally) add(report *Report, slow bool) {
 		t.trailing = 0
 	case report.Outcome == Failure:
 		t.failures++
-		t.trailing++
+		t.addToRun()
 	case report.Outcome == Timeout:
 		t.timeouts++
-		t.trailing++
+		t.addToRun()
 	default:
 		t.ignored++
 		return
@@ -59,63 +76,101 @@ func (t *tally) add(report *Report, slow bool) {
 	}
 }
 
-// tallies are a breaker's: the one that counts, and those of earlier generations, oldest first.
+func (t *tally) addToRun() {
+	if t.successes == 0 {
+		t.leading++
+	}
+	t.trailing++
+	t.longest = max(t.longest, t.trailing)
+}
+
+// budget is the room that a client's pending tallies share, beyond the one of each breaker.
+type budget struct{ used atomic.Int64 }
+
+func (b *budget) take(bytes int64) bool {
+	if b.used.Add(bytes) <= maxExtraBytes {
+		return true
+	}
+	b.used.Add(-bytes)
+	return false
+}
+
+// tallies are a breaker's that are pending, oldest first: one for each pair of generations, and full ones.
 type tallies struct {
-	current tally
-	sealed  []tally
+	pending []tally
+	// last is the place of the one that was counted in last.
+	last int
+	// bytes is what each counts as.
+	bytes  int64
+	shared *budget
 }
 
-func (t *tallies) empty() bool { return t.current.empty() && len(t.sealed) == 0 }
-
-// at is the tally for decisions of a pair of generations. What counted under another is sealed. dropped is how many
-// calls had to be given up for it.
-func (t *tallies) at(generation, callerGeneration uint64, now time.Duration) (current *tally, dropped uint32) {
-	c := &t.current
-	other := c.generation != generation || c.callerGeneration != callerGeneration
-	if !c.empty() && (other || c.calls == maxTallyCalls || c.rejections == maxTallyCalls) {
-		if len(t.sealed) == maxSealed {
-			dropped = t.sealed[0].calls
-			t.sealed = append(t.sealed[:0], t.sealed[1:]...)
-		}
-		t.sealed = append(t.sealed, *c)
-		*c = tally{}
-	}
-	if c.empty() {
-		*c = tally{generation: generation, callerGeneration: callerGeneration, since: now}
-	}
-	return c, dropped
+func newTallies(key string, shared *budget) tallies {
+	return tallies{bytes: tallyBytes + int64(len(key)), shared: shared}
 }
 
-// expire removes tallies older than limit, and says how many calls were in them.
-func (t *tallies) expire(now, limit time.Duration) (calls uint32) {
-	kept := t.sealed[:0]
-	for _, one := range t.sealed {
-		if now-one.since > limit {
-			calls += one.calls
-		} else {
-			kept = append(kept, one)
+func (t *tallies) empty() bool { return len(t.pending) == 0 }
+
+// at is the tally for decisions of a pair of generations. dropped is what had to be given up to make room for it.
+func (t *tallies) at(generation, callerGeneration uint64, now time.Duration) (current *tally, dropped lost) {
+	matches := func(one *tally) bool {
+		return one.generation == generation && one.callerGeneration == callerGeneration && !one.full()
+	}
+	if t.last < len(t.pending) && matches(&t.pending[t.last]) {
+		return &t.pending[t.last], lost{}
+	}
+	for i := len(t.pending) - 1; i >= 0; i-- {
+		if matches(&t.pending[i]) {
+			t.last = i
+			return &t.pending[i], lost{}
 		}
 	}
-	t.sealed = kept
-	if now-t.current.since > limit {
-		calls += t.current.calls
-		t.current = tally{}
+	if len(t.pending) > 0 && !t.shared.take(t.bytes) {
+		dropped = t.pending[0].lost()
+		t.pending = append(t.pending[:0], t.pending[1:]...)
 	}
-	return calls
+	t.pending = append(t.pending, tally{generation: generation, callerGeneration: callerGeneration, since: now})
+	t.last = len(t.pending) - 1
+	return &t.pending[t.last], dropped
 }
 
-// take removes at most most tallies, oldest first. Those older than limit are not among them, but dropped: expired is
-// how many calls were in them.
-func (t *tallies) take(most int, now, limit time.Duration) (taken []tally, expired uint32) {
+// keep keeps those that say so, and gives the room of the others back.
+func (t *tallies) keep(stays func(*tally) bool) {
+	before, kept := len(t.pending), t.pending[:0]
+	for i := range t.pending {
+		if stays(&t.pending[i]) {
+			kept = append(kept, t.pending[i])
+		}
+	}
+	t.pending = kept
+	if len(kept) == 0 && cap(kept) > keptTallies {
+		t.pending = nil
+	}
+	t.shared.used.Add(-t.bytes * int64(max(before-1, 0)-max(len(kept)-1, 0)))
+}
+
+// expire removes tallies older than limit, and says what was in them.
+func (t *tallies) expire(now, limit time.Duration) (expired lost) {
+	t.keep(func(one *tally) bool {
+		if now-one.since <= limit {
+			return true
+		}
+		expired.add(one.lost())
+		return false
+	})
+	return expired
+}
+
+// take removes at most most tallies, oldest first. Those older than limit are not among them, but dropped.
+func (t *tallies) take(most int, now, limit time.Duration) (taken []tally, expired lost) {
 	expired = t.expire(now, limit)
-	for len(t.sealed) > 0 && len(taken) < most {
-		taken = append(taken, t.sealed[0])
-		t.sealed = append(t.sealed[:0], t.sealed[1:]...)
-	}
-	if !t.current.empty() && len(taken) < most {
-		taken = append(taken, t.current)
-		t.current = tally{}
-	}
+	t.keep(func(one *tally) bool {
+		if len(taken) >= most {
+			return true
+		}
+		taken = append(taken, *one)
+		return false
+	})
 	return taken, expired
 }
 
@@ -130,6 +185,8 @@ func (t *tally) message(key string, now time.Duration) *fuseboardv1.Tally {
 		Slow:             t.slow,
 		Ignored:          t.ignored,
 		Rejections:       t.rejections,
+		LeadingFailures:  t.leading,
+		LongestRun:       t.longest,
 		TrailingFailures: t.trailing,
 		LocalFailures:    t.local,
 	}

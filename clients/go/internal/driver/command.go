@@ -144,6 +144,9 @@ func policyOf(text json.RawMessage) (*fuseboard.Policy, error) {
 		ExpiredPermit:         fuseboard.ExpiredPermit(m.ExpiredPermit),
 		MinCallers:            m.MinCallers,
 		Share:                 m.Share,
+		Voters:                fuseboard.Voters(m.Voters),
+		TripOn:                fuseboard.TripOn(m.TripOn),
+		OpenDurationMin:       durationOf(m.OpenDurationMin),
 	}
 	if w := m.GetWindow(); w != nil {
 		policy.Window = &fuseboard.Window{

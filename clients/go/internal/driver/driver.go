@@ -257,7 +257,8 @@ func statsOf(stats fuseboard.Stats) object {
 	}
 	return object{
 		"permits": bySource(stats.Permits), "rejections": bySource(stats.Rejections), "reported": stats.Reported,
-		"dropped_reports": stats.DroppedReports, "unreported": stats.Unreported, "stale_reports": stats.StaleReports,
+		"dropped_reports": stats.DroppedReports, "dropped_rejections": stats.DroppedRejections,
+		"unreported": stats.Unreported, "stale_reports": stats.StaleReports,
 		"reconnects": stats.Reconnects, "resyncs": stats.Resyncs, "staleness_ms": inMs(stats.Staleness), "usable": stats.Usable,
 	}
 }

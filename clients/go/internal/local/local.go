@@ -77,9 +77,8 @@ type Breaker struct {
 	rules Rules
 	state State
 	// round is raised by every move, so that grants of an earlier state are told apart. It starts at 1.
-	round uint64
-	// failures in a row, oldest first: when each happened, at most rules.Threshold of them.
-	failures []time.Duration
+	round    uint64
+	failures Run
 	until    time.Duration
 	probes   uint64
 	probeOut bool
@@ -90,6 +89,50 @@ type Breaker struct {
 func New(rules Rules, start State, until time.Duration) *Breaker {
 	return &Breaker{rules: rules.orDefaults(), state: start, round: 1, until: until}
 }
+
+// Run is when the last failures without a success in between happened, oldest first. The zero Run is empty.
+type Run struct{ failures []time.Duration }
+
+// Add adds a failure. The run keeps as many as the rules need.
+func (r *Run) Add(now time.Duration, rules Rules) {
+	if over := len(r.failures) + 1 - rules.orDefaults().Threshold; over > 0 {
+		r.failures = append(r.failures[:0], r.failures[over:]...)
+	}
+	r.failures = append(r.failures, now)
+}
+
+// Clear empties the run.
+func (r *Run) Clear() { r.failures = r.failures[:0] }
+
+// Reaches tells whether the run is as long as the threshold.
+func (r *Run) Reaches(rules Rules) bool { return len(r.failures) >= rules.orDefaults().Threshold }
+
+// trips tells whether the run is long and young enough to open a breaker at its last failure.
+func (r *Run) trips(rules Rules) bool {
+	if !r.Reaches(rules) {
+		return false
+	}
+	last := len(r.failures) - 1
+	first := r.failures[last+1-rules.Threshold]
+	return rules.MonitoringPeriod == 0 || r.failures[last]-first < rules.MonitoringPeriod
+}
+
+// Recall gives a closed breaker the failures that were recorded before it stood in. Those that trip it open it at the
+// last of them.
+func (b *Breaker) Recall(run *Run) {
+	if b.state != Closed {
+		return
+	}
+	for _, at := range run.failures {
+		b.failures.Add(at, b.rules)
+	}
+	if b.failures.trips(b.rules) {
+		b.open(b.failures.failures[len(b.failures.failures)-1])
+	}
+}
+
+// Closed tells whether it permits every call.
+func (b *Breaker) Closed() bool { return b.state == Closed }
 
 // Acquire asks for leave to make one call.
 func (b *Breaker) Acquire(now time.Duration) Answer {
@@ -116,7 +159,7 @@ func (b *Breaker) Report(grant Grant, verdict Verdict, now time.Duration) {
 	}
 	switch {
 	case b.state == Closed && verdict == Success:
-		b.failures = b.failures[:0]
+		b.failures.Clear()
 	case b.state == Closed && verdict == Failure:
 		b.addFailure(now)
 	case b.state == HalfOpen && b.probeOut && grant.probe == b.probes:
@@ -131,13 +174,8 @@ func (b *Breaker) Report(grant Grant, verdict Verdict, now time.Duration) {
 }
 
 func (b *Breaker) addFailure(now time.Duration) {
-	if len(b.failures) == b.rules.Threshold {
-		copy(b.failures, b.failures[1:])
-		b.failures = b.failures[:len(b.failures)-1]
-	}
-	b.failures = append(b.failures, now)
-	young := b.rules.MonitoringPeriod == 0 || now-b.failures[0] < b.rules.MonitoringPeriod
-	if len(b.failures) == b.rules.Threshold && young {
+	b.failures.Add(now, b.rules)
+	if b.failures.trips(b.rules) {
 		b.open(now)
 	}
 }
@@ -160,6 +198,6 @@ func (b *Breaker) open(at time.Duration) {
 func (b *Breaker) move(to State) {
 	b.state = to
 	b.round++
-	b.failures = b.failures[:0]
+	b.failures.Clear()
 	b.probeOut = false
 }

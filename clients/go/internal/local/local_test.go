@@ -1,6 +1,7 @@
 package local
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -104,4 +105,47 @@ func TestRulesThatAreOffAreTheDefaults(t *testing.T) {
 	fail(t, b, 4, 0)
 	fail(t, b, 1, time.Hour)
 	rejected(t, b, time.Hour, Open, 30*s)
+}
+
+func TestASequenceHasOneVerdictWheneverTheBreakerBeganToStandIn(t *testing.T) {
+	random := rand.New(rand.NewPCG(11, 2))
+	r := Rules{Threshold: 3, MonitoringPeriod: 5 * s, OpenDuration: 20 * s}
+	for range 2000 {
+		verdicts := make([]Verdict, random.IntN(12))
+		at := make([]time.Duration, len(verdicts))
+		now := time.Duration(0)
+		for i := range verdicts {
+			now += time.Duration(random.IntN(3)) * s
+			verdicts[i], at[i] = Verdict(random.IntN(3)), now
+		}
+		// What comes after the trip is of calls that were permitted before it, and moves nothing.
+		whole, tripped := New(r, Closed, 0), len(verdicts)
+		for i := range verdicts {
+			whole.Report(Grant{}, verdicts[i], at[i])
+			if !whole.Closed() {
+				tripped = i + 1
+				break
+			}
+		}
+		for split := range tripped + 1 {
+			var run Run
+			for i := range split {
+				switch verdicts[i] {
+				case Success:
+					run.Clear()
+				case Failure:
+					run.Add(at[i], r)
+				}
+			}
+			late := New(r, Closed, 0)
+			late.Recall(&run)
+			for i := split; i < tripped; i++ {
+				late.Report(Grant{}, verdicts[i], at[i])
+			}
+			if late.state != whole.state || late.until != whole.until {
+				t.Fatalf("%v at %v, standing in after %d: state %d until %s, want %d until %s",
+					verdicts, at, split, late.state, late.until, whole.state, whole.until)
+			}
+		}
+	}
 }
