@@ -53,8 +53,8 @@ def test_a_failure_goes_behind_the_successes_before_it() -> None:
     for outcome in ("success", "failure", "success", "timeout", "failure"):
         yes = breaker.decide(1.0)
         assert isinstance(yes, Yes)
-        assert breaker.settle(yes, outcome, 1.0) == (outcome != "success")
-    (tally,) = breaker.take(2.0)
+        assert (breaker.settle(yes, outcome, 1.0) is not None) == (outcome != "success")
+    (tally,) = breaker.take(2.0, 10)
     assert (tally.successes, tally.failures, tally.timeouts, tally.trailing_failures) == (2, 2, 1, 2)
 
 
@@ -68,7 +68,7 @@ def test_calls_of_two_generations_are_two_tallies() -> None:
     assert isinstance(later, Yes)
     breaker.settle(later, "success", 0.0)
     breaker.settle(yes, "failure", 0.0)
-    assert [tally.generation for tally in breaker.take(0.0)] == [1, 2, 1]
+    assert [(tally.generation, tally.calls) for tally in breaker.take(0.0, 10)] == [(1, 2), (2, 1)]
 
 
 def test_a_tally_that_is_too_old_is_dropped_and_counted() -> None:
@@ -76,7 +76,7 @@ def test_a_tally_that_is_too_old_is_dropped_and_counted() -> None:
     yes = breaker.decide(0.0)
     assert isinstance(yes, Yes)
     breaker.settle(yes, "success", 0.0)
-    assert breaker.take(10.2) == []
+    assert breaker.take(10.2, 10) == []
     assert breaker.dropped == 1
 
 

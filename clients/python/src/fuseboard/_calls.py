@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fuseboard._guard import Guard, Link, No, Yes
 from fuseboard._link import Connection
 from fuseboard._session import Report
-from fuseboard._wire import local_rule
+from fuseboard._wire import has_window_rule, local_rule
 from fuseboard.errors import RejectedError
 from fuseboard.options import Classify, Duration, Outcome, Policy, Settings, Verdict, as_seconds
 from fuseboard.v1 import breaker_service_pb2 as pb
@@ -81,6 +81,8 @@ class Stats:
     reported: int = 0
     #: Outcomes that were lost.
     dropped_reports: int = 0
+    #: Rejections of this process that the server was not told of.
+    dropped_rejections: int = 0
     #: Outcomes of calls that the server did not know of, and was not told of.
     unreported: int = 0
     #: Outcomes that the server found to be of an older generation.
@@ -131,7 +133,7 @@ class Guarded:
         home = self._home
         if yes.source == "server":
             return self._report(yes, verdict, duration)
-        at_once = self._guard.settle(
+        told = self._guard.settle(
             yes,
             verdict.outcome,
             home.clock(),
@@ -141,11 +143,8 @@ class Guarded:
         )
         if yes.view is None:
             home.count_unreported()
-        return self._tell_at_once() if at_once and home.link.usable else None
-
-    def _tell_at_once(self) -> Future[None] | None:
-        told: Future[None] = Future()
-        self._home.on_loop(lambda connection: connection.session.tell(self._guard, at_once=True, future=told))
+        if told is not None:
+            home.on_loop(lambda connection: connection.session.tell(self._guard, at_once=True, future=told))
         return told
 
     def _report(self, yes: Yes, verdict: Verdict, duration: float) -> Future[None] | None:
@@ -153,12 +152,14 @@ class Guarded:
             self._home.count_lost()
             return None
         awaited = self._home.link.usable and (yes.is_probe or verdict.outcome in ("failure", "timeout"))
-        told: Future[None] | None = Future() if awaited else None
+        told: Future[None] = Future()
+        seen = "ignored" if verdict.local else verdict.outcome
+        self._guard.await_report(yes, seen, self._home.clock(), told)
         expires = time.monotonic() + yes.lease
         checked = Verdict(verdict.outcome, printable(verdict.error_class), verdict.retry_after, verdict.local)
         report = Report(self._guard, yes.permit, checked, duration, expires, told)
         self._home.on_loop(lambda connection: connection.session.report(report))
-        return told
+        return told if awaited else None
 
 
 class Home:
@@ -216,13 +217,13 @@ class Home:
         if policy is not None:
             message = policy.to_pb() if isinstance(policy, Policy) else policy
             guard.declared = pb.Declaration(breaker=key, policy=message, revision=revision)
-            guard.rule = local_rule(message)
+            guard.rule, guard.suspects = local_rule(message), has_window_rule(message)
         return guard
 
     def stats(self) -> Stats:
         permits: dict[str, int] = {}
         rejections: dict[str, int] = {}
-        dropped = self._lost_at_end
+        dropped, dropped_rejections = self._lost_at_end, 0
         now = self.clock()
         for guard in list(self.guards.values()):
             guard.expire(now)
@@ -231,10 +232,16 @@ class Home:
             for source, count in list(guard.rejections.items()):
                 rejections[source] = rejections.get(source, 0) + count
             dropped += guard.dropped
+            dropped_rejections += guard.dropped_rejections
         connection = self.connection
         if connection is None:
             return Stats(
-                permits, rejections, dropped_reports=dropped, unreported=self._unreported, staleness=float("inf")
+                permits,
+                rejections,
+                dropped_reports=dropped,
+                dropped_rejections=dropped_rejections,
+                unreported=self._unreported,
+                staleness=float("inf"),
             )
         session, watch = connection.session, connection.watch
         return Stats(
@@ -242,6 +249,7 @@ class Home:
             rejections,
             reported=session.reported,
             dropped_reports=dropped + session.dropped,
+            dropped_rejections=dropped_rejections + session.dropped_rejections,
             unreported=self._unreported,
             stale_reports=session.stale,
             reconnects=session.reconnects + watch.reconnects,

@@ -19,7 +19,7 @@ from fuseboard._guard import Guard, Link
 from fuseboard._session import Session
 from fuseboard._view import seconds
 from fuseboard._watch import Watch
-from fuseboard._wire import local_rule
+from fuseboard._wire import has_window_rule, local_rule
 from fuseboard.errors import BreakerNotFoundError, ServerError
 from fuseboard.v1 import breaker_service_pb2 as pb
 from fuseboard.v1.breaker_service_pb2_grpc import BreakerServiceStub
@@ -183,7 +183,7 @@ class Connection:
 
     def _learn_policy(self, guard: Guard, policy: policy_pb2.PolicyInForce) -> None:
         self._policies[guard.key] = policy.version
-        guard.rule = local_rule(policy.policy)
+        guard.rule, guard.suspects = local_rule(policy.policy), has_window_rule(policy.policy)
         guard.slow_after = seconds(policy.policy.slow_call_duration)
 
     def _spawn(self, work: Any) -> None:

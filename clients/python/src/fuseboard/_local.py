@@ -7,6 +7,7 @@ period one probe decides.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 FAILURE_THRESHOLD = 5
@@ -37,6 +38,41 @@ class LocalRejection:
     state: str
 
 
+class Run:
+    """When the last failures without a success in between happened, oldest first: as many as open a breaker."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self) -> None:
+        self._at: deque[float] = deque()
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self._at)
+
+    def add(self, now: float, rule: LocalRule) -> None:
+        """One more failure."""
+        self._at.append(now)
+        while len(self._at) > rule.failure_threshold:
+            self._at.popleft()
+
+    def clear(self) -> None:
+        """Empties it."""
+        self._at.clear()
+
+    def reaches(self, rule: LocalRule) -> bool:
+        """Whether it is as long as the threshold."""
+        return len(self._at) >= rule.failure_threshold
+
+    def tripped_at(self, rule: LocalRule) -> float | None:
+        """When it opened a breaker: with its last failure, where it is long and young enough."""
+        if not self.reaches(rule):
+            return None
+        is_young = (
+            not rule.monitoring_period or self._at[-1] - self._at[-rule.failure_threshold] < rule.monitoring_period
+        )
+        return self._at[-1] if is_young else None
+
+
 class LocalBreaker:
     """Closed, open or half-open, by what this process sees itself.
 
@@ -50,19 +86,32 @@ class LocalBreaker:
         self._rule = rule
         self._stretch = 0
         self._state = "closed"
-        self._failures: deque[float] = deque(maxlen=rule.failure_threshold)
+        self._failures = Run()
         self._open_until = 0.0
         self._probe_since: float | None = None
 
     @classmethod
-    def standing(cls, rule: LocalRule, state: str, open_until: float, now: float) -> LocalBreaker:
-        """One that starts where the breaker was last known to stand."""
+    def standing(
+        cls, rule: LocalRule, state: str, open_until: float, now: float, run: Iterable[float] = ()
+    ) -> LocalBreaker:
+        """One that starts where the breaker was last known to stand: a closed one with the failures of the run."""
         local = cls(rule)
         if state == "open" and open_until > now:
             local._state, local._open_until = "open", open_until
         elif state in ("open", "half_open"):
             local._state = "half_open"
+        else:
+            for at in run:
+                local._failures.add(at, rule)
+            tripped_at = local._failures.tripped_at(rule)
+            if tripped_at is not None:
+                local._open(tripped_at)
         return local
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it permits every call."""
+        return self._state == "closed"
 
     def acquire(self, now: float) -> int | LocalRejection:
         """A permit, or why not."""
@@ -99,9 +148,8 @@ class LocalBreaker:
         if outcome == "success":
             self._failures.clear()
         elif outcome in ("failure", "timeout"):
-            self._failures.append(now)
-            period = self._rule.monitoring_period
-            if len(self._failures) == self._rule.failure_threshold and (not period or now - self._failures[0] < period):
+            self._failures.add(now, self._rule)
+            if self._failures.tripped_at(self._rule) is not None:
                 self._open(now)
 
     def _pass_time(self, now: float) -> None:

@@ -46,7 +46,7 @@ ASK_AGE_MAX_S = 10.0
 # A batch whose answer was lost is sent again for so long: the server remembers its number no longer than ten minutes.
 BATCH_AGE_MAX_S = 300.0
 # Tallies in a batch, well below the server's bound and a frame's.
-TALLIES_MAX = 2_000
+TALLIES_MAX = 1_000
 RETRY_CODES = {grpc.StatusCode.UNAVAILABLE.value[0], grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]}
 
 # What an acquire comes to: nothing where the server could not be asked.
@@ -97,6 +97,10 @@ class Batch:
     def calls(self) -> int:
         return sum(tally.calls for _, tally in self.tallies)
 
+    @property
+    def rejections(self) -> int:
+        return sum(tally.rejections for _, tally in self.tallies)
+
 
 class Session:
     """All that is asked and told. Used on one event loop; `ask`, `report` and `tell` are called on it."""
@@ -145,6 +149,7 @@ class Session:
         self.reconnects = 0
         self.reported = 0
         self.dropped = 0
+        self.dropped_rejections = 0
         self.stale = 0
 
     # What callers want, on the loop.
@@ -283,6 +288,9 @@ class Session:
                 continue
             delay = HELLO_MIN_S
             self._unusable.clear()
+            told: Future[None] = Future()
+            if sum(guard.await_pending(told) for guard in self._guards.values()):
+                self._waiting.append(told)
             self._link.usable = True
             self._usable.set()
             self._is_starting = False
@@ -359,7 +367,9 @@ class Session:
             if len(tallies) >= TALLIES_MAX:
                 break
             guard = self._noted.pop(key)
-            tallies += [(guard, tally) for tally in guard.take(now)]
+            tallies += [(guard, tally) for tally in guard.take(now, TALLIES_MAX - len(tallies))]
+            if guard.has_pending:
+                self._noted[key] = guard
         waiting, self._waiting = self._waiting, []
         if not tallies:
             for future in waiting:
@@ -392,7 +402,7 @@ class Session:
     def _send_hello(self) -> None:
         batch = self._batch
         if batch is not None and time.monotonic() - batch.since > BATCH_AGE_MAX_S:
-            self._end_batch(batch.calls)
+            self._end_batch(dropped=True)
         frame = self._to_fill()
         if self._batch is not None:
             self._put_batch()
@@ -424,7 +434,17 @@ class Session:
             guard.learn(view_of_answer(answer, guard.view, now))
         if answer.decision == breaker_pb2.DECISION_PERMITTED:
             probe = answer.state == breaker_pb2.STATE_HALF_OPEN
-            yes = Yes("server", permit=answer.permit, lease=seconds(answer.lease), is_probe=probe)
+            view = guard.view if answer.provisional else None
+            generations = (
+                (view.generation, view.caller_generation) if view else (answer.generation, answer.caller_generation)
+            )
+            yes = Yes(
+                "server",
+                permit=answer.permit,
+                lease=seconds(answer.lease),
+                is_probe=probe,
+                generations=generations,
+            )
             if offer(ask.future, yes):
                 guard.counted("server", permitted=True)
             else:
@@ -466,16 +486,18 @@ class Session:
             stale = _stale_calls(self._batch, answer.response.stale)
             self.stale += stale
             self.reported += self._batch.calls - stale
-            self._end_batch(0)
+            self._end_batch()
         if time.monotonic() - sent_at <= self._settings.acquire_timeout:
             self._hello_answered.set()
         if self._waiting or (self._noted and self._due is None):
             self._send_batch()
 
-    def _end_batch(self, dropped: int) -> None:
+    def _end_batch(self, *, dropped: bool = False) -> None:
         batch, self._batch = self._batch, None
         if batch is not None:
-            self.dropped += dropped
+            if dropped:
+                self.dropped += batch.calls
+                self.dropped_rejections += batch.rejections
             for future in batch.waiting:
                 offer(future, None)
 
@@ -502,7 +524,7 @@ class Session:
                 self._retry = loop.call_later(wait, self._put_batch)
             else:
                 log.warning("a batch was refused: %s", error.message)
-                self._end_batch(self._batch.calls)
+                self._end_batch(dropped=True)
         else:
             log.warning("%s: %s", error.field, error.message)
 
@@ -525,9 +547,11 @@ class Session:
     def abandon(self) -> None:
         """Nothing will be sent any more: what waits is counted as dropped."""
         if self._batch is not None:
-            self._end_batch(self._batch.calls)
+            self._end_batch(dropped=True)
         for guard in self._noted.values():
-            self.dropped += sum(tally.calls for tally in guard.take(self._clock()))
+            for tally in guard.take(self._clock(), TALLIES_MAX * TALLIES_MAX):
+                self.dropped += tally.calls
+                self.dropped_rejections += tally.rejections
         self._noted.clear()
         while self._reports:
             self._drop(self._reports.popitem()[1])

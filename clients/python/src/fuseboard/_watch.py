@@ -235,6 +235,7 @@ class Watch:
 def told(event: event_pb2.Event) -> Event:
     """An event as listeners get it."""
     evidence = event.evidence
+    first = event.first_event_time if event.HasField("first_event_time") else event.event_time
     rule = breaker_pb2.TripRule.Name(evidence.rule).removeprefix("TRIP_RULE_").lower() if evidence.rule else ""
     return Event(
         kind=KINDS.get(event.kind, "unknown"),
@@ -250,6 +251,8 @@ def told(event: event_pb2.Event) -> Event:
         actor=event.actor,
         comment=event.comment,
         time=event.event_time.ToNanoseconds() / 1e9,
+        count=max(event.count, 1),
+        first_time=first.ToNanoseconds() / 1e9,
     )
 
 

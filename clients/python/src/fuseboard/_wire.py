@@ -44,6 +44,11 @@ def local_rule(policy: policy_pb2.Policy) -> LocalRule:
     )
 
 
+def has_window_rule(policy: policy_pb2.Policy) -> bool:
+    """Whether a policy has a rule that a single failure may complete."""
+    return bool(policy.failure_count_threshold or policy.failure_rate_threshold or policy.slow_call_rate_threshold)
+
+
 def view_of_answer(answer: breaker_service_pb2.SessionAcquired, before: View | None, now: float) -> View:
     """What an answer to an acquire tells of the breaker.
 

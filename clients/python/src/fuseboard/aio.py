@@ -242,6 +242,8 @@ class Breaker(Guarded):
 
     async def _execute(self, options: BreakerOptions, call: Callable[..., Awaitable[T]], args: Any, kwargs: Any) -> T:
         clock = self._home.clock
+        if self._guard.awaited is not None:
+            await self._await_decisive()
         decision = self._guard.decide(clock())
         if decision is None:
             decision = await self._ask()
@@ -275,6 +277,8 @@ class Breaker(Guarded):
 
         :raises RejectedError: where the call is rejected.
         """
+        if self._guard.awaited is not None:
+            await self._await_decisive()
         decision = self._guard.decide(self._home.clock())
         if decision is None:
             decision = await self._ask()
@@ -302,7 +306,7 @@ class Breaker(Guarded):
         :raises BreakerNotFoundError: where the server has never seen it.
         :raises ServerError: where the server cannot do it. The local breaker is forgotten all the same.
         """
-        self._guard.forget_local()
+        self._guard.forget_run()
         await self._home.connected().reset(self.key, reason, actor)
 
     async def declare(self, policy: Policy, revision: int) -> policy_pb2.PolicyInForce:
@@ -334,11 +338,23 @@ class Breaker(Guarded):
     async def _wait_for(self, told: Future[None] | None) -> None:
         if told is None or self._home.is_closed:
             return
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(told), self._home.settings.report_timeout)
-        except asyncio.TimeoutError:
-            if self._home.connection is not None:
-                self._home.connection.session.missed()
+        # Others may wait for the same answer: it is not cancelled where this one gives up.
+        done, _ = await asyncio.wait((asyncio.wrap_future(told),), timeout=self._home.settings.report_timeout)
+        if not done and self._home.connection is not None:
+            self._home.connection.session.missed()
+
+    async def _await_decisive(self) -> None:
+        """Waits for the answer to the last decisive outcome, as `execute` does, and nobody a second time."""
+        home, guard = self._home, self._guard
+        told = guard.awaited
+        if told is None:
+            return
+        if not told.done():
+            if not home.link.usable or home.is_closed or not home.settings.report_timeout:
+                return
+            await self._wait_for(told)
+        if guard.awaited is told:
+            guard.awaited = None
 
 
 class Permit:

@@ -275,6 +275,8 @@ class Breaker(Guarded):
     def _execute(self, options: BreakerOptions, call: Callable[..., T], args: Any, kwargs: Any) -> T:
         home = self._home
         clock = home.clock
+        if self._guard.awaited is not None:
+            self._await_decisive()
         start = clock()
         decision = self._guard.decide(start)
         if decision is None:
@@ -307,6 +309,8 @@ class Breaker(Guarded):
 
         :raises RejectedError: where the call is rejected.
         """
+        if self._guard.awaited is not None:
+            self._await_decisive()
         decision = self._guard.decide(self._home.clock())
         if decision is None:
             decision = self._ask()
@@ -334,7 +338,7 @@ class Breaker(Guarded):
         :raises BreakerNotFoundError: where the server has never seen it.
         :raises ServerError: where the server cannot do it. The local breaker is forgotten all the same.
         """
-        self._guard.forget_local()
+        self._guard.forget_run()
         self._home._wait(lambda connection: connection.reset(self.key, reason, actor), UNARY_S + 1)
 
     def declare(self, policy: Policy, revision: int) -> policy_pb2.PolicyInForce:
@@ -367,12 +371,27 @@ class Breaker(Guarded):
                 raise
         return decision or self._guard.without_server(home.clock())
 
+    def _await_decisive(self) -> None:
+        """Waits for the answer to the last decisive outcome, as `execute` does, and nobody a second time."""
+        home, guard = self._home, self._guard
+        told = guard.awaited
+        if told is None:
+            return
+        if not told.done():
+            if not home.link.usable or home.is_closed or not home.settings.report_timeout:
+                return
+            self._wait_until_told(told)
+        if guard.awaited is told:
+            guard.awaited = None
+
     def tell_and_wait(self, yes: Yes, verdict: Verdict, duration: float) -> None:
         """Takes a call's outcome, and waits for its answer where that matters, at most `report_timeout`."""
         told = self.tell(yes, verdict, duration)
+        if told is not None and not self._home.is_closed:
+            self._wait_until_told(told)
+
+    def _wait_until_told(self, told: Future[None]) -> None:
         home = self._home
-        if told is None or home.is_closed:
-            return
         try:
             told.result(home.settings.report_timeout)
         except concurrent.futures.TimeoutError:

@@ -37,5 +37,9 @@ class Event:
     comment: str = ""
     #: When, in seconds since 1970 by the server's clock.
     time: float = 0.0
+    #: Moves that it stands for: a burst of the same move is told as one event, the last of them.
+    count: int = 1
+    #: When the first of them happened; `time` where it was one move.
+    first_time: float = 0.0
     #: Events that a resync lost.
     lost: int = 0

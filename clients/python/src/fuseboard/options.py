@@ -17,9 +17,26 @@ from fuseboard.v1 import policy_pb2 as pb
 Duration: TypeAlias = Union[float, int, timedelta]
 Outcome: TypeAlias = Literal["success", "failure", "timeout", "ignored", "cancelled"]
 
+#: What a permit counts as when its lease ends and nobody has reported it.
+ExpiredPermit: TypeAlias = Literal["failure", "timeout", "ignored"]
+
 BREAKERS_MAX = 1_000
 KEY_BYTES_MAX = 200
 _NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9._\-:/]")
+
+
+_EXPIRED: dict[str, int] = {
+    "failure": pb.EXPIRED_PERMIT_FAILURE,
+    "timeout": pb.EXPIRED_PERMIT_TIMEOUT,
+    "ignored": pb.EXPIRED_PERMIT_IGNORED,
+}
+# The fields of a policy that are a choice, and the proto's numbers.
+_CHOICES: dict[str, dict[str, int]] = {
+    "expired_probe": _EXPIRED,
+    "expired_permit": _EXPIRED,
+    "voters": {"instance": pb.VOTERS_INSTANCE, "service": pb.VOTERS_SERVICE},
+    "trip_on": {"any": pb.TRIP_ON_ANY, "failure": pb.TRIP_ON_FAILURE},
+}
 
 
 def as_seconds(value: Duration) -> float:
@@ -98,6 +115,18 @@ class Policy:
     lease: Duration | None = None
     min_callers: int | None = None
     share: float | None = None
+    #: What an unreported probe counts as when its lease ends. Default: `failure`.
+    expired_probe: ExpiredPermit | None = None
+    #: What any other unreported permit counts as. Default: `ignored`.
+    expired_permit: ExpiredPermit | None = None
+    #: Whose evidence the quorum counts: each caller's, or each service's (the part of the name before the first `/`).
+    #: Default: `instance`.
+    voters: Literal["instance", "service"] | None = None
+    #: Which reports may trip it: any, or failures only (for the slow-call rule, slow calls). Default: `any`.
+    trip_on: Literal["any", "failure"] | None = None
+    #: Shortest `open_duration` that the policy accepts, against a unit mistake. Set it below the default to permit
+    #: shorter open periods. 1 ms to 24 h; 0 is refused. Default: 100 ms.
+    open_duration_min: Duration | None = None
 
     def to_pb(self) -> pb.Policy:
         """The message that is declared."""
@@ -125,11 +154,18 @@ class Policy:
             "half_open_max_duration",
             "retry_after_max",
             "lease",
+            "open_duration_min",
         ):
             value = getattr(self, name)
             if value is not None:
                 put_seconds(getattr(policy, name), as_seconds(value))
                 getattr(policy, name).SetInParent()
+        for name, values in _CHOICES.items():
+            value = getattr(self, name)
+            if value is not None:
+                if value not in values:
+                    raise ValueError(f"{name} is {value!r}: say one of {', '.join(values)}")
+                setattr(policy, name, values[value])
         if isinstance(self.window, TimeWindow):
             put_seconds(policy.window.time.duration, as_seconds(self.window.duration))
             policy.window.time.slices = self.window.slices

@@ -45,11 +45,10 @@ class FakeGuard(Guard):
         """As the real one; what it would ask for is permitted."""
         return super().decide(now) or Yes("cached", self.view)
 
-    def settle(self, yes: Yes, outcome: str, now: float, **details: Any) -> bool:
+    def settle(self, yes: Yes, outcome: str, now: float, **details: Any) -> None:
         """Remembers the outcome. There is nobody to tell."""
         if len(self.outcomes) < OUTCOMES_MAX:
             self.outcomes.append(outcome)
-        return False
 
 
 class FakeConnection:
