@@ -20,6 +20,7 @@ use std::{
 use fuseboard::{
     breaker::{CallerId, Decision, Moment, Outcome, Permit, PolicySpec, Report, Reported, RequestId, Timestamp},
     engine::{Acquired, Clock, Engine, Handle, Limits, ReportAnswer, Told},
+    grpc::token::{decode_permit, encode_permit},
 };
 use serde::Serialize;
 
@@ -60,6 +61,10 @@ struct Figures {
     many_callers_pair_ns: f64,
     /// The median of the rounds' ratios, many callers to one.
     callers_ratio: f64,
+    /// Pairs by handle whose permits are sealed and opened in between, as a session does.
+    sealed_pair_by_handle_ns: f64,
+    /// The median of the rounds' ratios, sealed to not.
+    sealed_ratio: f64,
     bytes_per_new_breaker: f64,
     bytes_per_used_breaker: f64,
     bytes_per_silent_caller: f64,
@@ -79,11 +84,12 @@ fn main() -> Result<()> {
     let mut walk = Walk(0);
 
     let (mut by_key, mut by_handle, mut one, mut two) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut one_caller, mut many_callers) = (Vec::new(), Vec::new());
+    let (mut one_caller, mut many_callers, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
     let mut callers = (1..=CALLERS).map(CallerId).cycle();
     for _ in 0..ROUNDS {
         by_key.push(nanoseconds_a_pair(|| batch_by_key(&engine, &mut walk)));
         by_handle.push(nanoseconds_a_pair(|| batch_by_handle(&engine, &handles, &mut walk)));
+        sealed.push(nanoseconds_a_pair(|| batch_sealed(&engine, &handles, &mut walk)));
         one.push(pairs_per_second(|| batch_on_one(&engine, handles[0])));
         two.push(thread::scope(|scope| {
             let threads = [(); 2].map(|()| scope.spawn(|| pairs_per_second(|| batch_on_one(&engine, handles[0]))));
@@ -94,6 +100,7 @@ fn main() -> Result<()> {
         many_callers.push(nanoseconds_a_pair(|| batch_of_callers(&engine, handles[2], &mut next)));
     }
     let callers_ratios = one_caller.iter().zip(&many_callers).map(|(one, many)| many / one).collect();
+    let sealed_ratios = by_handle.iter().zip(&sealed).map(|(plain, sealed)| sealed / plain).collect();
     let ratios = one.iter().zip(&two).map(|(one, two): (&f64, &f64)| two / one).collect();
     let [new, used] = weigh_apart("weigh")?;
     let [silent, active] = weigh_apart("weigh-callers")?;
@@ -106,6 +113,8 @@ fn main() -> Result<()> {
         one_caller_pair_ns: median(one_caller),
         many_callers_pair_ns: median(many_callers),
         callers_ratio: median(callers_ratios),
+        sealed_pair_by_handle_ns: median(sealed),
+        sealed_ratio: median(sealed_ratios),
         bytes_per_new_breaker: new,
         bytes_per_used_breaker: used,
         bytes_per_silent_caller: silent,
@@ -120,6 +129,8 @@ fn print_table(figures: &Figures) {
     println!("| engine alone | measured |\n|---|--:|");
     println!("| a pair by key, {BREAKERS} breakers | {:.0} ns |", figures.pair_by_key_ns);
     println!("| a pair by handle, {BREAKERS} breakers | {:.0} ns |", figures.pair_by_handle_ns);
+    println!("| the same, with permits sealed and opened | {:.0} ns |", figures.sealed_pair_by_handle_ns);
+    println!("| sealed to not | {:.2} |", figures.sealed_ratio);
     println!("| one thread on one hot breaker | {:.0} pairs/s |", figures.hot_breaker_one_thread_pairs_per_second);
     println!("| two threads on one hot breaker | {:.0} pairs/s |", figures.hot_breaker_two_threads_pairs_per_second);
     println!("| two threads to one | {:.2} |", figures.hot_breaker_ratio);
@@ -198,6 +209,20 @@ fn batch(engine: &Engine, handles: &[Handle; BATCH]) {
     let permits = handles.map(|handle| acquire(engine, moment, handle));
     for (handle, permit) in handles.iter().zip(permits) {
         report(engine, moment, *handle, &permit);
+    }
+}
+
+/// As [`batch_by_handle`], with each permit as bytes on its way to the caller and back.
+fn batch_sealed(engine: &Engine, handles: &[Handle], walk: &mut Walk) {
+    let (moment, seal) = (engine.moment(), engine.seal());
+    let asked: [_; BATCH] = std::array::from_fn(|_| walk.next().unwrap_or_default());
+    // A session knows the hash since the breaker was introduced.
+    let key_hash = |number: usize| (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let permits =
+        asked.map(|number| encode_permit(seal, key_hash(number), &acquire(engine, moment, handles[number]), None));
+    for (number, permit) in asked.into_iter().zip(permits) {
+        let opened = decode_permit(seal, key_hash(number), black_box(permit.as_slice()));
+        report(engine, moment, handles[number], &opened.expect("it is as it was issued").permit);
     }
 }
 

@@ -321,7 +321,7 @@ impl World {
                 continue;
             }
             let mut asked = frame.acquires.iter().map(|item| breaker(item.handle, &item.breaker));
-            let of = asked.find(|key| decode_permit(key_hash(key), &acquired.permit).is_ok());
+            let of = asked.find(|key| decode_permit(self.engine.seal(), key_hash(key), &acquired.permit).is_ok());
             self.granted(&of.expect("a permit is of a breaker that was asked for"), &acquired.permit);
         }
         for item in &frame.reports {
@@ -341,7 +341,8 @@ impl World {
 
     fn granted(&mut self, breaker: &str, permit: &[u8]) {
         self.tokens.push(URL_SAFE_NO_PAD.encode(permit));
-        let permit = decode_permit(key_hash(breaker), permit).expect("a permit is of the breaker that was asked for");
+        let opened = decode_permit(self.engine.seal(), key_hash(breaker), permit);
+        let permit = opened.expect("a permit is of the breaker that was asked for").permit;
         let probes = self.probes.entry(breaker.to_owned()).or_default();
         let is_new = !probes.contains(&permit) && !self.spent.contains(&(breaker.to_owned(), permit));
         if permit.kind == PermitKind::Probe && is_new {
@@ -350,7 +351,8 @@ impl World {
     }
 
     fn reported(&mut self, breaker: &str, permit: &[u8]) {
-        if let (Ok(permit), Some(probes)) = (decode_permit(key_hash(breaker), permit), self.probes.get_mut(breaker)) {
+        let opened = decode_permit(self.engine.seal(), key_hash(breaker), permit).map(|opened| opened.permit);
+        if let (Ok(permit), Some(probes)) = (opened, self.probes.get_mut(breaker)) {
             probes.retain(|probe| *probe != permit);
             self.spent.push((breaker.to_owned(), permit));
         }

@@ -3,12 +3,16 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     role::{Need, Roles},
     token::Token,
 };
-use crate::{breaker::Timestamp, engine::Error};
+use crate::{
+    breaker::{CallerId, Timestamp},
+    engine::{Error, caller_id},
+};
 
 /// Who somebody is, by a token or a certificate.
 #[derive(Clone, Debug)]
@@ -65,6 +69,10 @@ impl From<&Token> for Identity {
         }
     }
 }
+
+/// The caller that an identity is bound to, as permits carry it: a hash, which tells the callers of one server apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bound(pub u32);
 
 /// What a request may do.
 #[derive(Clone, Debug)]
@@ -146,6 +154,42 @@ impl Grant {
         }
     }
 
+    /// The caller it is bound to; `None`: any.
+    #[must_use]
+    pub fn bound(&self) -> Option<Bound> {
+        let identity = self.identity().filter(|identity| !identity.caller.is_empty())?;
+        // The high half: the low one places callers in tables.
+        Some(Bound((xxh3_64(identity.caller.as_bytes()) >> 32) as u32))
+    }
+
+    /// Whether a caller is the one it is bound to, or it is bound to none.
+    #[must_use]
+    pub fn is_caller(&self, caller: CallerId) -> bool {
+        self.identity().is_none_or(|identity| identity.caller.is_empty() || caller_id(&identity.caller) == caller)
+    }
+
+    /// Checks that it may report a permit of a caller. `caller` is the caller's name, as long as that is known, and `issued` is
+    /// what the identity that the permit was issued to is bound to.
+    ///
+    /// # Errors
+    /// It may not call itself that.
+    pub fn check_reporter(&self, caller: Option<&str>, issued: Option<Bound>) -> Result<(), Error> {
+        let Some(bound) = self.bound() else { return Ok(()) };
+        let is_own = match caller {
+            Some(caller) => self.caller(caller).is_ok(),
+            // Names are forgotten when there are too many of them, and what is under way goes on.
+            None => issued == Some(bound),
+        };
+        match self.identity() {
+            Some(identity) if !is_own => {
+                let of = caller.unwrap_or("another caller");
+                let advice = format!("its permits are those of {0}, or {0}/ and an instance", identity.caller);
+                Err(identity.denied("CALLER_NOT_YOURS", format!("report a permit of {of:?}"), advice))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Who did something, for people: the identity, and in brackets what the request said where that is something else.
     #[must_use]
     pub fn actor(&self, said: &str) -> String {
@@ -195,6 +239,22 @@ mod tests {
             assert!(bounded.caller(strange).is_err(), "{strange}");
             assert_eq!(grant(&[], "").caller(strange).unwrap(), strange);
         }
+    }
+
+    #[test]
+    fn a_bounded_reporter_reports_permits_of_its_own_callers() {
+        let (shop, cart) = (grant(&[], "shop"), grant(&[], "cart"));
+        for own in ["shop", "shop/7"] {
+            assert!(shop.check_reporter(Some(own), cart.bound()).is_ok(), "{own}");
+        }
+        for strange in ["", "cart", "cart/1", "shopper"] {
+            assert!(shop.check_reporter(Some(strange), shop.bound()).is_err(), "{strange}");
+            assert!(grant(&[], "").check_reporter(Some(strange), shop.bound()).is_ok());
+            assert!(Grant::Everything.check_reporter(Some(strange), shop.bound()).is_ok());
+        }
+        assert!(shop.check_reporter(None, shop.bound()).is_ok(), "its name is forgotten, and it is its own");
+        assert!(shop.check_reporter(None, cart.bound()).is_err());
+        assert!(shop.check_reporter(None, None).is_err());
     }
 
     #[test]

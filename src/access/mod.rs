@@ -3,10 +3,12 @@
 
 mod identity;
 mod role;
+mod seal;
 mod token;
 
 pub use self::{
-    identity::{Grant, Identity},
+    identity::{Bound, Grant, Identity},
     role::{Need, Role, Roles, need},
+    seal::{SEAL_KEY_BYTES, Seal},
     token::{Secret, SecretHash, Token},
 };

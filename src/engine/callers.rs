@@ -17,6 +17,13 @@ use crate::breaker::CallerId;
 
 const SHARDS: usize = 16;
 
+/// The id of a caller's name, which is not remembered.
+#[must_use]
+pub fn caller_id(name: &str) -> CallerId {
+    // 0 is the caller that gives no name.
+    if name.is_empty() { CallerId::default() } else { CallerId(xxh3_64(name.as_bytes()).max(1)) }
+}
+
 type Names = HashMap<u64, Name>;
 
 #[derive(Debug)]
@@ -41,8 +48,7 @@ impl Callers {
         if name.is_empty() {
             return CallerId::default();
         }
-        // 0 is the caller that gives no name.
-        let id = xxh3_64(name.as_bytes()).max(1);
+        let CallerId(id) = caller_id(name);
         let shard = self.shard(id);
         if !shard.read().get(&id).is_some_and(Name::note_use) {
             self.add(&mut shard.write(), id, name);

@@ -15,6 +15,12 @@ pub enum Error {
         /// What is wrong and what is allowed.
         message: String,
     },
+    /// The permit does not have this server's seal for this breaker.
+    #[error(
+        "permit was not issued by this server for this breaker, or was altered since: report with the permit exactly as the \
+         acquire was answered with it"
+    )]
+    PermitForged,
     /// A bound is reached. What is there goes on working.
     #[error("the limit of {max} {what} is reached: {advice}")]
     Limit {

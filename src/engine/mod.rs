@@ -18,6 +18,7 @@ mod policies;
 mod registry;
 mod requests;
 mod restore;
+mod seal;
 mod timers;
 mod tokens;
 mod watch;
@@ -35,8 +36,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch as changes};
 
+pub(crate) use self::seal::SEALS;
 pub use self::{
     audit::{Action, AuditEntry},
+    callers::caller_id,
     clock::Clock,
     commits::{STORE_PATIENCE, Ticket, Told},
     error::Error,
@@ -60,6 +63,7 @@ use self::{
     tokens::Tokens,
 };
 use crate::{
+    access::Seal,
     breaker::{
         Acquire, Breaker, CALLERS_MAX, CallerId, CallerView, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment, Outcome,
         Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, Report, Reported, RequestId, State, StateName,
@@ -132,6 +136,7 @@ struct Shared {
     events: EventLog,
     policies: Policies,
     tokens: Tokens,
+    seal: Seal,
     requests: Requests,
     batches: Batches,
     callers: Callers,

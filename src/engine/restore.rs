@@ -20,6 +20,7 @@ use super::{
     error::Error,
     events::EventLog,
     random,
+    seal::seal_of,
 };
 use crate::{
     breaker::{Breaker, Moment, PolicySpec, Timestamp},
@@ -61,6 +62,8 @@ impl Engine {
         let started = clock.now();
         #[expect(clippy::disallowed_methods, reason = "a breaker has one commit under way: its bound is the breakers'")]
         let (to_do, works) = mpsc::unbounded_channel();
+        let author = rand::random();
+        let seal = seal_of(&*store, author, root.documents.clone()).await?;
         let shared = Shared {
             registry: Registry::new(limits.breakers.max(1), root.floors.generation.max(1)),
             timers: Timers::default(),
@@ -70,7 +73,8 @@ impl Engine {
             requests: Requests::new(limits.request_ids),
             batches: Batches::new(limits.batch_clients, limits.batch_retention, store.is_lasting()),
             callers: Callers::new(limits.callers),
-            author: rand::random(),
+            author,
+            seal,
             health: store.health(),
             is_lasting: store.is_lasting(),
             store,

@@ -11,12 +11,12 @@ use super::{
     pb::{self, breaker_service_server},
     reflect,
     session::Session,
-    token::{ResumeToken, decode_permit_text, encode_permit_text},
+    token::{Issued, Opened, ResumeToken, decode_permit_text, encode_permit_text},
     watch::{EventStream, event_stream},
 };
 use crate::{
     access::Grant,
-    breaker::{CallerView, Decision, Kind},
+    breaker::{CallerView, Decision, Kind, Permit},
     engine::{
         Acquired, Actor, BatchAnswer, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind, EventReason,
         Filter, Position, ReportAnswer, Resolved, STORE_PATIENCE, Told, View, WatchOptions, key_hash,
@@ -86,7 +86,7 @@ impl breaker_service_server::BreakerService for BreakerService {
             Told::Now(acquired) => acquired,
             told => Box::pin(engine.acquired(told, key, caller, id, lease, patience)).await?,
         };
-        Ok(Response::new(to_acquired(key_hash(key), &acquired)))
+        Ok(Response::new(to_acquired(&Sealing { engine, grant: &grant, key_hash: key_hash(key) }, &acquired)))
     }
 
     async fn report(&self, request: Request<pb::ReportRequest>) -> Answer<pb::ReportResponse> {
@@ -94,9 +94,10 @@ impl breaker_service_server::BreakerService for BreakerService {
         let request = request.get_ref();
         let key = convert::key("breaker", &request.breaker)?;
         grant.check(key)?;
-        let permit = decode_permit_text(key_hash(key), &request.permit)?;
-        let report = convert::report(request)?;
         let engine = self.engine();
+        let opened = decode_permit_text(engine.seal(), key_hash(key), &request.permit)?;
+        let report = convert::report(request)?;
+        let permit = reportable(engine, &grant, &opened)?;
         let attempt = || Ok(engine.report_by_key(engine.moment(), key, &permit, &report, &request.error_class));
         Ok(Response::new(to_reported(&told(engine, attempt).await?)))
     }
@@ -198,6 +199,21 @@ pub(super) async fn told<T>(engine: &Engine, mut attempt: impl FnMut() -> Result
     }
 }
 
+/// The permit that was opened, if its reporter may call itself the caller that it was issued to.
+pub(super) fn reportable(engine: &Engine, grant: &Grant, opened: &Opened) -> Result<Permit, Error> {
+    let issued = match opened.issued {
+        // It counts nowhere, so it is whoever's.
+        Issued::Elsewhere => return Ok(opened.permit),
+        Issued::ToAny => None,
+        Issued::To(bound) => Some(bound),
+    };
+    let caller = opened.permit.caller;
+    if !grant.is_caller(caller) {
+        grant.check_reporter(engine.caller_name(caller).as_deref(), issued)?;
+    }
+    Ok(opened.permit)
+}
+
 /// How long a call has for the store: with an answer in time for its own deadline, if it has one.
 fn patience(metadata: &MetadataMap) -> Duration {
     let deadline = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(timeout);
@@ -266,7 +282,14 @@ impl From<Position> for ResumeToken {
 
 // ---- Answers -------------------------------------------------------------------------------------------------------
 
-fn to_acquired(key_hash: u64, acquired: &Acquired) -> pb::AcquireResponse {
+/// What a permit is sealed with.
+struct Sealing<'a> {
+    engine: &'a Engine,
+    grant: &'a Grant,
+    key_hash: u64,
+}
+
+fn to_acquired(sealing: &Sealing<'_>, acquired: &Acquired) -> pb::AcquireResponse {
     let mut response = pb::AcquireResponse {
         state: convert::to_state(acquired.state) as i32,
         generation: acquired.generation,
@@ -277,7 +300,8 @@ fn to_acquired(key_hash: u64, acquired: &Acquired) -> pb::AcquireResponse {
     match acquired.decision {
         Decision::Permitted(permit) => {
             response.decision = pb::Decision::Permitted as i32;
-            response.permit = encode_permit_text(key_hash, &permit);
+            let Sealing { engine, grant, key_hash } = sealing;
+            response.permit = encode_permit_text(engine.seal(), *key_hash, &permit, grant.bound());
             response.lease = Some(convert::to_duration(permit.expire.since(acquired.at)));
         }
         Decision::Rejected { reason, retry_after } => {

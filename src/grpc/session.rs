@@ -18,14 +18,14 @@ use tonic::{Code, Status, Streaming};
 
 use super::{
     convert, pb,
-    service::{Context, report_batch},
+    service::{Context, report_batch, reportable},
     status::{of_transport, session_error},
     token::{decode_permit, encode_permit},
     watch::{Goodbye, goodbye},
 };
 use crate::{
     access::Grant,
-    breaker::{CallerId, Decision, Moment},
+    breaker::{CallerId, Decision, Moment, Permit},
     engine::{Acquired, Engine, Error, Handle, ReportAnswer, STORE_PATIENCE, Told, key_hash},
 };
 
@@ -243,7 +243,9 @@ impl Session {
         match acquired.decision {
             Decision::Permitted(permit) => {
                 answer.decision = pb::Decision::Permitted as i32;
-                answer.permit = self.permit_bytes(encode_permit(key_hash, &permit).as_slice());
+                let (seal, bound) = (self.context.engine.seal(), self.grant.bound());
+                let sealed = encode_permit(seal, key_hash, &permit, bound);
+                answer.permit = self.permit_bytes(sealed.as_slice());
                 answer.lease = Some(convert::to_duration(permit.expire.since(acquired.at)));
             }
             Decision::Rejected { reason, retry_after } => {
@@ -265,6 +267,14 @@ impl Session {
         self.permits.split().freeze()
     }
 
+    /// The permit in `bytes`, if the session may report it.
+    fn open(&self, engine: &Engine, key_hash: u64, bytes: &[u8]) -> Result<Permit, Error> {
+        let opened = decode_permit(engine.seal(), key_hash, bytes)?;
+        // The session's own caller was checked when it was named.
+        let is_own = opened.permit.caller == self.caller;
+        if is_own { Ok(opened.permit) } else { reportable(engine, &self.grant, &opened) }
+    }
+
     fn report(
         &mut self,
         engine: &Engine,
@@ -276,11 +286,12 @@ impl Session {
         let (key, permit, told) = if item.handle == 0 {
             let key = convert::key("breaker", &item.breaker)?;
             self.grant.check(key)?;
-            let permit = decode_permit(key_hash(key), &item.permit)?;
+            let permit = self.open(engine, key_hash(key), &item.permit)?;
             (key, permit, engine.report_by_key(moment, key, &permit, &report, error_class))
         } else {
+            let key_hash = known(&mut self.known, item.handle)?.key_hash;
+            let permit = self.open(engine, key_hash, &item.permit)?;
             let known = known(&mut self.known, item.handle)?;
-            let permit = decode_permit(known.key_hash, &item.permit)?;
             let reported = known.handle.and_then(|handle| engine.report(moment, handle, &permit, &report, error_class));
             let found_anew = || {
                 known.handle = engine.find(&known.key);

@@ -23,8 +23,10 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         let mut details = ErrorDetails::with_error_info(reason(&error), DOMAIN, metadata(&error));
-        if let Error::Invalid { field, message } = &error {
-            details.add_bad_request_violation(field, message);
+        match &error {
+            Error::Invalid { field, message } => _ = details.add_bad_request_violation(field, message),
+            Error::PermitForged => _ = details.add_bad_request_violation("permit", &message),
+            _ => {}
         }
         if let Some(delay) = retry_after(&error) {
             details.set_retry_info(Some(delay));
@@ -99,7 +101,11 @@ pub fn session_error(number: u64, error: &Error) -> pb::SessionError {
         number,
         code: code(error) as i32,
         message: error.to_string(),
-        field: if let Error::Invalid { field, .. } = error { field.clone() } else { String::new() },
+        field: match error {
+            Error::Invalid { field, .. } => field.clone(),
+            Error::PermitForged => "permit".to_owned(),
+            _ => String::new(),
+        },
         reason: reason(error).to_owned(),
         retry_after: retry_after(error).map(convert::to_duration),
     }
@@ -107,7 +113,7 @@ pub fn session_error(number: u64, error: &Error) -> pb::SessionError {
 
 const fn code(error: &Error) -> Code {
     match error {
-        Error::Invalid { .. } => Code::InvalidArgument,
+        Error::Invalid { .. } | Error::PermitForged => Code::InvalidArgument,
         Error::Limit { .. } => Code::ResourceExhausted,
         Error::NotFound { .. } => Code::NotFound,
         Error::VersionMoved { .. } => Code::Aborted,
@@ -122,6 +128,7 @@ const fn code(error: &Error) -> Code {
 const fn reason(error: &Error) -> &'static str {
     match error {
         Error::Invalid { .. } => "INVALID_FIELD",
+        Error::PermitForged => "PERMIT_FORGED",
         Error::Limit { reason, .. } | Error::NotFound { reason, .. } | Error::Denied { reason, .. } => reason,
         Error::VersionMoved { .. } => "VERSION_MOVED",
         Error::PolicyOfFile { .. } => "POLICY_OF_FILE",
@@ -142,6 +149,7 @@ const fn retry_after(error: &Error) -> Option<Duration> {
         Error::Draining => Some(DRAINING_RETRY_AFTER),
         // A version that moved is read again first, and that takes no waiting.
         Error::Invalid { .. }
+        | Error::PermitForged
         | Error::NotFound { .. }
         | Error::VersionMoved { .. }
         | Error::PolicyOfFile { .. }
@@ -164,6 +172,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         Error::PolicyOfFile { pattern } => vec![("pattern", pattern.clone())],
         Error::TokenExists { name } => vec![("name", name.clone())],
         Error::Denied { name, .. } => vec![("identity", name.clone())],
+        Error::PermitForged => vec![("field", "permit".to_owned())],
         Error::AuthenticationOff | Error::Unauthenticated { .. } => vec![],
         Error::Store { why } => vec![("why", why.clone())],
         Error::Draining => vec![],

@@ -1,28 +1,37 @@
-//! The opaque strings that callers carry for us: permits, resume tokens and page tokens.
+//! The opaque strings that callers carry for the server: permits, resume tokens and page tokens.
 //!
-//! Each is a few bytes with a version in front and a checksum behind, and has exactly one form: what decodes encodes to
-//! the same bytes again. The checksum is there to tell a damaged permit, which is an error of whoever handles it, from
-//! a stale one, which is an answer. It is no signature: who may report is decided by who may connect, and a permit
-//! made up says nothing that its breaker's ledger does not check.
+//! Each is a few bytes with a version in front, and has exactly one form: what decodes encodes to the same bytes again.
+//!
+//! A permit is a right, so it is sealed ([`Seal`]): it ends in a keyed hash of all of it and of the key of its breaker, and a
+//! permit that this server has not issued for this breaker is refused. The server's key is kept in its store, so permits stay good
+//! over a restart. A permit of the format before seals, or of a server with another key, is stale: it is of no generation that
+//! the breaker is in, and counts nowhere.
+//!
+//! Resume tokens and page tokens are no rights: they say where a watch or a list goes on, and what it shows is decided by the
+//! identity of each request. They end in a checksum, which tells a damaged one.
 //!
 //! A permit in bytes:
 //!
 //! ```text
-//!   1    version (high half), caller named (4), kind (0 caller's probe, 1 call, 2 probe, 3 bypass)
-//!   8    hash of the breaker's key
-//!   1-10 generation, varint
-//!   1-10 generation of the caller's scope, varint
-//!   1-10 slice, varint
+//!   1    version (high half), identity bound to a caller (8), caller named (4), kind (0 caller's probe, 1 call, 2 probe,
+//!        3 bypass)
+//!   2    id of the key that sealed it
+//!   1    part of the hash of the breaker's key: tells a permit of another breaker from a forged one
+//!   1-9  generation, varint
+//!   1-9  generation of the caller's scope, varint
+//!   8    slice
 //!   1-5  serial, varint
-//!   1-10 end of the lease, varint: nanoseconds after the slice's number, which is a time too
+//!   1-9  end of the lease, varint: nanoseconds after the slice's number, which is a time too
 //!   8    caller, where one is named
-//!   2    checksum
+//!   4    hash of the caller that the identity it was issued to is bound to, where it is bound to one
+//!   8    tag: the keyed hash of all bytes before it and the 8 bytes of the hash of the breaker's key
 //! ```
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
+    access::{Bound, Seal},
     breaker::{CallerId, Permit, PermitKind, Timestamp},
     engine::Error,
 };
@@ -33,23 +42,65 @@ const BYTES_MAX: usize = 64;
 const CURSOR_BYTES_MAX: usize = 240;
 const PAGE_BYTES_MAX: usize = BYTES_MAX + CURSOR_BYTES_MAX;
 
-const PERMIT_VERSION: u8 = 0x10;
+/// Permits without a seal, of the version before.
+const UNSEALED_VERSION: u8 = 0x10;
+const PERMIT_VERSION: u8 = 0x40;
 const RESUME_VERSION: u8 = 0x20;
 const PAGE_VERSION: u8 = 0x30;
 
+const VERSION_MASK: u8 = 0xf0;
+const IDENTITY_BOUND: u8 = 8;
 const CALLER_NAMED: u8 = 4;
 const KIND_MASK: u8 = 3;
 const SNAPSHOTTING: u8 = 1;
 const CHECKSUM_BYTES: usize = 2;
+const TAG_BYTES: usize = 8;
+const VARINT_BYTES_MAX: u32 = 9;
 
 // ---- Permits -------------------------------------------------------------------------------------------------------
 
 /// A permit as bytes, without memory of its own on the heap.
 pub type PermitBytes = Writer<BYTES_MAX>;
 
-/// A permit of the breaker whose key has this hash, for a session.
+/// A permit that somebody brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// What it says.
+    pub permit: Permit,
+    /// Whom it was issued to.
+    pub issued: Issued,
+}
+
+/// Whom a permit was issued to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Issued {
+    /// An identity that is bound to no caller, or nobody who is known.
+    ToAny,
+    /// An identity that is bound to a caller.
+    To(Bound),
+    /// It has no seal of this server's key. Its permit says nothing, and is stale at every breaker.
+    Elsewhere,
+}
+
+impl Opened {
+    /// What another server has issued, or this one before it had its key: no breaker is in generation 0.
+    const ELSEWHERE: Self = Self {
+        permit: Permit {
+            kind: PermitKind::Call,
+            generation: 0,
+            caller_generation: 0,
+            slice: 0,
+            serial: 0,
+            expire: Timestamp::from_nanos(0),
+            caller: CallerId(0),
+        },
+        issued: Issued::Elsewhere,
+    };
+}
+
+/// A permit of the breaker whose key has this hash, issued to an identity that is bound to a caller or not, for a session.
 #[must_use]
-pub fn encode_permit(key_hash: u64, permit: &Permit) -> PermitBytes {
+pub fn encode_permit(seal: &Seal, key_hash: u64, permit: &Permit, bound: Option<Bound>) -> PermitBytes {
     let kind = match permit.kind {
         PermitKind::CallerProbe => 0,
         PermitKind::Call => 1,
@@ -57,48 +108,61 @@ pub fn encode_permit(key_hash: u64, permit: &Permit) -> PermitBytes {
         PermitKind::Bypass => 3,
     };
     let named = permit.caller != CallerId::default();
+    let flags = if named { CALLER_NAMED } else { 0 } | if bound.is_some() { IDENTITY_BOUND } else { 0 };
     let mut bytes = Writer::new();
-    bytes.byte(PERMIT_VERSION | kind | if named { CALLER_NAMED } else { 0 });
-    bytes.fixed(key_hash);
+    bytes.byte(PERMIT_VERSION | flags | kind);
+    bytes.slice(&seal.id().to_le_bytes());
+    bytes.byte(hint(key_hash));
     bytes.varint(permit.generation);
     bytes.varint(permit.caller_generation);
-    bytes.varint(permit.slice);
+    bytes.fixed(permit.slice);
     bytes.varint(u64::from(permit.serial));
     // Wraps, so that every permit has a form, also one whose lease ends before its slice began.
     bytes.varint(permit.expire.as_nanos().wrapping_sub(permit.slice));
     if named {
         bytes.fixed(permit.caller.0);
     }
-    bytes.seal();
+    if let Some(Bound(bound)) = bound {
+        bytes.slice(&bound.to_le_bytes());
+    }
+    // The hash of the key stands where the tag comes to stand.
+    bytes.fixed(key_hash);
+    let tag = seal.tag(bytes.as_slice());
+    bytes.length -= TAG_BYTES;
+    bytes.fixed(tag);
     bytes
 }
 
 /// A permit as text, for unary calls.
 #[must_use]
-pub fn encode_permit_text(key_hash: u64, permit: &Permit) -> String {
-    encode_permit(key_hash, permit).to_text()
+pub fn encode_permit_text(seal: &Seal, key_hash: u64, permit: &Permit, bound: Option<Bound>) -> String {
+    encode_permit(seal, key_hash, permit, bound).to_text()
 }
 
 /// The permit in `bytes`, which must be of the breaker whose key has this hash.
 ///
 /// # Errors
-/// The field `permit` is missing, damaged or of another breaker.
-pub fn decode_permit(key_hash: u64, bytes: &[u8]) -> Result<Permit, Error> {
-    let Some((hash, permit)) = read_permit(bytes) else { return Err(not_a_permit(bytes.is_empty())) };
-    if hash != key_hash {
-        return Err(Error::invalid("permit", "must be of the breaker that is named; it is of another"));
+/// The field `permit` is missing, is no permit, or is of another breaker; or the permit is forged.
+pub fn decode_permit(seal: &Seal, key_hash: u64, bytes: &[u8]) -> Result<Opened, Error> {
+    match read_permit(seal, key_hash, bytes) {
+        Some(Seen::Sealed(opened)) => Ok(opened),
+        Some(Seen::Elsewhere) => Ok(Opened::ELSEWHERE),
+        Some(Seen::Unsealed(of)) if of == hint(key_hash) => Err(Error::PermitForged),
+        Some(Seen::Unsealed(_)) => {
+            Err(Error::invalid("permit", "must be of the breaker that is named; it is of another"))
+        }
+        None => Err(not_a_permit(bytes.is_empty())),
     }
-    Ok(permit)
 }
 
 /// As [`decode_permit`], of a permit as text.
 ///
 /// # Errors
 /// As [`decode_permit`].
-pub fn decode_permit_text(key_hash: u64, text: &str) -> Result<Permit, Error> {
+pub fn decode_permit_text(seal: &Seal, key_hash: u64, text: &str) -> Result<Opened, Error> {
     let mut buffer = [0; BYTES_MAX];
     let bytes = from_text(text, &mut buffer).ok_or_else(|| not_a_permit(text.is_empty()))?;
-    decode_permit(key_hash, bytes)
+    decode_permit(seal, key_hash, bytes)
 }
 
 #[cold]
@@ -111,22 +175,52 @@ fn not_a_permit(missing: bool) -> Error {
     Error::invalid("permit", message)
 }
 
-fn read_permit(bytes: &[u8]) -> Option<(u64, Permit)> {
-    let mut reader = Reader::unseal(bytes)?;
+/// What bytes of the form of a permit are.
+enum Seen {
+    /// One of ours.
+    Sealed(Opened),
+    /// One without our tag, and the hint that it carries.
+    Unsealed(u8),
+    /// One of another key, or from before seals.
+    Elsewhere,
+}
+
+fn read_permit(seal: &Seal, key_hash: u64, bytes: &[u8]) -> Option<Seen> {
+    if bytes.first()? & VERSION_MASK == UNSEALED_VERSION {
+        return Reader::unseal(bytes).map(|_| Seen::Elsewhere);
+    }
+    let (body, tag) = bytes.split_last_chunk::<TAG_BYTES>()?;
+    let mut sealed = [0; BYTES_MAX];
+    let sealed = sealed.get_mut(..bytes.len())?;
+    let (copy, end) = sealed.split_last_chunk_mut::<TAG_BYTES>()?;
+    copy.copy_from_slice(body);
+    *end = key_hash.to_le_bytes();
+    let is_sealed = seal.tag(sealed) == u64::from_le_bytes(*tag);
+    let mut reader = Reader(body);
     let head = reader.byte()?;
+    if head & VERSION_MASK != PERMIT_VERSION {
+        return None;
+    }
+    let id = u16::from_le_bytes([reader.byte()?, reader.byte()?]);
+    let hint = reader.byte()?;
+    let opened = read_body(head, reader)?;
+    Some(match is_sealed {
+        true => Seen::Sealed(opened),
+        false if id != seal.id() => Seen::Elsewhere,
+        false => Seen::Unsealed(hint),
+    })
+}
+
+fn read_body(head: u8, mut reader: Reader<'_>) -> Option<Opened> {
     let kind = match head & KIND_MASK {
         0 => PermitKind::CallerProbe,
         1 => PermitKind::Call,
         2 => PermitKind::Probe,
         _ => PermitKind::Bypass,
     };
-    if head & !(CALLER_NAMED | KIND_MASK) != PERMIT_VERSION {
-        return None;
-    }
-    let key_hash = reader.fixed()?;
     let generation = reader.varint()?;
     let caller_generation = reader.varint()?;
-    let slice = reader.varint()?;
+    let slice = reader.fixed()?;
     let serial = u32::try_from(reader.varint()?).ok()?;
     let expire = Timestamp::from_nanos(slice.wrapping_add(reader.varint()?));
     let mut caller = CallerId::default();
@@ -136,8 +230,17 @@ fn read_permit(bytes: &[u8]) -> Option<(u64, Permit)> {
             return None;
         }
     }
+    let mut issued = Issued::ToAny;
+    if head & IDENTITY_BOUND != 0 {
+        issued = Issued::To(Bound(u32::from_le_bytes(reader.chunk()?)));
+    }
     reader.end()?;
-    Some((key_hash, Permit { kind, generation, caller_generation, slice, serial, expire, caller }))
+    Some(Opened { permit: Permit { kind, generation, caller_generation, slice, serial, expire, caller }, issued })
+}
+
+/// What a permit carries of its breaker's key. The tag is of the whole hash.
+const fn hint(key_hash: u64) -> u8 {
+    key_hash.to_le_bytes()[7]
 }
 
 // ---- Resume tokens -------------------------------------------------------------------------------------------------
@@ -338,8 +441,12 @@ impl<const MAX: usize> Writer<MAX> {
         self.slice(&value.to_le_bytes());
     }
 
+    /// Seven bits a byte, the lowest first, and eight bits in the ninth.
     fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
+        for _ in 1..VARINT_BYTES_MAX {
+            if value < 0x80 {
+                break;
+            }
             self.byte(value.to_le_bytes()[0] | 0x80);
             value >>= 7;
         }
@@ -372,27 +479,28 @@ impl<'a> Reader<'a> {
         Some(*first)
     }
 
-    fn fixed(&mut self) -> Option<u64> {
+    fn chunk<const LENGTH: usize>(&mut self) -> Option<[u8; LENGTH]> {
         let (first, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
-        Some(u64::from_le_bytes(*first))
+        Some(*first)
+    }
+
+    fn fixed(&mut self) -> Option<u64> {
+        self.chunk().map(u64::from_le_bytes)
     }
 
     /// A number in its shortest form only.
     fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
-        for shift in (0..u64::BITS).step_by(7) {
+        for shift in (0..7 * (VARINT_BYTES_MAX - 1)).step_by(7) {
             let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if bits.leading_zeros() < shift {
-                return None;
-            }
-            value |= bits << shift;
+            value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return (byte != 0 || shift == 0).then_some(value);
             }
         }
-        None
+        let last = self.byte()?;
+        (last != 0).then_some(value | u64::from(last) << (7 * (VARINT_BYTES_MAX - 1)))
     }
 
     fn rest(&mut self) -> &'a [u8] {
@@ -423,6 +531,20 @@ mod tests {
     use super::*;
 
     const HASH: u64 = 0x0123_4567_89ab_cdef;
+
+    const BOUND: Option<Bound> = Some(Bound(0x0102_0304));
+
+    fn seal() -> Seal {
+        Seal::of(b"of the unit test")
+    }
+
+    fn sealed(permit: &Permit) -> PermitBytes {
+        encode_permit(&seal(), HASH, permit, None)
+    }
+
+    fn opened(permit: Permit, issued: Issued) -> Result<Opened, Error> {
+        Ok(Opened { permit, issued })
+    }
 
     fn permit() -> Permit {
         Permit {
@@ -460,14 +582,15 @@ mod tests {
     fn field_of<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
         match result {
             Err(Error::Invalid { field, .. }) => field,
+            Err(Error::PermitForged) => "forged".to_owned(),
             other => panic!("expected a field at fault, got {other:?}"),
         }
     }
 
     #[test]
     fn a_usual_permit_is_short() {
-        assert!(encode_permit(HASH, &permit()).as_slice().len() <= 39);
-        assert!(encode_permit_text(HASH, &permit()).len() <= 52);
+        assert!(sealed(&permit()).as_slice().len() <= 39);
+        assert!(sealed(&permit()).to_text().len() <= 52);
     }
 
     #[test]
@@ -481,37 +604,77 @@ mod tests {
             expire: Timestamp::from_nanos(u64::MAX - 1),
             caller: CallerId(u64::MAX),
         };
-        let bytes = encode_permit(u64::MAX, &largest);
+        let bytes = encode_permit(&seal(), u64::MAX, &largest, BOUND);
         assert_eq!(bytes.as_slice().len(), 64);
-        assert_eq!(decode_permit(u64::MAX, bytes.as_slice()), Ok(largest));
+        let issued = Issued::To(Bound(0x0102_0304));
+        assert_eq!(decode_permit(&seal(), u64::MAX, bytes.as_slice()), opened(largest, issued));
     }
 
     #[test]
     fn a_permit_of_another_breaker_is_refused() {
-        let bytes = encode_permit(HASH, &permit());
-        assert_eq!(field_of(decode_permit(HASH + 1, bytes.as_slice())), "permit");
+        let bytes = sealed(&permit());
+        for bit in 0..64 {
+            let refused = decode_permit(&seal(), HASH ^ 1 << bit, bytes.as_slice());
+            assert_eq!(field_of(refused), if bit < 56 { "forged" } else { "permit" }, "bit {bit}");
+        }
     }
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let bytes = encode_permit(HASH, &permit());
-        for bit in 0..bytes.as_slice().len() * 8 {
-            let mut damaged = bytes.as_slice().to_vec();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(read_permit(&damaged), None, "bit {bit}");
+        for bound in [None, BOUND] {
+            let bytes = encode_permit(&seal(), HASH, &permit(), bound);
+            for bit in 0..bytes.as_slice().len() * 8 {
+                let mut damaged = bytes.as_slice().to_vec();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                match decode_permit(&seal(), HASH, &damaged) {
+                    // It names another key.
+                    Ok(stale) => {
+                        assert_eq!((stale, bit / 8 == 1 || bit / 8 == 2), (Opened::ELSEWHERE, true), "bit {bit}")
+                    }
+                    refused => assert!(matches!(field_of(refused).as_str(), "permit" | "forged"), "bit {bit}"),
+                }
+            }
         }
     }
 
     #[test]
+    fn a_permit_is_good_for_the_key_that_sealed_it() {
+        let bytes = sealed(&permit());
+        assert_eq!(decode_permit(&seal(), HASH, bytes.as_slice()), opened(permit(), Issued::ToAny));
+        let other = Seal::of(b"of another start");
+        assert_eq!(decode_permit(&other, HASH, bytes.as_slice()), Ok(Opened::ELSEWHERE));
+        let mut forged = bytes.as_slice().to_vec();
+        forged[1..3].copy_from_slice(&other.id().to_le_bytes());
+        assert_eq!(field_of(decode_permit(&other, HASH, &forged)), "forged");
+    }
+
+    #[test]
+    fn a_permit_of_the_version_before_is_stale() {
+        // As it was issued for the breaker whose key has this hash.
+        let mut bytes = Writer::<BYTES_MAX>::new();
+        bytes.byte(UNSEALED_VERSION | CALLER_NAMED | 1);
+        bytes.fixed(HASH);
+        for number in [7, 0, 1_760_000_000_000_000_000, 41, 60_123_456_789] {
+            bytes.varint(number);
+        }
+        bytes.fixed(99);
+        bytes.seal();
+        assert_eq!(decode_permit(&seal(), HASH, bytes.as_slice()), Ok(Opened::ELSEWHERE));
+        assert_eq!(decode_permit_text(&seal(), HASH, &bytes.to_text()), Ok(Opened::ELSEWHERE));
+        let damaged = &bytes.as_slice()[..bytes.as_slice().len() - 1];
+        assert_eq!(field_of(decode_permit(&seal(), HASH, damaged)), "permit");
+    }
+
+    #[test]
     fn what_is_not_a_permit_is_refused() {
-        let text = encode_permit_text(HASH, &permit());
+        let text = sealed(&permit()).to_text();
         let padded = format!("{text}=");
         let long = "A".repeat(500);
         for bad in ["", "AA", "hello world", "Grüße", &text[1..], &padded, &long] {
-            assert_eq!(field_of(decode_permit_text(HASH, bad)), "permit", "{bad:?}");
+            assert_eq!(field_of(decode_permit_text(&seal(), HASH, bad)), "permit", "{bad:?}");
         }
         let token = ResumeToken { history: 1, sequence: 2, snapshotting: false }.encode();
-        assert_eq!(field_of(decode_permit_text(HASH, &token)), "permit");
+        assert_eq!(field_of(decode_permit_text(&seal(), HASH, &token)), "permit");
     }
 
     #[test]
@@ -520,9 +683,10 @@ mod tests {
         assert_eq!(read(&[0x81, 0x01]), Some(129));
         assert_eq!(read(&[0x81, 0x00]), None, "a last byte without bits");
         assert_eq!(read(&[0x81]), None, "cut off");
-        assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Some(u64::MAX));
-        assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]), None, "65 bits");
-        assert_eq!(read(&[0xff; 11]), None, "too long");
+        assert_eq!(read(&[0xff; 9]), Some(u64::MAX));
+        assert_eq!(read(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01]), Some(1 << 56));
+        assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00]), None, "a last byte without bits");
+        assert_eq!(read(&[0xff; 8]), None, "cut off");
     }
 
     #[test]
@@ -537,27 +701,45 @@ mod tests {
 
     proptest! {
         #[test]
-        fn permits_come_back_as_they_went(hash: u64, permit in any_permit()) {
-            let bytes = encode_permit(hash, &permit);
-            prop_assert_eq!(decode_permit(hash, bytes.as_slice()), Ok(permit));
-            let text = encode_permit_text(hash, &permit);
+        fn permits_come_back_as_they_went(hash: u64, permit in any_permit(), bound: Option<u32>) {
+            let issued = bound.map_or(Issued::ToAny, |bound| Issued::To(Bound(bound)));
+            let bytes = encode_permit(&seal(), hash, &permit, bound.map(Bound));
+            prop_assert_eq!(decode_permit(&seal(), hash, bytes.as_slice()), opened(permit, issued));
+            let text = encode_permit_text(&seal(), hash, &permit, bound.map(Bound));
             prop_assert!(text.len() <= 86 && text.is_ascii());
-            prop_assert_eq!(decode_permit_text(hash, &text), Ok(permit));
+            prop_assert_eq!(decode_permit_text(&seal(), hash, &text), opened(permit, issued));
         }
 
         #[test]
-        fn no_bytes_panic_and_what_decodes_has_one_form(mut bytes in prop::collection::vec(any::<u8>(), 0..80), seal: bool) {
-            if seal {
-                // Past the checksum, where random bytes seldom get.
-                if let Some(first) = bytes.first_mut() {
-                    *first = [0x11, 0x12, 0x13, 0x15, 0x16, 0x17, 0x20, 0x21, 0x31, 0x35][usize::from(*first) % 10];
-                }
-                let sum = checksum(&bytes);
-                bytes.extend(sum);
+        fn an_altered_permit_counts_nowhere(permit in any_permit(), change in 1_u8.., at: prop::sample::Index) {
+            let mut bytes = sealed(&permit).as_slice().to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] ^= change;
+            if let Ok(stale) = decode_permit(&seal(), HASH, &bytes) {
+                prop_assert_eq!(stale, Opened::ELSEWHERE);
             }
-            if let Some((hash, permit)) = read_permit(&bytes) {
-                let again = encode_permit(hash, &permit);
-                prop_assert_eq!(again.as_slice(), bytes.as_slice());
+        }
+
+        #[test]
+        fn no_bytes_panic_and_what_decodes_has_one_form(mut bytes in prop::collection::vec(any::<u8>(), 0..80), end: u8) {
+            // Past the checksum and the tag, where random bytes do not get.
+            let heads = [0x11, 0x12, 0x13, 0x20, 0x21, 0x31, 0x35, 0x41, 0x42, 0x44, 0x48, 0x4f];
+            if let Some(first) = bytes.first_mut().filter(|_| end % 3 > 0) {
+                *first = heads[usize::from(*first) % heads.len()];
+            }
+            match end % 3 {
+                0 => {}
+                1 => bytes.extend(checksum(&bytes)),
+                _ => {
+                    let tag = seal().tag(&[&bytes[..], &HASH.to_le_bytes()].concat());
+                    bytes.extend(tag.to_le_bytes());
+                }
+            }
+            if let Ok(Opened { permit, issued }) = decode_permit(&seal(), HASH, &bytes) && issued != Issued::Elsewhere {
+                let bound = if let Issued::To(bound) = issued { Some(bound) } else { None };
+                let again = encode_permit(&seal(), HASH, &permit, bound);
+                // What names its key and breaker is for whoever refuses it; the tag is of them too.
+                prop_assert_eq!(&again.as_slice()[4..again.as_slice().len() - TAG_BYTES], &bytes[4..bytes.len() - TAG_BYTES]);
             }
             let text = URL_SAFE_NO_PAD.encode(&bytes);
             if let Some(token) = ResumeToken::read(&bytes) {
@@ -570,7 +752,7 @@ mod tests {
 
         #[test]
         fn no_text_panics_and_what_decodes_has_one_form(text in "\\PC{0,90}|[A-Za-z0-9_-]{0,90}") {
-            let _ = decode_permit_text(HASH, &text);
+            let _ = decode_permit_text(&seal(), HASH, &text);
             let _ = decode_page(Listing::Events, HASH, &text);
             if let Ok(token) = ResumeToken::decode(&text) {
                 prop_assert_eq!(token.encode(), text);

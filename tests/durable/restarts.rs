@@ -41,6 +41,16 @@ async fn an_open_breaker_stays_open_until_its_own_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_key_that_seals_permits_outlives_the_server() {
+    let (memory, setup, server) = Server::under(PolicySpec::default()).await;
+    let before = server.engine.seal().tag(b"permit");
+    let server = server.crash(&memory, &setup).await;
+    assert_eq!(server.engine.seal().tag(b"permit"), before);
+    let (_, _, another) = Server::under(PolicySpec::default()).await;
+    assert_ne!(another.engine.seal().tag(b"permit"), before, "each store has a key of its own");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_whose_deadline_passes_while_no_server_runs_moves_when_the_next_one_starts() {
     let (memory, setup, server) = Server::under(PolicySpec::default()).await;
     trip(&server.engine, "a").await;

@@ -3,6 +3,7 @@
 mod authority;
 mod client;
 mod matrix;
+mod permits;
 #[path = "../support/process.rs"]
 mod process;
 mod tls;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     breaker::Timestamp,
-    engine::{AuditEntry, Event, PolicyEntry},
+    engine::{AuditEntry, Event, PolicyEntry, SEALS},
     store::{Document, Mark, Record, encoding},
 };
 
@@ -320,7 +320,8 @@ fn each<T: DeserializeOwned>(
 }
 
 /// Writes everything that a directory holds as lines of JSON: an object for each value, its `kind` one of `store`, `record`,
-/// `policy`, `mark`, `document`, `audit` and `event`. A token is a document, with the hash of its secret.
+/// `policy`, `mark`, `document`, `audit` and `event`. A token is a document, with the hash of its secret. The key that seals
+/// permits is left out.
 ///
 /// # Errors
 /// A server runs on it, there is no store in it, it is damaged, or nobody reads on.
@@ -331,10 +332,14 @@ pub fn dump(directory: &Path, to: &mut impl Write) -> Result<(), InspectError> {
     let written = caught(|| {
         let epoch = format!("{:016x}", meta.epoch);
         line(to, "store", &json!({ "epoch": epoch, "floors": meta.floors, "newest": meta.newest }))?;
-        lines::<Record>(&transaction, RECORDS, "record", to)?;
-        lines::<PolicyEntry>(&transaction, POLICIES, "policy", to)?;
-        lines::<Mark>(&transaction, MARKS, "mark", to)?;
-        lines::<Document>(&transaction, DOCUMENTS, "document", to)?;
+        lines::<Record>(&transaction, RECORDS, "record", to, |_| ())?;
+        lines::<PolicyEntry>(&transaction, POLICIES, "policy", to, |_| ())?;
+        lines::<Mark>(&transaction, MARKS, "mark", to, |_| ())?;
+        lines::<Document>(&transaction, DOCUMENTS, "document", to, |document| {
+            if document.key.starts_with(SEALS) {
+                document.body = r#""secret""#.into();
+            }
+        })?;
         if let Some(table) = tables::optional(transaction.open_table(AUDIT))? {
             for entry in table.iter()? {
                 let (sequence, bytes) = entry?;
@@ -364,11 +369,14 @@ fn lines<T: Serialize + DeserializeOwned>(
     definition: redb::TableDefinition<&'static str, &'static [u8]>,
     kind: &'static str,
     to: &mut impl Write,
+    redact: impl Fn(&mut T),
 ) -> Result<(), Fault> {
     let Some(table) = tables::optional(transaction.open_table(definition))? else { return Ok(()) };
     for entry in table.iter()? {
         let (key, bytes) = entry?;
-        line(to, kind, &encoding::decode::<T>(kind, key.value(), bytes.value())?)?;
+        let mut value = encoding::decode::<T>(kind, key.value(), bytes.value())?;
+        redact(&mut value);
+        line(to, kind, &value)?;
     }
     Ok(())
 }
