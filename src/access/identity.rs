@@ -176,7 +176,7 @@ impl Grant {
     pub fn check_reporter(&self, caller: Option<&str>, issued: Option<Bound>) -> Result<(), Error> {
         let Some(bound) = self.bound() else { return Ok(()) };
         let is_own = match caller {
-            Some(caller) => self.caller(caller).is_ok(),
+            Some(caller) => !caller.is_empty() && self.caller(caller).is_ok(),
             // Names are forgotten when there are too many of them, and what is under way goes on.
             None => issued == Some(bound),
         };

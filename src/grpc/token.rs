@@ -205,8 +205,8 @@ fn read_permit(seal: &Seal, key_hash: u64, bytes: &[u8]) -> Option<Seen> {
     let hint = reader.byte()?;
     let opened = read_body(head, reader)?;
     Some(match is_sealed {
+        _ if id != seal.id() => Seen::Elsewhere,
         true => Seen::Sealed(opened),
-        false if id != seal.id() => Seen::Elsewhere,
         false => Seen::Unsealed(hint),
     })
 }
