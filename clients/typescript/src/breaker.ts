@@ -57,6 +57,9 @@ export class Breaker extends EventEmitter<ClientEvents> {
     const classify = options?.classify ?? this.options.classify;
     const timeoutMs = options?.timeoutMs ?? this.options.timeoutMs;
     const signal = options?.signal;
+    if (this.guard.awaited) {
+      await this.#awaitDecisive();
+    }
     let start = client.clock();
     let decision = this.guard.decide(start);
     if (decision === undefined) {
@@ -101,6 +104,9 @@ export class Breaker extends EventEmitter<ClientEvents> {
 
   /** Leave for one call, to be reported by hand: `using permit = await breaker.acquire()`. */
   async acquire(): Promise<Permit> {
+    if (this.guard.awaited) {
+      await this.#awaitDecisive();
+    }
     const decision = this.guard.decide(this.client.clock()) ?? (await this.#ask());
     this.#decided(decision);
     if (decision instanceof No) {
@@ -109,8 +115,14 @@ export class Breaker extends EventEmitter<ClientEvents> {
     return this.#permit(decision);
   }
 
-  /** The same where memory decides; `undefined` where the server would have to be asked. */
+  /**
+   * The same where memory decides; `undefined` where the server would have to be asked, or its answer to an outcome that
+   * may have tripped the breaker is under way.
+   */
   tryAcquire(): Permit | undefined {
+    if (this.guard.awaited && this.client.link.usable) {
+      return undefined;
+    }
     const decision = this.guard.decide(this.client.clock());
     if (decision) {
       this.#decided(decision);
@@ -154,8 +166,7 @@ export class Breaker extends EventEmitter<ClientEvents> {
 
   /** Closes the breaker, for all, with empty statistics. Rejects as `state` does. */
   async reset(reason = "", actor = ""): Promise<void> {
-    this.guard.forgetLocal();
-    this.guard.failuresInARow = 0;
+    this.guard.forgetRun();
     await (await this.#connection()).reset(this.key, reason, actor);
   }
 
@@ -181,15 +192,49 @@ export class Breaker extends EventEmitter<ClientEvents> {
         client.countLost();
         return undefined;
       }
+      const isDecisive = guard.record(yes, verdict.local ? "ignored" : verdict.outcome, client.clock());
       const told = connection.session.report(guard, yes, verdict, durationMs);
+      if (isDecisive || yes.isProbe) {
+        this.#await(told);
+      }
       return client.link.usable && (yes.isProbe || failed) ? told : undefined;
     }
     const now = client.clock();
-    const atOnce = guard.settle(yes, verdict.outcome, now, durationMs, verdict.local, verdict.retryAfterMs ?? 0);
+    const telling = guard.settle(yes, verdict.outcome, now, durationMs, verdict.local, verdict.retryAfterMs ?? 0);
     if (!yes.view) {
       client.countUnreported();
     }
-    return atOnce && client.link.usable ? client.connection?.session.tell() : undefined;
+    if ((telling !== "at_once" && telling !== "decisive") || !client.link.usable) {
+      return undefined;
+    }
+    const told = client.connection?.session.tell();
+    if (told && telling === "decisive") {
+      this.#await(told);
+    }
+    return told;
+  }
+
+  /** The next acquire waits for this answer. */
+  #await(told: Promise<void>): void {
+    const { guard } = this;
+    guard.awaited = told;
+    void told.then(() => {
+      if (guard.awaited === told) {
+        guard.awaited = undefined;
+      }
+    });
+  }
+
+  /** Waits for the answer to the last decisive outcome, as `execute` does, and nobody a second time. */
+  async #awaitDecisive(): Promise<void> {
+    const { awaited } = this.guard;
+    const { link, settings } = this.client;
+    if (awaited && link.usable && !link.closed && settings.reportTimeoutMs > 0) {
+      await this.#wait(awaited);
+      if (this.guard.awaited === awaited) {
+        this.guard.awaited = undefined;
+      }
+    }
   }
 
   /** @internal */

@@ -19,6 +19,9 @@ export interface CircuitBreakerOptions {
   client?: Client;
 }
 
+/** The shortest open period that the server takes without a word about it. */
+const OPEN_DURATION_MIN_MS = 100;
+
 const NAMES: Record<State, "CLOSED" | "OPEN" | "HALF_OPEN"> = {
   closed: "CLOSED",
   open: "OPEN",
@@ -49,8 +52,10 @@ export class CircuitBreaker extends EventEmitter<Record<"open" | "closed" | "hal
     const home = client ?? shared!;
     unnamed += name ? 0 : 1;
     const key = name ?? printableKey(`unnamed/${service()}/${instance()}/${unnamed}`);
+    // Who writes milliseconds means them: a short period needs no second word.
+    const short = resetTimeout > 0 && resetTimeout < OPEN_DURATION_MIN_MS ? { openDurationMinMs: resetTimeout } : {};
     this.#breaker = home.breaker(key, {
-      policy: { failureThreshold, openDurationMs: resetTimeout, monitoringPeriodMs: monitoringPeriod },
+      policy: { failureThreshold, openDurationMs: resetTimeout, monitoringPeriodMs: monitoringPeriod, ...short },
     });
     for (const move of ["open", "closed", "halfOpen", "reset"] as const) {
       this.#breaker.on(move, (event) => this.emit(move, event));

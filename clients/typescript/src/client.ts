@@ -14,7 +14,8 @@ import {
   type Source,
   settingsOf,
 } from "./options.js";
-import { localRule, policyOf } from "./wire.js";
+import { Budget } from "./tally.js";
+import { hasWindowRule, localRule, policyOf } from "./wire.js";
 
 /** Events that wait for an iterator; beyond, the newest are dropped and a resync says how many. */
 const EVENTS_MAX = 1_000;
@@ -29,6 +30,8 @@ export interface Stats {
   reported: number;
   /** Outcomes that were lost. */
   droppedReports: number;
+  /** Rejections of this process that the server was not told of. */
+  droppedRejections: number;
   /** Outcomes of calls that the server did not know of, and was not told of. */
   unreported: number;
   /** Outcomes that the server found to be of an older generation. */
@@ -69,7 +72,7 @@ export class Client extends EventEmitter<ClientEvents> {
   /** @internal */
   readonly clock: () => number;
   /** @internal */
-  readonly link: LinkState = { heardAt: Number.NEGATIVE_INFINITY, usable: false, closed: false };
+  readonly link: LinkState = { heardAt: Number.NEGATIVE_INFINITY, usable: false, closed: false, budget: new Budget() };
   /** @internal */
   readonly guards = new Map<string, Guard>();
   /** @internal */
@@ -132,6 +135,7 @@ export class Client extends EventEmitter<ClientEvents> {
       const policy = policyOf(options.policy);
       guard.declared = { breaker: key, policy, revision: options.revision ?? 0 };
       guard.rule = localRule(policy);
+      guard.suspects = hasWindowRule(policy);
     }
     return guard;
   }
@@ -203,6 +207,7 @@ export class Client extends EventEmitter<ClientEvents> {
     const permits = { cached: 0, server: 0, local: 0, unavailable: 0 };
     const rejections = { ...permits };
     let droppedReports = this.#lostAtEnd;
+    let droppedRejections = 0;
     for (const guard of this.guards.values()) {
       guard.expire(now);
       for (const source of Object.keys(permits) as Source[]) {
@@ -210,6 +215,7 @@ export class Client extends EventEmitter<ClientEvents> {
         rejections[source] += guard.rejections[source];
       }
       droppedReports += guard.dropped;
+      droppedRejections += guard.droppedRejections;
     }
     const { session, watch } = this.#connection ?? {};
     return {
@@ -217,6 +223,7 @@ export class Client extends EventEmitter<ClientEvents> {
       rejections,
       reported: session?.reported ?? 0,
       droppedReports: droppedReports + (session?.dropped ?? 0),
+      droppedRejections: droppedRejections + (session?.droppedRejections ?? 0),
       unreported: this.#unreported,
       staleReports: session?.stale ?? 0,
       reconnects: (session?.reconnects ?? 0) + (watch?.reconnects ?? 0),

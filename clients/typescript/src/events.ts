@@ -42,6 +42,10 @@ export interface BreakerEvent {
   comment: string;
   /** By the server's clock. */
   time?: Date;
+  /** Moves that it stands for: a burst of the same move is told as one event, the last of them. Absent: one. */
+  count?: number;
+  /** When the first of them happened. Absent: at `time`. */
+  firstTime?: Date;
   lost: number;
 }
 

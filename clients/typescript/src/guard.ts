@@ -3,15 +3,13 @@
  * `now` is an argument.
  */
 import type { Declaration } from "./gen/fuseboard/v1/breaker_service.js";
-import { DEFAULT_RULE, LocalBreaker, type LocalRule } from "./local.js";
+import { DEFAULT_RULE, LocalBreaker, type LocalRule, Run } from "./local.js";
 import type { Mode, Outcome, RejectionReason, Source, State, WhenUnavailable } from "./options.js";
-import { COUNT_MAX, Tally } from "./tally.js";
+import { type Budget, TALLY_BYTES, Tally } from "./tally.js";
 import { closed, keepScope, permits, rejects, type View } from "./view.js";
 
 /** A tally that could not be sent for so long, once it was due, is dropped. */
 const TALLY_AGE_MAX_MS = 10_000;
-/** Tallies of earlier generations that wait to be sent with the next batch. */
-const EARLIER_MAX = 8;
 
 /** What the decisions have to know of the connection, which keeps it true. */
 export interface LinkState {
@@ -21,7 +19,21 @@ export interface LinkState {
   usable: boolean;
   /** The client was closed: nothing is believed and nothing told any more. */
   closed: boolean;
+  /** The room for tallies that wait to be sent. */
+  readonly budget: Budget;
 }
+
+/** How an outcome is told: by a report of its own or not at all, with the next batch, or at once. */
+export type Telling = "apart" | "later" | "at_once" | "decisive";
+
+/** The breaker's generation and the caller's. */
+export interface Generations {
+  generation: number;
+  callerGeneration: number;
+}
+
+const NONE: Generations = { generation: 0, callerGeneration: 0 };
+const pairOf = ({ generation, callerGeneration }: Generations): string => `${generation}/${callerGeneration}`;
 
 /** A rejection: why, for how long, in which state, and by whose word. */
 export class No {
@@ -46,6 +58,8 @@ export class Yes {
     readonly permit?: Uint8Array,
     readonly leaseMs = 0,
     readonly isProbe = false,
+    /** Where there is no view. */
+    readonly generations: Generations = NONE,
   ) {}
 }
 
@@ -71,11 +85,21 @@ export class Guard {
   noted = false;
   note: (guard: Guard) => void = () => {};
   dropped = 0;
+  droppedRejections = 0;
+  /** Any failure may trip it, as far as is known here. */
+  suspects = true;
+  /** The answer to the last decisive outcome, which the next acquire waits for. */
+  awaited: Promise<void> | undefined;
   readonly permits = noCounts();
   readonly rejections = noCounts();
   #local: LocalBreaker | undefined;
+  /** When the last failures in a row happened, under these generations. */
+  readonly #run = new Run();
+  #runGenerations = NONE;
+  /** What waits to be sent: a tally for each pair of generations, and full ones; and the one counted in last. */
+  #pending = new Map<string, Tally>();
+  #full: Tally[] = [];
   #tally: Tally | undefined;
-  #earlier: Tally[] = [];
   /** The same answer for every call that this view permits. */
   #yes = new Yes("cached");
 
@@ -132,7 +156,7 @@ export class Guard {
     }
     if (this.whenUnavailable === "permit") {
       this.permits.unavailable += 1;
-      return new Yes("unavailable");
+      return new Yes("unavailable", undefined, undefined, 0, undefined, 0, false, this.#generations());
     }
     this.rejections.unavailable += 1;
     return new No("unavailable", retryAfterMs, this.view?.state, "unavailable");
@@ -147,13 +171,63 @@ export class Guard {
     }
     const source = view ? "cached" : "local";
     this.permits[source] += 1;
-    return new Yes(source, view, local, answer);
+    return new Yes(source, view, local, answer, undefined, 0, false, this.#generations());
   }
 
   #standInOf(now: number): LocalBreaker {
     const view = this.view;
-    this.#local ??= LocalBreaker.standing(this.rule, view?.state ?? "closed", view?.openUntil ?? 0, now);
+    const state = view?.state ?? "closed";
+    this.#local ??= LocalBreaker.standing(this.rule, state, view?.openUntil ?? 0, now, this.#ownRun());
     return this.#local;
+  }
+
+  #generations(): Generations {
+    return this.view ?? this.#runGenerations;
+  }
+
+  /** The run, emptied where the breaker or the caller has moved. */
+  #ownRun(): Run {
+    const { generation, callerGeneration } = this.#generations();
+    const counted = this.#runGenerations;
+    if (counted.generation !== generation || counted.callerGeneration !== callerGeneration) {
+      this.#run.clear();
+      this.#runGenerations = { generation, callerGeneration };
+    }
+    return this.#run;
+  }
+
+  #isOld(yes: Yes): boolean {
+    const given = yes.view ?? yes.generations;
+    const known = this.#generations();
+    return given.generation < known.generation || given.callerGeneration < known.callerGeneration;
+  }
+
+  /** Takes an outcome into the run; `ignored` also for a failure of the caller's own making. True: it is decisive. */
+  record(yes: Yes, outcome: Outcome, now: number): boolean {
+    if (this.#isOld(yes)) {
+      return false;
+    }
+    const run = this.#ownRun();
+    let isDecisive = false;
+    if (outcome === "success") {
+      run.clear();
+    } else if (outcome === "failure" || outcome === "timeout") {
+      run.add(now, this.rule);
+      isDecisive = this.suspects || run.reaches(this.rule);
+    }
+    if (this.#local && !this.#local.isClosed) {
+      run.clear();
+    }
+    return isDecisive;
+  }
+
+  /** The next acquire waits for the failures that wait to be told, where there are any. */
+  awaitPending(told: Promise<void>): boolean {
+    const waits = [...this.#full, ...this.#pending.values()].some((tally) => tally.longestRun > 0);
+    if (waits) {
+      this.awaited = told;
+    }
+    return waits;
   }
 
   /** The state as this process sees it: the local breaker's while that stands in. */
@@ -164,56 +238,98 @@ export class Guard {
 
   /** Closed from now on, until the server says otherwise: its answer to the reset has a higher generation. */
   closeHere(): void {
-    this.#local = undefined;
-    this.failuresInARow = 0;
+    this.forgetRun();
     if (this.view) {
       this.view = { ...closed(this.view.generation), policyVersion: this.view.policyVersion };
     }
   }
 
-  /** The server decides again, or was told to reset. */
+  /** The server decides again. */
   forgetLocal(): void {
     this.#local = undefined;
   }
 
+  /** The server was told to reset. */
+  forgetRun(): void {
+    this.#local = undefined;
+    this.failuresInARow = 0;
+    this.#run.clear();
+  }
+
   // Outcomes.
 
-  /** Takes the outcome of a call that was decided here. True: it is to be told at once. */
-  settle(yes: Yes, outcome: Outcome, now: number, durationMs = 0, local = false, retryAfterMs = 0): boolean {
+  /** Takes the outcome of a call that was decided here. */
+  settle(yes: Yes, outcome: Outcome, now: number, durationMs = 0, local = false, retryAfterMs = 0): Telling {
     const { view, link } = { view: yes.view, link: this.link };
     const failed = outcome === "failure" || outcome === "timeout";
+    const seen = local ? "ignored" : outcome;
     if (yes.local) {
-      yes.local.report(yes.localPermit, local ? "ignored" : outcome, now);
+      yes.local.report(yes.localPermit, seen, now);
     } else if (view && !link.usable && this.whenUnavailable === "local") {
-      this.#standInOf(now).observe(local ? "ignored" : outcome, now);
+      const standIn = this.#standInOf(now);
+      if (!this.#isOld(yes)) {
+        standIn.observe(seen, now);
+      }
     }
+    const isDecisive = this.record(yes, seen, now);
     if (!view) {
-      return false;
+      return "apart";
     }
     if (link.closed) {
       this.dropped += 1;
-      return false;
+      return "apart";
     }
     const slow = this.slowAfterMs > 0 && durationMs >= this.slowAfterMs;
     this.#current(view, now).add(outcome, slow, local, retryAfterMs);
     this.#note();
-    return failed;
+    return isDecisive ? "decisive" : failed ? "at_once" : "later";
   }
 
+  /** The tally of a view's generations. Where there is no room for another, the oldest is dropped. */
   #current(view: View, now: number): Tally {
-    const tally = this.#tally;
-    if (tally) {
-      const isSame = tally.generation === view.generation && tally.callerGeneration === view.callerGeneration;
-      if (isSame && tally.calls < COUNT_MAX) {
-        return tally;
-      }
-      this.#earlier.push(tally);
-      if (this.#earlier.length > EARLIER_MAX) {
-        this.dropped += this.#earlier.shift()!.calls;
-      }
+    const last = this.#tally;
+    const isSame = last?.generation === view.generation && last.callerGeneration === view.callerGeneration;
+    if (isSame && !last.isFull) {
+      return last;
     }
-    this.#tally = new Tally(view.generation, view.callerGeneration, now);
-    return this.#tally;
+    const pair = pairOf(view);
+    let tally = this.#pending.get(pair);
+    if (tally?.isFull) {
+      this.#full.push(tally);
+      this.#pending.delete(pair);
+      tally = undefined;
+    }
+    if (!tally) {
+      if (this.hasPending && !this.link.budget.take(this.#tallyBytes)) {
+        this.#dropOldest();
+      }
+      tally = new Tally(view.generation, view.callerGeneration, now);
+      this.#pending.set(pair, tally);
+    }
+    this.#tally = tally;
+    return tally;
+  }
+
+  get #tallyBytes(): number {
+    return TALLY_BYTES + this.key.length;
+  }
+
+  #dropOldest(): void {
+    const full = this.#full.shift();
+    if (full) {
+      this.#drop(full);
+      return;
+    }
+    for (const [pair, tally] of this.#pending) {
+      this.#pending.delete(pair);
+      this.#drop(tally);
+      return;
+    }
+  }
+
+  #drop(tally: Tally): void {
+    this.dropped += tally.calls;
+    this.droppedRejections += tally.rejections;
   }
 
   #note(): void {
@@ -223,26 +339,42 @@ export class Guard {
     }
   }
 
-  /** What waits to be told, oldest first; too old ones are dropped and counted. */
-  take(now: number): Tally[] {
+  /** Something waits to be told. */
+  get hasPending(): boolean {
+    return this.#full.length > 0 || this.#pending.size > 0;
+  }
+
+  /** What waits to be told, oldest first, at most so many; too old ones are dropped and counted. */
+  take(now: number, most: number): Tally[] {
     this.expire(now);
-    const tallies = this.#tally ? [...this.#earlier, this.#tally] : this.#earlier;
-    this.#earlier = [];
-    this.#tally = undefined;
-    this.noted = false;
-    return tallies;
+    const tallies = [...this.#full, ...this.#pending.values()];
+    this.#keep(tallies.slice(most), tallies.length);
+    this.noted = this.hasPending;
+    return tallies.slice(0, most);
   }
 
   /** Drops tallies that have got too old, and counts them. */
   expire(now: number): void {
     const ageMax = this.reportIntervalMs + TALLY_AGE_MAX_MS;
-    if (this.#tally && now - this.#tally.since > ageMax) {
-      this.#earlier.push(this.#tally);
-      this.#tally = undefined;
+    const tallies = [...this.#full, ...this.#pending.values()];
+    const old = tallies.filter((tally) => now - tally.since > ageMax);
+    if (old.length > 0) {
+      for (const tally of old) {
+        this.#drop(tally);
+      }
+      this.#keep(
+        tallies.filter((tally) => now - tally.since <= ageMax),
+        tallies.length,
+      );
     }
-    while (this.#earlier[0] && now - this.#earlier[0].since > ageMax) {
-      this.dropped += this.#earlier.shift()!.calls;
-    }
+  }
+
+  /** These wait on; the room of the others is free. */
+  #keep(kept: Tally[], before: number): void {
+    this.#full = kept.filter((tally) => tally.isFull);
+    this.#pending = new Map(kept.filter((tally) => !tally.isFull).map((tally) => [pairOf(tally), tally]));
+    this.#tally = undefined;
+    this.link.budget.giveBack((Math.max(before - 1, 0) - Math.max(kept.length - 1, 0)) * this.#tallyBytes);
   }
 
   // What the server says.

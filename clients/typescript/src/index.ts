@@ -14,6 +14,7 @@ export type {
   CallOptions,
   Classify,
   ClientOptions,
+  ExpiredPermit,
   Mode,
   Outcome,
   Policy,

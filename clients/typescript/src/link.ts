@@ -15,7 +15,7 @@ import { Session } from "./session.js";
 import { within } from "./timer.js";
 import { millis } from "./view.js";
 import { Watch } from "./watch.js";
-import { localRule } from "./wire.js";
+import { hasWindowRule, localRule } from "./wire.js";
 
 /** An operator's call, or a declaration, that takes longer is given up. */
 const UNARY_MS = 5_000;
@@ -242,6 +242,7 @@ export class Connection {
     this.#policies.set(guard.key, version);
     if (policy) {
       guard.rule = localRule(policy);
+      guard.suspects = hasWindowRule(policy);
       guard.slowAfterMs = millis(policy.slowCallDuration);
     }
   }

@@ -28,6 +28,42 @@ export const DEFAULT_RULE: LocalRule = {
   openDurationMs: OPEN_DURATION_MS,
 };
 
+/** When the last failures without a success in between happened, oldest first: as many as open a breaker. */
+export class Run {
+  #at: number[] = [];
+
+  [Symbol.iterator](): Iterator<number> {
+    return this.#at[Symbol.iterator]();
+  }
+
+  /** One more failure. */
+  add(now: number, rule: LocalRule): void {
+    this.#at.push(now);
+    if (this.#at.length > rule.failureThreshold) {
+      this.#at.splice(0, this.#at.length - rule.failureThreshold);
+    }
+  }
+
+  clear(): void {
+    this.#at.length = 0;
+  }
+
+  /** It is as long as the threshold. */
+  reaches(rule: LocalRule): boolean {
+    return this.#at.length >= rule.failureThreshold;
+  }
+
+  /** When it opened a breaker: with its last failure, where it is long and young enough. */
+  trippedAt(rule: LocalRule): number | undefined {
+    const last = this.#at.at(-1);
+    if (last === undefined || !this.reaches(rule)) {
+      return undefined;
+    }
+    const isYoung = !rule.monitoringPeriodMs || last - this.#at.at(-rule.failureThreshold)! < rule.monitoringPeriodMs;
+    return isYoung ? last : undefined;
+  }
+}
+
 /** The local breaker's no. */
 export interface LocalRejection {
   reason: "open" | "half_open_full";
@@ -42,22 +78,41 @@ export interface LocalRejection {
 export class LocalBreaker {
   #state: State = "closed";
   #stretch = 0;
-  #failures: number[] = [];
+  #failures = new Run();
   #openUntil = 0;
   #probeSince: number | undefined;
 
   constructor(private readonly rule: LocalRule) {}
 
-  /** One that starts where the breaker was last known to stand. */
-  static standing(rule: LocalRule, state: State, openUntil: number, now: number): LocalBreaker {
+  /** One that starts where the breaker was last known to stand: a closed one with the failures of the run. */
+  static standing(
+    rule: LocalRule,
+    state: State,
+    openUntil: number,
+    now: number,
+    run: Iterable<number> = [],
+  ): LocalBreaker {
     const local = new LocalBreaker(rule);
     if (state === "open" && openUntil > now) {
       local.#state = "open";
       local.#openUntil = openUntil;
     } else if (state !== "closed") {
       local.#state = "half_open";
+    } else {
+      for (const at of run) {
+        local.#failures.add(at, rule);
+      }
+      const trippedAt = local.#failures.trippedAt(rule);
+      if (trippedAt !== undefined) {
+        local.#open(trippedAt);
+      }
     }
     return local;
+  }
+
+  /** It permits every call. */
+  get isClosed(): boolean {
+    return this.#state === "closed";
   }
 
   /** A permit, or why not. */
@@ -101,15 +156,10 @@ export class LocalBreaker {
       return;
     }
     if (outcome === "success") {
-      this.#failures.length = 0;
+      this.#failures.clear();
     } else if (outcome === "failure" || outcome === "timeout") {
-      const { failureThreshold, monitoringPeriodMs } = this.rule;
-      this.#failures.push(now);
-      if (this.#failures.length > failureThreshold) {
-        this.#failures.shift();
-      }
-      const isYoung = !monitoringPeriodMs || now - this.#failures[0]! < monitoringPeriodMs;
-      if (this.#failures.length === failureThreshold && isYoung) {
+      this.#failures.add(now, this.rule);
+      if (this.#failures.trippedAt(this.rule) !== undefined) {
         this.#open(now);
       }
     }
@@ -138,7 +188,7 @@ export class LocalBreaker {
   #move(state: State): void {
     this.#state = state;
     this.#stretch += 1;
-    this.#failures.length = 0;
+    this.#failures.clear();
     this.#probeSince = undefined;
   }
 }

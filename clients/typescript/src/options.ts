@@ -11,6 +11,9 @@ export type RejectionReason = "open" | "half_open_full" | "caller_isolated" | "f
 export type Mode = "cached" | "strict";
 export type WhenUnavailable = "local" | "permit" | "reject";
 
+/** What a permit counts as when its lease ends and nobody has reported it. */
+export type ExpiredPermit = "failure" | "timeout" | "ignored";
+
 export const BREAKERS_MAX = 1_000;
 export const KEY_BYTES_MAX = 200;
 
@@ -90,6 +93,22 @@ export interface Policy {
   leaseMs?: number;
   minCallers?: number;
   share?: number;
+  /** What an unreported probe counts as when its lease ends. Default: `failure`. */
+  expiredProbe?: ExpiredPermit;
+  /** What any other unreported permit counts as. Default: `ignored`. */
+  expiredPermit?: ExpiredPermit;
+  /**
+   * Whose evidence the quorum counts: each caller's, or each service's (the part of the name before the first `/`).
+   * Default: `instance`.
+   */
+  voters?: "instance" | "service";
+  /** Which reports may trip it: any, or failures only (for the slow-call rule, slow calls). Default: `any`. */
+  tripOn?: "any" | "failure";
+  /**
+   * Shortest `openDurationMs` that the policy accepts, against a unit mistake. Set it below the default to permit
+   * shorter open periods. 1 to 86,400,000; 0 is refused. Default: 100.
+   */
+  openDurationMinMs?: number;
 }
 
 /** Options of one call. */

@@ -30,7 +30,7 @@ const ASK_AGE_MAX_MS = 10_000;
 /** A batch whose answer was lost is sent again for so long: the server remembers its number no longer than ten minutes. */
 const BATCH_AGE_MAX_MS = 300_000;
 /** Tallies in a batch, well below the server's bound and a frame's. */
-const TALLIES_MAX = 2_000;
+const TALLIES_MAX = 1_000;
 const DURATION_MAX_MS = 86_400_000;
 const ERROR_CLASS_MAX = 64;
 
@@ -76,11 +76,14 @@ export interface SessionHome {
 
 const calls = (batch: Batch): number => batch.tallies.reduce((sum, [, tally]) => sum + tally.calls, 0);
 
+const rejections = (batch: Batch): number => batch.tallies.reduce((sum, [, tally]) => sum + tally.rejections, 0);
+
 /** All that is asked and told. */
 export class Session {
   reconnects = 0;
   reported = 0;
   dropped = 0;
+  droppedRejections = 0;
   stale = 0;
   /** Breakers whose declaration is under way: asking about them waits for it. */
   readonly undeclared = new Set<string>();
@@ -300,7 +303,7 @@ export class Session {
 
   #sendHello(): void {
     if (this.#batch && performance.now() - this.#batch.since > BATCH_AGE_MAX_MS) {
-      this.#endBatch(calls(this.#batch));
+      this.#endBatch(true);
     }
     if (this.#batch) {
       this.#putBatch(this.#batch);
@@ -326,9 +329,27 @@ export class Session {
     for (const guard of guards.values()) {
       guard.forgetLocal();
     }
+    this.#awaitPending();
     this.#sendEarly();
     this.#sendBatch();
     this.home.onChange();
+  }
+
+  /** Failures that were recorded while the server could not be asked are sent now, and waited for. */
+  #awaitPending(): void {
+    let done = () => {};
+    const told = new Promise<void>((resolve) => {
+      done = resolve;
+    });
+    const waiting = [...this.home.guards.values()].filter((guard) => guard.awaitPending(told));
+    if (waiting.length > 0) {
+      this.#waiting.push(() => {
+        for (const guard of waiting) {
+          guard.awaited = guard.awaited === told ? undefined : guard.awaited;
+        }
+        done();
+      });
+    }
   }
 
   // Frames. What is filled in one turn of the event loop goes in one.
@@ -392,7 +413,12 @@ export class Session {
         break;
       }
       this.#noted.delete(key);
-      tallies.push(...guard.take(now).map((tally): [Guard, Tally] => [guard, tally]));
+      const taken = guard.take(now, TALLIES_MAX - tallies.length);
+      tallies.push(...taken.map((tally): [Guard, Tally] => [guard, tally]));
+      if (guard.hasPending) {
+        this.#noted.set(key, guard);
+        break;
+      }
     }
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -459,7 +485,11 @@ export class Session {
     }
     if (answer.decision === Decision.DECISION_PERMITTED) {
       const isProbe = answer.state === PbState.STATE_HALF_OPEN;
-      const yes = new Yes("server", undefined, undefined, 0, answer.permit, millis(answer.lease), isProbe);
+      const generations = (answer.provisional ? guard.view : undefined) ?? answer;
+      const yes = new Yes("server", undefined, undefined, 0, answer.permit, millis(answer.lease), isProbe, {
+        generation: generations.generation,
+        callerGeneration: generations.callerGeneration,
+      });
       if (ask.offer(yes)) {
         guard.permits.server += 1;
       } else {
@@ -507,7 +537,7 @@ export class Session {
       const stale = staleCalls(this.#batch, response?.stale ?? 0);
       this.stale += stale;
       this.reported += all - stale;
-      this.#endBatch(0);
+      this.#endBatch(false);
     }
     if (sent && performance.now() - sent.at <= this.home.settings.acquireTimeoutMs) {
       this.#isUsable();
@@ -518,10 +548,13 @@ export class Session {
     this.home.onChange();
   }
 
-  #endBatch(dropped: number): void {
+  #endBatch(isDropped: boolean): void {
     const waiting = this.#batch?.waiting ?? [];
+    if (this.#batch && isDropped) {
+      this.dropped += calls(this.#batch);
+      this.droppedRejections += rejections(this.#batch);
+    }
     this.#batch = undefined;
-    this.dropped += dropped;
     for (const done of waiting) {
       done();
     }
@@ -555,7 +588,7 @@ export class Session {
         this.#retry.set(wait, () => this.#batch === batch && this.#putBatch(batch));
       } else {
         this.home.warn(`a batch was refused: ${error.message}`);
-        this.#endBatch(calls(batch));
+        this.#endBatch(true);
       }
     } else {
       this.home.warn(`${error.field}: ${error.message}`);
@@ -592,10 +625,13 @@ export class Session {
       ask.offer(undefined);
     }
     if (this.#batch) {
-      this.#endBatch(calls(this.#batch));
+      this.#endBatch(true);
     }
     for (const guard of this.#noted.values()) {
-      this.dropped += guard.take(this.home.clock()).reduce((sum, tally) => sum + tally.calls, 0);
+      for (const tally of guard.take(this.home.clock(), Number.POSITIVE_INFINITY)) {
+        this.dropped += tally.calls;
+        this.droppedRejections += tally.rejections;
+      }
     }
     for (const number of [...this.#reports.keys()]) {
       this.#drop(number);

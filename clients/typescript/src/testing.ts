@@ -3,7 +3,7 @@ import { credentials } from "@grpc/grpc-js";
 import { Client } from "./client.js";
 import type { EventKind } from "./events.js";
 import { ClockServiceClient } from "./gen/fuseboard/testing/v1/clock_service.js";
-import { Guard, type No, Yes } from "./guard.js";
+import { Guard, type No, type Telling, Yes } from "./guard.js";
 import type { BreakerOptions, Outcome } from "./options.js";
 import { closed, durationOf, type View } from "./view.js";
 
@@ -18,11 +18,11 @@ class FakeGuard extends Guard {
     return super.decide(now) ?? new Yes("cached", this.view);
   }
 
-  override settle(_yes: Yes, outcome: Outcome): boolean {
+  override settle(_yes: Yes, outcome: Outcome): Telling {
     if (this.outcomes.length < OUTCOMES_MAX) {
       this.outcomes.push(outcome);
     }
-    return false;
+    return "apart";
   }
 }
 

@@ -3,9 +3,14 @@
 import type { BreakerEvent, EventKind as Kind } from "./events.js";
 import { Outcome as PbOutcome, TripRule } from "./gen/fuseboard/v1/breaker.js";
 import { type Event, EventKind, EventReason } from "./gen/fuseboard/v1/event.js";
-import { Policy as PbPolicy } from "./gen/fuseboard/v1/policy.js";
+import {
+  ExpiredPermit as PbExpired,
+  Policy as PbPolicy,
+  TripOn as PbTripOn,
+  Voters as PbVoters,
+} from "./gen/fuseboard/v1/policy.js";
 import { FAILURE_THRESHOLD, type LocalRule, OPEN_DURATION_MS } from "./local.js";
-import type { Outcome, Policy } from "./options.js";
+import type { ExpiredPermit, Outcome, Policy } from "./options.js";
 import { durationOf, millis, STATES } from "./view.js";
 
 export const OUTCOMES: Record<Outcome, PbOutcome> = {
@@ -22,6 +27,26 @@ export const localRule = (policy: PbPolicy): LocalRule => ({
   monitoringPeriodMs: millis(policy.monitoringPeriod),
   openDurationMs: millis(policy.openDuration) || OPEN_DURATION_MS,
 });
+
+/** A policy has a rule that a single failure may complete. */
+export const hasWindowRule = (policy: PbPolicy): boolean =>
+  Boolean(policy.failureCountThreshold || policy.failureRateThreshold || policy.slowCallRateThreshold);
+
+const EXPIRED: Record<ExpiredPermit, PbExpired> = {
+  failure: PbExpired.EXPIRED_PERMIT_FAILURE,
+  timeout: PbExpired.EXPIRED_PERMIT_TIMEOUT,
+  ignored: PbExpired.EXPIRED_PERMIT_IGNORED,
+};
+const VOTERS = { instance: PbVoters.VOTERS_INSTANCE, service: PbVoters.VOTERS_SERVICE };
+const TRIP_ON = { any: PbTripOn.TRIP_ON_ANY, failure: PbTripOn.TRIP_ON_FAILURE };
+
+/** The proto's number of a choice. Throws a `RangeError` that names the field where it is none. */
+function choice<T extends string, N>(name: string, value: T | undefined, choices: Record<T, N>): N | undefined {
+  if (value !== undefined && !Object.hasOwn(choices, value)) {
+    throw new RangeError(`${name} is ${JSON.stringify(value)}: say one of ${Object.keys(choices).join(", ")}`);
+  }
+  return value && choices[value];
+}
 
 const duration = (ms: number | undefined) => (ms === undefined ? undefined : durationOf(ms));
 
@@ -56,6 +81,11 @@ export const policyOf = (policy: Policy): PbPolicy =>
     lease: duration(policy.leaseMs),
     minCallers: policy.minCallers,
     share: policy.share,
+    expiredProbe: choice("expiredProbe", policy.expiredProbe, EXPIRED),
+    expiredPermit: choice("expiredPermit", policy.expiredPermit, EXPIRED),
+    voters: choice("voters", policy.voters, VOTERS),
+    tripOn: choice("tripOn", policy.tripOn, TRIP_ON),
+    openDurationMin: duration(policy.openDurationMinMs),
   });
 
 /** An enum's name without its prefix, in small letters. */
@@ -79,6 +109,8 @@ export function told(event: Event): BreakerEvent {
     actor: event.actor,
     comment: event.comment,
     time: event.eventTime,
+    count: Math.max(event.count, 1),
+    firstTime: event.firstEventTime ?? event.eventTime,
     lost: 0,
   };
 }

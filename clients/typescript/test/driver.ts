@@ -28,6 +28,9 @@ const camel = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) =>
 const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const seconds = (text: string) => Number.parseFloat(text) * 1e3;
 
+/** What the proto's names of a policy's choices begin with. */
+const CHOICE = /^(EXPIRED_PERMIT|VOTERS|TRIP_ON)_/;
+
 /** The proto's JSON as this package's policy. */
 function policy(json: Command): Policy {
   const made: Command = {};
@@ -38,6 +41,8 @@ function policy(json: Command): Policy {
         : { durationMs: seconds(value.time.duration), slices: value.time.slices };
     } else if (name === "open_backoff") {
       made.openBackoff = { ...value, maxDurationMs: value.max_duration ? seconds(value.max_duration) : undefined };
+    } else if (CHOICE.test(value)) {
+      made[camel(name)] = value.replace(CHOICE, "").toLowerCase();
     } else if (typeof value === "string" && /s$/.test(value)) {
       made[`${camel(name)}Ms`] = seconds(value);
     } else {
