@@ -35,7 +35,7 @@ use super::{
     rule::{self, Numbers, Trip, growth},
     scope::Scope,
     snapshot::{CallerSnapshot, CallersSnapshot},
-    statistics::{Sample, Statistics},
+    statistics::{Reached, Sample, Statistics},
     streak::Streak,
     time::Timestamp,
     transition::{CallerEvidence, CallersEvidence, EVIDENCE_CALLERS_MAX, TripRule},
@@ -265,28 +265,38 @@ impl Callers {
         if !is_alone && !caller.scope.statistics.pend_success(now) {
             let counts = Counts { successes: 1, ..Counts::default() };
             let sample = Sample { counts, at: now, ..Sample::default() };
-            caller.scope.statistics.record(policy, now, &sample);
+            caller.scope.statistics.record(policy, now, &sample, false);
         }
     }
 
-    /// Counts calls of a caller. The fleet's scope counts them itself, under the tag that comes back.
-    pub(super) fn record(&mut self, policy: &Policy, now: Timestamp, caller: CallerId, sample: &Sample) -> CallerTag {
+    /// Counts calls of a caller. The fleet's scope counts them itself, under the tag that comes back beside the rule that
+    /// held in the caller's scope on the way through the calls.
+    pub(super) fn record(
+        &mut self,
+        policy: &Policy,
+        now: Timestamp,
+        caller: CallerId,
+        sample: &Sample,
+    ) -> (CallerTag, Option<Box<Reached>>) {
         if sample.counts.successes > 0 {
             self.run += 1;
         }
         let (is_alone, run) = (self.is_alone, self.run);
-        let Some(caller) = self.get_mut(caller) else { return CallerTag::default() };
+        let Some(caller) = self.get_mut(caller) else { return (CallerTag::default(), None) };
         caller.totals.successes += sample.counts.successes;
         caller.totals.failures += sample.counts.failures;
         if is_alone {
-            return CallerTag::default();
+            return (CallerTag::default(), None);
         }
         if caller.run != run {
             (caller.run, caller.run_failures) = (run, 0);
         }
-        caller.run_failures += sample.trailing_failures;
-        caller.scope.statistics.record(policy, now, &Sample { tag: CallerTag::default(), ..*sample });
-        caller.tag
+        caller.run_failures += sample.runs.trailing;
+        // All of it counts, also what came after the rule held: the fleet's evidence has it, and a caller that is restored takes
+        // its own part out of there.
+        let sample = Sample { tag: CallerTag::default(), ..*sample };
+        let reached = caller.scope.statistics.record(policy, now, &sample, false);
+        (caller.tag, reached)
     }
 
     /// Begins all statistics anew, with the fleet's.

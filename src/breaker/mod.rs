@@ -54,9 +54,10 @@ pub use self::{
 };
 use self::{
     callers::Callers,
+    outcome::Runs,
     permit::{Entry, Ledger},
     scope::{Scope, Verdict},
-    statistics::{Sample, Statistics},
+    statistics::{Reached, Sample, Statistics},
     streak::Streak,
 };
 
@@ -282,6 +283,15 @@ pub struct Step<T> {
     pub answer: T,
     /// The moves. Empty for nearly every call; an empty vector takes no memory.
     pub transitions: Vec<Transition>,
+}
+
+/// The rules that held on the way through a sample, before its last call.
+#[derive(Default)]
+struct OnTheWay {
+    /// In the fleet's scope, while one caller is known at most.
+    fleet: Option<Box<Reached>>,
+    /// In the caller's own scope.
+    own: Option<Box<Reached>>,
 }
 
 /// The moves of one step, as they are made.
@@ -613,7 +623,7 @@ impl Breaker {
             slow: u64::from(slow),
         };
         let asked_until = if failed { self.asked_until(now, report.retry_after) } else { Timestamp::default() };
-        Some(Sample { counts, trailing_failures: counts.failures, at: now, asked_until, ..Sample::default() })
+        Some(Sample { counts, runs: Runs::one(counts.failures), at: now, asked_until, ..Sample::default() })
     }
 
     /// Until when the dependency asks to be left alone, as far as the policy listens.
@@ -625,8 +635,8 @@ impl Breaker {
     fn weigh(&mut self, moment: Moment, caller: Option<CallerId>, sample: &Sample, moves: &mut Moves) {
         match &self.fleet.state {
             State::Closed => {
-                self.record(moment.now, caller, sample);
-                self.judge(moment, caller, moves);
+                let reached = self.record(moment.now, caller, sample);
+                self.judge(moment, caller, reached, moves);
             }
             State::HalfOpen(_) => {
                 self.add_totals(&sample.counts);
@@ -644,13 +654,20 @@ impl Breaker {
     }
 
     /// Counts calls in the fleet's scope and in the caller's.
-    fn record(&mut self, now: Timestamp, caller: Option<CallerId>, sample: &Sample) {
+    ///
+    /// The calls of a sample are in order, but only among themselves: what other callers did meanwhile has arrived before or
+    /// will arrive later. So with several known callers the fleet takes a sample as one arrival, and only the caller's own
+    /// scope is judged on the way through it.
+    fn record(&mut self, now: Timestamp, caller: Option<CallerId>, sample: &Sample) -> OnTheWay {
         self.add_totals(&sample.counts);
         let mut sample = *sample;
+        let mut own = None;
         if let (Some(callers), Some(caller)) = (&mut self.callers, caller) {
-            sample.tag = callers.record(&self.policy, now, caller, &sample);
+            (sample.tag, own) = callers.record(&self.policy, now, caller, &sample);
         }
-        self.fleet.statistics.record(&self.policy, now, &sample);
+        let is_one = self.callers_known() <= 1;
+        let fleet = self.fleet.statistics.record(&self.policy, now, &sample, is_one);
+        OnTheWay { fleet: fleet.filter(|_| is_one), own }
     }
 
     fn add_totals(&mut self, counts: &Counts) {
@@ -662,18 +679,18 @@ impl Breaker {
     }
 
     /// Opens the breaker if a rule holds without the worst callers; else isolates the caller if one holds on its calls.
-    fn judge(&mut self, moment: Moment, caller: Option<CallerId>, moves: &mut Moves) {
+    fn judge(&mut self, moment: Moment, caller: Option<CallerId>, reached: OnTheWay, moves: &mut Moves) {
         let now = moment.now;
-        let all = self.fleet.statistics.numbers(&self.policy, now);
-        let plain = rule::judge(&self.policy, &all);
         if self.quorum() == 1 {
-            if let Some(trip) = plain {
-                let asked_until = self.fleet.statistics.asked_until(trip.rule, now);
-                let evidence = Evidence { threshold: trip.threshold, ..self.fleet.evidence(&self.policy, now) };
-                self.open(moment, Reason::TripRule(trip.rule), evidence, asked_until, 0, moves);
+            let at_end = || self.fleet.statistics.reached(&self.policy, now).map(Box::new);
+            if let Some(reached) = reached.fleet.or_else(at_end) {
+                let evidence = reached.evidence(self.fleet.evidence(&self.policy, now));
+                self.open(moment, Reason::TripRule(reached.trip.rule), evidence, reached.asked_until, 0, moves);
             }
             return;
         }
+        let all = self.fleet.statistics.numbers(&self.policy, now);
+        let plain = rule::judge(&self.policy, &all);
         let Some(callers) = &mut self.callers else { return };
         // Where no rule holds on all calls it may still hold on those of one caller.
         if plain.is_some()
@@ -687,11 +704,10 @@ impl Breaker {
             return self.open(moment, Reason::TripRule(trip.rule), evidence, remainder.asked_until, 0, moves);
         }
         let Some((id, own)) = caller.and_then(|id| callers.get_mut(id).map(|own| (id, own))) else { return };
-        let numbers = own.scope.statistics.numbers(&self.policy, now);
-        let Some(trip) = rule::judge(&self.policy, &numbers) else { return };
-        let asked_until = own.scope.statistics.asked_until(trip.rule, now);
-        let evidence = Evidence { threshold: trip.threshold, ..own.scope.evidence(&self.policy, now) };
-        self.isolate(moment, id, Reason::TripRule(trip.rule), evidence, asked_until, 0, moves);
+        let at_end = || own.scope.statistics.reached(&self.policy, now).map(Box::new);
+        let Some(reached) = reached.own.or_else(at_end) else { return };
+        let evidence = reached.evidence(own.scope.evidence(&self.policy, now));
+        self.isolate(moment, id, Reason::TripRule(reached.trip.rule), evidence, reached.asked_until, 0, moves);
         let isolated = self.callers.as_ref().and_then(|callers| callers.judge_isolated(&self.policy));
         if let Some((trip, callers)) = isolated {
             let callers = Some(callers);
@@ -711,8 +727,7 @@ impl Breaker {
         if let Some(caller) = self.caller_mut(caller) {
             caller.totals.rejected += u64::from(tally.rejections);
         }
-        let failures = u64::from(tally.failures) + u64::from(tally.timeouts);
-        let calls = u64::from(tally.successes) + failures;
+        let (failures, calls) = (tally.failed(), tally.counted());
         let now = (self.fleet.generation, self.caller_generation(caller));
         if (tally.generation, tally.caller_generation) != now {
             self.totals_mut().stale += 1;
@@ -738,9 +753,7 @@ impl Breaker {
                 slow: u64::from(tally.slow).min(calls),
             };
             let asked_until = if failures > 0 { self.asked_until(at, tally.retry_after) } else { Timestamp::default() };
-            let trailing_failures =
-                if counts.successes == 0 { failures } else { u64::from(tally.trailing_failures).min(failures) };
-            let sample = Sample { counts, trailing_failures, at, asked_until, ..Sample::default() };
+            let sample = Sample { counts, runs: tally.runs(), at, asked_until, ..Sample::default() };
             self.weigh(moment, Some(caller), &sample, &mut transitions);
         }
         Step { answer: Reported::Counted, transitions }
@@ -927,12 +940,12 @@ impl Breaker {
         for (caller, failures) in parts.iter().copied() {
             let timeouts = if is_timeout { failures } else { 0 };
             let counts = Counts { failures, timeouts, ..Counts::default() };
-            let sample = Sample { counts, trailing_failures: failures, at: moment.now, ..Sample::default() };
+            let sample = Sample { counts, runs: Runs::one(failures), at: moment.now, ..Sample::default() };
             self.record(moment.now, caller, &sample);
         }
         for (caller, _) in parts {
             if self.fleet.state.is_closed() {
-                self.judge(moment, caller, moves);
+                self.judge(moment, caller, OnTheWay::default(), moves);
             }
         }
     }

@@ -61,7 +61,8 @@ pub enum Reported {
 
 /// Calls that a client decided on by itself while the breaker was closed.
 ///
-/// Plain counts cannot say "in a row", so the run of failures since the last success comes along.
+/// Plain counts cannot express "in a row", so a tally also carries its runs of failures: before its first success, the
+/// longest, and after its last success.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Tally {
     /// The generation that the client decided under.
@@ -84,8 +85,59 @@ pub struct Tally {
     pub rejections: u32,
     /// Failures that were the caller's own; not among the above.
     pub local_failures: u32,
-    /// Failures and timeouts since the last success; all of them where there was none.
+    /// Failures and timeouts before the first success; all of them if there is no success.
+    pub leading_failures: u32,
+    /// Longest run of failures and timeouts without a success in between. 0: the larger of `leading_failures` and
+    /// `trailing_failures`. Where these are 0 as well, the client does not report runs.
+    pub longest_run: u32,
+    /// Failures and timeouts after the last success; all of them if there is no success.
     pub trailing_failures: u32,
     /// The longest retry-after that came with a failure.
     pub retry_after: Option<Duration>,
+}
+
+impl Tally {
+    /// Calls that count: successes, failures and timeouts.
+    #[must_use]
+    pub fn counted(&self) -> u64 {
+        u64::from(self.successes) + self.failed()
+    }
+
+    /// Failures and timeouts.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        u64::from(self.failures) + u64::from(self.timeouts)
+    }
+
+    /// The runs of failures, each within the counts.
+    pub(super) fn runs(&self) -> Runs {
+        let failed = self.failed();
+        if self.successes == 0 {
+            return Runs::one(failed);
+        }
+        let trailing = u64::from(self.trailing_failures).min(failed);
+        let leading = u64::from(self.leading_failures).min(failed - trailing);
+        if leading == 0 && self.longest_run == 0 {
+            return Runs { trailing, ..Runs::default() };
+        }
+        Runs { leading, longest: u64::from(self.longest_run).min(failed).max(leading).max(trailing), trailing }
+    }
+}
+
+/// Where the failures of several calls are among their successes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Runs {
+    /// Failures before the first success.
+    pub(super) leading: u64,
+    /// Failures in the longest run. 0 although there are failures: only `trailing` is known.
+    pub(super) longest: u64,
+    /// Failures after the last success.
+    pub(super) trailing: u64,
+}
+
+impl Runs {
+    /// Failures without a success among them.
+    pub(super) const fn one(failures: u64) -> Self {
+        Self { leading: failures, longest: failures, trailing: failures }
+    }
 }

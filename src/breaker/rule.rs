@@ -37,6 +37,20 @@ pub(super) fn judge(policy: &Policy, numbers: &Numbers) -> Option<Trip> {
     RULES.into_iter().find_map(|rule| rule.judge(policy, numbers, 0))
 }
 
+/// The calls at which each rate in force is first believed, the smaller first; 0 where a rate is off.
+pub(super) fn minimums(policy: &Policy) -> [u64; 2] {
+    let rates = [
+        (TripRule::FailureRateThreshold, policy.failure_rate_threshold),
+        (
+            TripRule::SlowCallRateThreshold,
+            policy.slow_call_rate_threshold.filter(|_| policy.slow_call_duration.is_some()),
+        ),
+    ];
+    let mut minimums = rates.map(|(rule, rate)| rate.map_or(0, |_| u64::from(rule.minimum_calls(policy))));
+    minimums.sort_unstable();
+    minimums
+}
+
 /// How many failures more a row of them takes in a fleet of several callers: one for each time its calls double beyond
 /// `minimum_calls`, up to three times the threshold in all. In so many calls a few failures happen to come in a row by
 /// chance; beyond that a longer row says nothing new, and the calls that it takes go into a dead dependency.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::{
+    outcome::Runs,
     policy::Policy,
-    rule::Numbers,
+    rule::{self, Numbers, Trip},
     streak::Streak,
     time::Timestamp,
-    transition::TripRule,
+    transition::{Evidence, TripRule},
     window::{CallerTag, Counts, Window},
 };
 
@@ -26,15 +27,93 @@ pub(super) struct Statistics {
     pending_until: Timestamp,
 }
 
-/// Calls to count at once: `failures - trailing` of them before the last success, the others after it.
+/// Calls to count at once, with what is known of their order.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Sample {
     pub(super) counts: Counts,
-    pub(super) trailing_failures: u64,
+    pub(super) runs: Runs,
     pub(super) at: Timestamp,
     pub(super) asked_until: Timestamp,
     /// Whose calls they are, where a window of the last calls has to tell them apart.
     pub(super) tag: CallerTag,
+}
+
+/// A rule that held on the way through a sample, and the numbers that it held on.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) trip: Trip,
+    pub(super) numbers: Numbers,
+    pub(super) asked_until: Timestamp,
+}
+
+/// Calls of a sample that are counted together, and the run of failures that they leave behind.
+#[derive(Clone, Copy, Default)]
+struct Part {
+    counts: Counts,
+    run: u64,
+}
+
+/// Most parts of a sample: its leading failures, successes up to the minimum of either rate, those before the last
+/// success, and the end.
+const PARTS: usize = 5;
+
+impl Reached {
+    /// The numbers behind the move that follows, where the scope has gone on since.
+    pub(super) fn evidence(&self, scope: Evidence) -> Evidence {
+        Evidence {
+            threshold: self.trip.threshold,
+            consecutive_failures: self.numbers.streak,
+            window: self.numbers.counts,
+            ..scope
+        }
+    }
+}
+
+impl Sample {
+    /// The calls in their order, as far as it is known. Between the first and the last success the failures come last. Which
+    /// calls timed out or were slow is not known: the last ones.
+    ///
+    /// The rules have to be judged after each part. Within a part no rule can hold that holds neither before nor after it:
+    /// failures only add to what a rule asks for, and successes only take away, but for the success that completes a
+    /// rate's minimum, which ends a part. `calls` are in the window already.
+    fn parts(&self, policy: &Policy, calls: u64) -> [Part; PARTS] {
+        let (Counts { successes, failures, .. }, Runs { leading, longest, trailing }) = (self.counts, self.runs);
+        let mut parts = [Part::default(); PARTS];
+        // A client that does not report runs: all failures come last, and only some of them are a run.
+        let is_told = longest > 0;
+        let leading = if is_told { leading } else { 0 };
+        let between = if is_told { failures - leading - trailing } else { 0 };
+        let ended = u64::from(between > 0).min(successes);
+        parts[0] = Part::of(0, leading, leading);
+        let mut left = successes - ended;
+        for (part, minimum) in parts[1..3].iter_mut().zip(rule::minimums(policy)) {
+            let done = calls + leading + (successes - ended - left);
+            let more = minimum.saturating_sub(done);
+            if (1..left).contains(&more) {
+                *part = Part::of(more, 0, 0);
+                left -= more;
+            }
+        }
+        if ended > 0 {
+            parts[3] = Part::of(left, between, if longest > leading.max(trailing) { longest } else { 0 });
+            left = ended;
+        }
+        parts[4] = Part::of(left, failures - leading - between, trailing);
+        let Counts { mut timeouts, mut slow, .. } = self.counts;
+        for Part { counts, .. } in parts.iter_mut().rev() {
+            counts.timeouts = timeouts.min(counts.failures);
+            counts.slow = slow.min(counts.calls());
+            timeouts -= counts.timeouts;
+            slow -= counts.slow;
+        }
+        parts
+    }
+}
+
+impl Part {
+    fn of(successes: u64, failures: u64, run: u64) -> Self {
+        Self { counts: Counts { successes, failures, ..Counts::default() }, run }
+    }
 }
 
 impl Statistics {
@@ -71,16 +150,55 @@ impl Statistics {
         }
     }
 
-    pub(super) fn record(&mut self, policy: &Policy, now: Timestamp, sample: &Sample) {
-        if sample.counts.successes > 0 {
+    /// Counts calls in the order that is known of them. The rules have to be judged after the last; what comes back is the
+    /// first rule that held before that, on the way. `stops`: the calls after it do not count here any more.
+    pub(super) fn record(
+        &mut self,
+        policy: &Policy,
+        now: Timestamp,
+        sample: &Sample,
+        stops: bool,
+    ) -> Option<Box<Reached>> {
+        let Counts { successes, failures, .. } = sample.counts;
+        // Nearly every report.
+        if successes == 0 || successes + failures == 1 {
+            self.record_part(policy, now, sample, &Part { counts: sample.counts, run: sample.runs.trailing });
+            return None;
+        }
+        let mut reached = None;
+        let parts = sample.parts(policy, self.counts(now).calls());
+        let (end, way) = parts.split_last()?;
+        for part in way.iter().filter(|part| part.counts.calls() > 0) {
+            self.record_part(policy, now, sample, part);
+            if reached.is_some() {
+                continue;
+            }
+            reached = self.reached(policy, now).map(Box::new);
+            if stops && reached.is_some() {
+                return reached;
+            }
+        }
+        self.record_part(policy, now, sample, end);
+        reached
+    }
+
+    /// The rule that holds now.
+    pub(super) fn reached(&mut self, policy: &Policy, now: Timestamp) -> Option<Reached> {
+        let numbers = self.numbers(policy, now);
+        let trip = rule::judge(policy, &numbers)?;
+        Some(Reached { trip, numbers, asked_until: self.asked_until(trip.rule, now) })
+    }
+
+    fn record_part(&mut self, policy: &Policy, now: Timestamp, sample: &Sample, part: &Part) {
+        if part.counts.successes > 0 {
             self.streak.clear();
         }
-        if sample.trailing_failures > 0 {
-            self.streak.extend(policy, sample.at, sample.trailing_failures, sample.asked_until);
+        if part.run > 0 {
+            self.streak.extend(policy, sample.at, part.run, sample.asked_until);
         }
         self.flush(now);
         let window = self.window.get_or_insert_with(|| Box::new(Window::new(policy.window, now)));
-        window.record(now, sample.at, &sample.counts, sample.asked_until, sample.tag);
+        window.record(now, sample.at, &part.counts, sample.asked_until, sample.tag);
         let inside = window.counts(now);
         let can_pend = inside.failures == 0 && inside.slow == 0;
         self.pending_until = if can_pend { window.slice_end() } else { Timestamp::default() };

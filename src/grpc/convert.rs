@@ -670,6 +670,8 @@ fn tally(item: &pb::Tally) -> Result<BatchItem<'_>> {
         ignored: tallied("ignored", item.ignored)?,
         rejections: tallied("rejections", item.rejections)?,
         local_failures: tallied("local_failures", item.local_failures)?,
+        leading_failures: tallied("leading_failures", item.leading_failures)?,
+        longest_run: tallied("longest_run", item.longest_run)?,
         trailing_failures: tallied("trailing_failures", item.trailing_failures)?,
         retry_after: positive("retry_after", item.retry_after.as_ref(), DAY)?,
     };
@@ -700,6 +702,43 @@ fn check_sums(tally: &Tally) -> Result<()> {
     if tally.successes == 0 && trailing != failed {
         let message = format!("must be all failures and timeouts, {failed}, where there is no success, not {trailing}");
         return fault("trailing_failures", message);
+    }
+    check_runs(tally, failed)
+}
+
+/// The runs of failures fit the counts. Clients that do not report runs leave `leading_failures` and `longest_run` 0.
+fn check_runs(tally: &Tally, failed: u32) -> Result<()> {
+    let &Tally { successes, leading_failures: leading, longest_run: longest, trailing_failures: trailing, .. } = tally;
+    if successes == 0 {
+        let all = |field, run| {
+            let message = format!("must be all failures and timeouts, {failed}, if there is no success, not {run}");
+            if run == 0 || run == failed { Ok(()) } else { fault(field, message) }
+        };
+        all("leading_failures", leading)?;
+        return all("longest_run", longest);
+    }
+    let before = failed - trailing;
+    if leading > before {
+        let message =
+            format!("must be at most the failures and timeouts before the last success, {before}, not {leading}");
+        return fault("leading_failures", message);
+    }
+    if leading == 0 && longest == 0 {
+        return Ok(());
+    }
+    let (between, outer) = (before - leading, leading.max(trailing));
+    if successes == 1 && between > 0 {
+        let message = format!("must be all failures and timeouts before the only success, {before}, not {leading}");
+        return fault("leading_failures", message);
+    }
+    if longest == 0 {
+        return Ok(());
+    }
+    // A success more than runs there are between the first and the last.
+    let (least, most) = (outer.max(between.div_ceil(successes.max(2) - 1)), outer.max(between));
+    if !(least..=most).contains(&longest) {
+        let message = format!("must be {least} to {most} with these counts and the other runs, not {longest}");
+        return fault("longest_run", message);
     }
     Ok(())
 }
@@ -1289,6 +1328,13 @@ mod tests {
             batch(&request).map(|items| items.len())
         };
         assert_eq!(of(good.clone()), Ok(2));
+        let mixed = pb::Tally { successes: 3, failures: 6, trailing_failures: 1, ..good.clone() };
+        for (leading_failures, longest_run) in [(0, 0), (0, 3), (0, 4), (0, 5), (3, 3), (4, 4), (5, 5), (5, 0)] {
+            let tally = pb::Tally { leading_failures, longest_run, ..mixed.clone() };
+            assert_eq!(of(tally), Ok(2), "{leading_failures} leading, {longest_run} in a row at most");
+        }
+        let all = pb::Tally { leading_failures: 2, longest_run: 2, ..good.clone() };
+        assert_eq!(of(all), Ok(2));
         let bad = [
             ("breaker", pb::Tally { breaker: String::new(), ..good.clone() }),
             ("caller", pb::Tally { caller: "?".into(), ..good.clone() }),
@@ -1299,6 +1345,20 @@ mod tests {
             ("slow", pb::Tally { slow: 3, ..good.clone() }),
             ("trailing_failures", pb::Tally { trailing_failures: 3, successes: 1, ..good.clone() }),
             ("trailing_failures", pb::Tally { trailing_failures: 1, ..good.clone() }),
+            // Without a success all failures are one run.
+            ("leading_failures", pb::Tally { leading_failures: 1, ..good.clone() }),
+            ("leading_failures", pb::Tally { leading_failures: 1_000_001, ..good.clone() }),
+            ("longest_run", pb::Tally { longest_run: 3, ..good.clone() }),
+            ("longest_run", pb::Tally { longest_run: u32::MAX, ..good.clone() }),
+            // With some: 6 failures, the last of them after the last success.
+            ("leading_failures", pb::Tally { leading_failures: 6, ..mixed.clone() }),
+            ("longest_run", pb::Tally { leading_failures: 3, longest_run: 2, ..mixed.clone() }),
+            ("longest_run", pb::Tally { leading_failures: 3, longest_run: 4, ..mixed.clone() }),
+            ("longest_run", pb::Tally { longest_run: 7, ..mixed.clone() }),
+            ("longest_run", pb::Tally { longest_run: 6, ..mixed.clone() }),
+            // Five failures between three successes are two runs, one of them of three or more.
+            ("longest_run", pb::Tally { longest_run: 2, ..mixed.clone() }),
+            ("leading_failures", pb::Tally { leading_failures: 4, longest_run: 4, successes: 1, ..mixed }),
         ];
         for (field, tally) in bad {
             assert_eq!(field_of(of(tally)), format!("tallies[1].{field}"));
@@ -1425,16 +1485,38 @@ mod tests {
         }
 
         #[test]
-        fn tallies_that_pass_add_up(counts in prop::array::uniform5(0_u32..5)) {
+        fn tallies_that_pass_add_up(counts in prop::array::uniform5(0_u32..5), runs in prop::array::uniform2(0_u32..9)) {
             let [successes, failures, timeouts, slow, trailing_failures] = counts;
+            let [leading_failures, longest_run] = runs;
             let item = pb::Tally {
-                breaker: "a".into(), successes, failures, timeouts, slow, trailing_failures, ..Default::default()
+                breaker: "a".into(), successes, failures, timeouts, slow, trailing_failures, leading_failures, longest_run,
+                ..Default::default()
             };
             if let Ok(item) = tally(&item) {
                 let failed = item.tally.failures + item.tally.timeouts;
                 prop_assert!(item.tally.slow <= item.tally.successes + failed);
                 prop_assert!(item.tally.trailing_failures <= failed);
                 prop_assert!(item.tally.successes > 0 || item.tally.trailing_failures == failed);
+                prop_assert!(item.tally.leading_failures <= failed && item.tally.longest_run <= failed);
+            }
+        }
+
+        /// What a client counts is never refused.
+        #[test]
+        fn a_tally_of_any_calls_passes(calls in prop::collection::vec(any::<bool>(), 0..20)) {
+            let runs: Vec<u32> = calls.split(|failed| !failed).map(|run| run.len() as u32).collect();
+            let failures = runs.iter().sum();
+            let item = pb::Tally {
+                breaker: "a".into(),
+                successes: runs.len() as u32 - 1,
+                failures,
+                leading_failures: runs[0],
+                longest_run: runs.iter().copied().max().unwrap_or_default(),
+                trailing_failures: runs[runs.len() - 1],
+                ..Default::default()
+            };
+            for item in [item.clone(), pb::Tally { leading_failures: 0, longest_run: 0, ..item }] {
+                prop_assert!(tally(&item).is_ok(), "{item:?}");
             }
         }
     }

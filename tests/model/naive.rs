@@ -252,6 +252,10 @@ impl Model {
     fn count_calls(&mut self, now: Timestamp, calls: &[Call]) {
         self.add_totals(calls);
         self.calls.extend(calls);
+        self.judge(now);
+    }
+
+    fn judge(&mut self, now: Timestamp) {
         if let Some((rule, threshold, asked_until)) = self.rule(now) {
             let evidence = Evidence { threshold, ..self.evidence(now, asked_until) };
             self.open(now, Reason::TripRule(rule), evidence);
@@ -454,7 +458,8 @@ impl Model {
         retry_after.map_or_else(Timestamp::default, |asked| at.after(asked.min(self.policy.retry_after_max)))
     }
 
-    pub(crate) fn tally(&mut self, now: Timestamp, tally: &Tally) -> Reported {
+    /// `in_order`: no other caller is known whose calls could have been in between.
+    pub(crate) fn tally(&mut self, now: Timestamp, tally: &Tally, in_order: bool) -> Reported {
         self.totals.rejected += u64::from(tally.rejections);
         if tally.generation != self.generation {
             self.totals.stale += 1;
@@ -468,20 +473,49 @@ impl Model {
             self.totals.bypassed += u64::from(calls);
         } else if calls > 0 {
             let at = now.before(tally.age);
-            let trailing = if tally.successes == 0 { failures } else { tally.trailing_failures };
             let asked_until = self.asked_until(at, tally.retry_after);
-            let call = |number| Call {
-                at,
-                failed: number >= tally.successes,
-                timeout: number >= calls - tally.timeouts,
-                slow: number >= calls - tally.slow,
-                asked_until: if number >= tally.successes { asked_until } else { Timestamp::default() },
-                in_row: (number >= calls - trailing).then_some((at, asked_until)),
-            };
-            let calls: Vec<Call> = (0..calls).map(call).collect();
-            self.count_calls(now, &calls);
+            let mut order = order_of(tally);
+            // Which calls timed out or were slow is not told: the last.
+            let (mut timeouts, mut slow) = (tally.timeouts, tally.slow);
+            for call in order.iter_mut().rev() {
+                (call.at, call.timeout, call.slow) = (at, call.failed && timeouts > 0, slow > 0);
+                (timeouts, slow) = (timeouts - u32::from(call.timeout), slow - u32::from(call.slow));
+                call.asked_until = if call.failed { asked_until } else { Timestamp::default() };
+                call.in_row = call.in_row.map(|_| (at, asked_until));
+            }
+            self.add_totals(&order);
+            let before = self.window(now).len();
+            for (number, call) in order.iter().enumerate() {
+                self.calls.push(*call);
+                if in_order && self.is_known_place(&order, number, before + number + 1) {
+                    self.judge(now);
+                }
+                if self.state != State::Closed {
+                    break;
+                }
+            }
+            if self.state == State::Closed {
+                self.judge(now);
+            }
         }
         Reported::Counted
+    }
+
+    /// Whether it is certain what was counted when this call was over: it ends a run of failures, or it is the success that
+    /// completes a rate's minimum.
+    fn is_known_place(&self, order: &[Call], number: usize, calls: usize) -> bool {
+        let policy = &self.policy;
+        let Some(next) = order.get(number + 1) else { return false };
+        match (order[number].failed, next.failed) {
+            (true, false) => true,
+            (false, false) => {
+                let completes = |is_on: bool, minimum: u32| is_on && calls == minimum as usize;
+                let slow_rate = policy.slow_call_duration.and(policy.slow_call_rate_threshold);
+                completes(policy.failure_rate_threshold.is_some(), policy.minimum_calls)
+                    || completes(slow_rate.is_some(), policy.slow_call_minimum_calls)
+            }
+            (_, true) => false,
+        }
     }
 
     pub(crate) fn reset(&mut self, now: Timestamp) {
@@ -541,6 +575,29 @@ impl Model {
             slip.forgotten = true;
         }
     }
+}
+
+/// The calls of a tally in the order that is known of them. `in_row` of a call says whether it is of a known run of failures.
+fn order_of(tally: &Tally) -> Vec<Call> {
+    let failures = tally.failures + tally.timeouts;
+    let run = Some((Timestamp::default(), Timestamp::default()));
+    let failed = |count: u32| (0..count).map(|_| Call { failed: true, ..Call::default() });
+    let in_row = |count: u32| failed(count).map(move |call| Call { in_row: run, ..call });
+    let succeeded = |count: u32| (0..count).map(|_| Call::default());
+    let &Tally { successes, leading_failures: leading, longest_run: longest, trailing_failures: trailing, .. } = tally;
+    if successes == 0 {
+        return in_row(failures).collect();
+    }
+    if leading == 0 && longest == 0 {
+        return succeeded(successes).chain(failed(failures - trailing)).chain(in_row(trailing)).collect();
+    }
+    let between = failures - leading - trailing;
+    if between == 0 {
+        return in_row(leading).chain(succeeded(successes)).chain(in_row(trailing)).collect();
+    }
+    let known = if longest > leading.max(trailing) { longest } else { 0 };
+    let middle = succeeded(successes - 1).chain(failed(between - known)).chain(in_row(known)).chain(succeeded(1));
+    in_row(leading).chain(middle).chain(in_row(trailing)).collect()
 }
 
 pub(crate) enum Expected {

@@ -114,26 +114,40 @@ fn report(well: bool) -> impl Strategy<Value = Report> {
     })
 }
 
+/// The calls in their order, as a client counts them; one that does not report runs among them.
 fn tally() -> impl Strategy<Value = Tally> {
-    let counts = (0..4_u32, 0..4_u32, 0..3_u32, any::<Index>(), any::<Index>());
-    (counts, rarely(span()), (0..2_u32, 0..2_u32, 0..2_u32), rarely(span())).prop_map(|(counts, age, others, asked)| {
-        let (successes, failures, timeouts, slow, trailing) = counts;
-        let all = failures + timeouts;
+    let calls =
+        (prop::collection::vec(prop::bool::weighted(0.6), 0..9), 0..3_u32, any::<Index>(), prop::bool::weighted(0.8));
+    (calls, rarely(span()), (0..2_u32, 0..2_u32, 0..2_u32), rarely(span())).prop_map(|(calls, age, others, asked)| {
+        let (calls, timeouts, slow, tells_runs) = calls;
+        let tally = tally_of(&calls, timeouts, tells_runs);
         Tally {
-            generation: 0,
-            caller_generation: 0,
             age: age.unwrap_or_default(),
-            successes,
-            failures,
-            timeouts,
-            slow: slow.index((successes + all) as usize + 1) as u32,
+            slow: slow.index(calls.len() + 1) as u32,
             ignored: others.0,
             rejections: others.1,
             local_failures: others.2,
-            trailing_failures: trailing.index(all as usize + 1) as u32,
             retry_after: asked,
+            ..tally
         }
     })
+}
+
+/// Calls in their order, of which some failed, as a tally.
+pub(crate) fn tally_of(failed: &[bool], timeouts: u32, tells_runs: bool) -> Tally {
+    let runs: Vec<u32> = failed.split(|failed| !failed).map(|run| run.len() as u32).collect();
+    let all: u32 = runs.iter().sum();
+    let timeouts = timeouts.min(all);
+    let told = |run: u32| if tells_runs { run } else { 0 };
+    Tally {
+        successes: runs.len() as u32 - 1,
+        failures: all - timeouts,
+        timeouts,
+        leading_failures: told(runs[0]),
+        longest_run: told(runs.iter().copied().max().unwrap_or_default()),
+        trailing_failures: runs[runs.len() - 1],
+        ..Tally::default()
+    }
 }
 
 /// Mostly one of the last permits.
@@ -160,11 +174,12 @@ fn any_permit() -> impl Strategy<Value = Permit> {
     )
 }
 
-fn op(lease: Duration, well: bool) -> impl Strategy<Value = Op> {
+/// Of one caller or two.
+fn op(lease: Duration, well: bool, callers: u64) -> impl Strategy<Value = Op> {
     let mode =
         prop_oneof![Just(OverrideMode::ForcedOpen), Just(OverrideMode::ForcedClosed), Just(OverrideMode::Shadow)];
     prop_oneof![
-        20 => (0..2_u64, 0..4_u128, rarely(span())).prop_map(|(caller, request, lease)| Op::Acquire { caller, request, lease }),
+        20 => (0..callers, 0..4_u128, rarely(span())).prop_map(|(caller, request, lease)| Op::Acquire { caller, request, lease }),
         20 => (permits_ago(), report(well)).prop_map(|(ago, report)| Op::Report(ago, report)),
         15 => report(well).prop_map(Op::Call),
         10 => span().prop_map(Op::Wait),
@@ -184,6 +199,7 @@ fn op(lease: Duration, well: bool) -> impl Strategy<Value = Op> {
 
 /// A first policy and what happens. All policies of a timeline have one lease, so that slices end in order.
 pub(crate) fn timeline() -> impl Strategy<Value = (Policy, Vec<Op>)> {
-    (span(), any::<bool>())
-        .prop_flat_map(|(lease, well)| (policy(lease), prop::collection::vec(op(lease, well), 1..120)))
+    (span(), any::<bool>(), 1..=2_u64).prop_flat_map(|(lease, well, callers)| {
+        (policy(lease), prop::collection::vec(op(lease, well, callers), 1..120))
+    })
 }

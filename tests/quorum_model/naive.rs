@@ -25,6 +25,8 @@ struct Call {
     failed: bool,
     timeout: bool,
     slow: bool,
+    /// A failure of a run that is known, in the order of its tally.
+    in_run: bool,
 }
 
 /// What counts, of the fleet or of one caller.
@@ -58,6 +60,8 @@ pub(crate) struct Model {
     isolated: BTreeSet<u64>,
     /// There has been one at a time; all calls are its own.
     is_alone: bool,
+    /// The rules that held on the way through the last tally, before its end: in the fleet's scope, and in the caller's.
+    reached: [Option<TripRule>; 2],
 }
 
 impl Model {
@@ -70,6 +74,7 @@ impl Model {
             known: BTreeMap::new(),
             isolated: BTreeSet::new(),
             is_alone: true,
+            reached: [None; 2],
         };
         model.play(&Op::See(1));
         model
@@ -164,39 +169,74 @@ impl Model {
         let slow = self.policy.slow_call_duration.zip(report.duration).is_some_and(|(limit, took)| took >= limit);
         let timeout = report.outcome == Outcome::Timeout;
         let caller = permit.caller.0;
-        self.count(caller, !failed, &[Call { at, owner: Some(caller), failed, timeout, slow }], usize::from(failed));
+        self.count(at, caller, &[Call { at, owner: Some(caller), failed, timeout, slow, in_run: failed }]);
         Some(caller)
     }
 
     fn tallied(&mut self, at: Timestamp, caller: u64, tally: &Tally) -> Option<u64> {
-        let failures = tally.failures + tally.timeouts;
-        let calls = tally.successes + failures;
-        let call = |number| Call {
-            at,
-            owner: Some(caller),
-            failed: number >= tally.successes,
-            timeout: number >= calls - tally.timeouts,
-            slow: number >= calls - tally.slow,
+        // Which calls timed out or were slow is not told: the last.
+        let (mut timeouts, mut slow) = (tally.timeouts, tally.slow);
+        let call = |(failed, in_run): (bool, bool)| {
+            let call =
+                Call { at, owner: Some(caller), failed, timeout: failed && timeouts > 0, slow: slow > 0, in_run };
+            (timeouts, slow) = (timeouts - u32::from(call.timeout), slow - u32::from(call.slow));
+            call
         };
-        let list: Vec<Call> = (0..calls).map(call).collect();
-        let trailing = if tally.successes == 0 { failures } else { tally.trailing_failures };
-        self.count(caller, tally.successes > 0, &list, trailing as usize);
-        (calls > 0).then_some(caller)
+        let mut order: Vec<Call> = order_of(tally).into_iter().rev().map(call).collect();
+        order.reverse();
+        self.count(at, caller, &order);
+        (!order.is_empty()).then_some(caller)
     }
 
-    fn count(&mut self, caller: u64, has_success: bool, calls: &[Call], trailing: usize) {
-        let window = self.policy.window;
-        let own = self.known.get_mut(&caller).map(|(own, _)| own).filter(|_| !self.is_alone);
-        for scope in [Some(&mut self.fleet), own].into_iter().flatten() {
-            if has_success {
+    /// Counts calls in their order. The fleet's order is that of arrival: where several callers are known, it is judged
+    /// after the last call only.
+    fn count(&mut self, now: Timestamp, caller: u64, calls: &[Call]) {
+        let is_one = self.known.len() <= 1;
+        let mut fleet = std::mem::take(&mut self.fleet);
+        self.reached = [self.pass(now, &mut fleet, calls, is_one, is_one), None];
+        self.fleet = fleet;
+        if !self.is_alone
+            && let Some((mut own, seen)) = self.known.remove(&caller)
+        {
+            self.reached[1] = self.pass(now, &mut own, calls, true, false);
+            self.known.insert(caller, (own, seen));
+        }
+    }
+
+    /// The first rule that holds at a place before the last call where it is certain what was counted; none of the calls
+    /// after it counts where it `stops`.
+    fn pass(&self, now: Timestamp, scope: &mut Scope, calls: &[Call], judges: bool, stops: bool) -> Option<TripRule> {
+        let mut reached = None;
+        let before = self.numbers(now, scope, |_| true).counts.calls() as usize;
+        for (number, call) in calls.iter().enumerate() {
+            if !call.failed {
                 scope.run.clear();
             }
-            scope.run.extend(calls[calls.len() - trailing..].iter());
-            scope.calls.extend(calls);
-            if let WindowSpec::Count(length) = window {
+            scope.run.extend(Some(*call).filter(|call| call.in_run));
+            scope.calls.push(*call);
+            if let WindowSpec::Count(length) = self.policy.window {
                 scope.calls.drain(..scope.calls.len().saturating_sub(length as usize));
             }
+            if judges && reached.is_none() && self.is_known_place(calls, number, before + number + 1) {
+                let numbers = self.numbers(now, scope, |_| true);
+                reached = RULES.into_iter().find(|rule| self.holds(*rule, &numbers, 0));
+                if stops && reached.is_some() {
+                    break;
+                }
+            }
         }
+        reached
+    }
+
+    /// Whether this call ends a run of failures, or is the success among others that completes a rate's minimum.
+    fn is_known_place(&self, calls: &[Call], number: usize, counted: usize) -> bool {
+        let policy = &self.policy;
+        let Some(next) = calls.get(number + 1) else { return false };
+        let completes = |is_on: bool, minimum: u32| is_on && counted == minimum as usize;
+        let slow_rate = policy.slow_call_duration.and(policy.slow_call_rate_threshold);
+        let has_minimum = completes(policy.failure_rate_threshold.is_some(), policy.minimum_calls)
+            || completes(slow_rate.is_some(), policy.slow_call_minimum_calls);
+        !next.failed && (calls[number].failed || has_minimum)
     }
 
     // Numbers.
@@ -309,7 +349,7 @@ impl Model {
         };
         let all = self.numbers(now, &self.fleet, |_| true);
         if self.quorum() == 1 {
-            let rule = RULES.into_iter().find(|rule| self.holds(*rule, &all, 0));
+            let rule = self.reached[0].or_else(|| RULES.into_iter().find(|rule| self.holds(*rule, &all, 0)));
             assert_eq!(tripped, Vec::from_iter(rule.map(|rule| (Kind::Opened, rule))));
             return;
         }
@@ -322,7 +362,8 @@ impl Model {
             }
         }
         let own = self.numbers(now, &self.known[&caller].0, |_| true);
-        let Some(rule) = RULES.into_iter().find(|rule| self.holds(*rule, &own, 0)) else {
+        let at_end = || RULES.into_iter().find(|rule| self.holds(*rule, &own, 0));
+        let Some(rule) = self.reached[1].or_else(at_end) else {
             assert_eq!(tripped, [], "nothing holds");
             return;
         };
@@ -389,6 +430,30 @@ impl Model {
         });
         assert_eq!(views, known.collect::<Vec<_>>());
     }
+}
+
+/// The calls of a tally in the order that is known of them: whether each failed, and whether it is of a known run.
+fn order_of(tally: &Tally) -> Vec<(bool, bool)> {
+    let &Tally { successes, leading_failures: leading, longest_run: longest, trailing_failures: trailing, .. } = tally;
+    let failures = tally.failures + tally.timeouts;
+    let calls = |count: u32, failed: bool, in_run: bool| (0..count).map(move |_| (failed, in_run));
+    if successes == 0 {
+        return calls(failures, true, true).collect();
+    }
+    if leading == 0 && longest == 0 {
+        let successes = calls(successes, false, false);
+        return successes.chain(calls(failures - trailing, true, false)).chain(calls(trailing, true, true)).collect();
+    }
+    let between = failures - leading - trailing;
+    let last = u32::from(between > 0);
+    let known = if longest > leading.max(trailing) { longest } else { 0 };
+    calls(leading, true, true)
+        .chain(calls(successes - last, false, false))
+        .chain(calls(between - known.min(between), true, false))
+        .chain(calls(known.min(between), true, true))
+        .chain(calls(last, false, false))
+        .chain(calls(trailing, true, true))
+        .collect()
 }
 
 fn tenths(rate: Ratio) -> u64 {

@@ -208,15 +208,24 @@ pub(crate) fn report() -> impl Strategy<Value = Report> {
 }
 
 fn tally() -> impl Strategy<Value = Tally> {
-    (0..4_u32, 0..4_u32, 0..3_u32, 0..8_u32, 0..8_u32, 0..2_u32).prop_map(
-        |(successes, failures, timeouts, slow, trailing, local_failures)| Tally {
-            successes,
-            failures,
-            timeouts,
-            slow: slow.min(successes + failures + timeouts),
-            trailing_failures: trailing.min(failures + timeouts),
-            local_failures,
-            ..Tally::default()
+    let calls = prop::collection::vec(prop::bool::weighted(0.6), 0..9);
+    (calls, 0..3_u32, 0..9_u32, 0..2_u32, prop::bool::weighted(0.8)).prop_map(
+        |(calls, timeouts, slow, local_failures, tells_runs)| {
+            let runs: Vec<u32> = calls.split(|failed| !failed).map(|run| run.len() as u32).collect();
+            let all: u32 = runs.iter().sum();
+            let timeouts = timeouts.min(all);
+            let told = |run: u32| if tells_runs { run } else { 0 };
+            Tally {
+                successes: runs.len() as u32 - 1,
+                failures: all - timeouts,
+                timeouts,
+                slow: slow.min(calls.len() as u32),
+                leading_failures: told(runs[0]),
+                longest_run: told(runs.iter().copied().max().unwrap_or_default()),
+                trailing_failures: runs[runs.len() - 1],
+                local_failures,
+                ..Tally::default()
+            }
         },
     )
 }

@@ -196,18 +196,21 @@ impl Driver for Core {
     fn tally(&mut self, tally: &Tally) -> Value {
         let now_in = self.breaker.generation();
         let caller = self.caller(&tally.caller);
+        let counted = tally.counted();
         let tally = breaker::Tally {
             generation: tally.generation.map_or(now_in, |generation| FIRST_GENERATION - 1 + generation),
             caller_generation: tally.caller_generation.unwrap_or_else(|| self.breaker.caller_scope(caller).1),
             age: tally.age.map_or(Duration::ZERO, |age| age.0),
-            successes: tally.successes,
-            failures: tally.failures,
+            successes: counted.successes,
+            failures: counted.failures,
             timeouts: tally.timeouts,
             slow: tally.slow,
             ignored: tally.ignored,
             rejections: tally.rejections,
             local_failures: tally.local_failures,
-            trailing_failures: tally.trailing_failures(),
+            leading_failures: counted.leading_failures,
+            longest_run: counted.longest_run,
+            trailing_failures: counted.trailing_failures,
             retry_after: tally.retry_after.map(|asked| asked.0),
         };
         let moment = self.moment();

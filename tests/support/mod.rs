@@ -168,18 +168,53 @@ pub struct Tally {
     pub ignored: u32,
     pub rejections: u32,
     pub local_failures: u32,
+    leading_failures: Option<u32>,
+    longest_run: Option<u32>,
     trailing_failures: Option<u32>,
+    /// The calls in their order instead of counts and runs: `x` for a failure, `.` for a success.
+    pub order: Option<String>,
     pub retry_after: Option<Span>,
     /// Number of the batch that carries it. Absent: the next one.
     pub batch_sequence: Option<u64>,
 }
 
 impl Tally {
+    /// With counts and runs instead of the order of the calls, as a client counts them.
+    pub fn counted(&self) -> Counted {
+        let Some(order) = &self.order else {
+            return Counted {
+                successes: self.successes,
+                failures: self.failures,
+                leading_failures: self.leading_failures.unwrap_or_default(),
+                longest_run: self.longest_run.unwrap_or_default(),
+                trailing_failures: self.trailing_failures(),
+            };
+        };
+        let runs: Vec<u32> =
+            order.split('.').map(|run| run.chars().filter(|call| *call == 'x').count() as u32).collect();
+        Counted {
+            successes: runs.len() as u32 - 1,
+            failures: runs.iter().sum(),
+            leading_failures: runs[0],
+            longest_run: runs.iter().copied().max().unwrap_or_default(),
+            trailing_failures: runs[runs.len() - 1],
+        }
+    }
+
     /// All failures where there is no success, and none where it says nothing else.
-    pub fn trailing_failures(&self) -> u32 {
+    fn trailing_failures(&self) -> u32 {
         let all = if self.successes == 0 { self.failures + self.timeouts } else { 0 };
         self.trailing_failures.unwrap_or(all)
     }
+}
+
+/// The counts of a tally that depend on the order of its calls.
+pub struct Counted {
+    pub successes: u32,
+    pub failures: u32,
+    pub leading_failures: u32,
+    pub longest_run: u32,
+    pub trailing_failures: u32,
 }
 
 /// A file of scenarios about one topic.

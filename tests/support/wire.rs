@@ -387,22 +387,24 @@ impl Driver for Wire {
             callers.filter(|status| status.caller == tally.caller).map(|status| status.generation).sum()
         });
         let span = |span: Option<super::policy::Span>| span.and_then(|span| proto_span(span.0));
+        let counted = tally.counted();
         let tallies = vec![pb::Tally {
             breaker: self.key.clone(),
             caller: tally.caller.clone(),
             generation,
             caller_generation,
             age: span(tally.age),
-            successes: tally.successes,
-            failures: tally.failures,
+            successes: counted.successes,
+            failures: counted.failures,
             timeouts: tally.timeouts,
             slow: tally.slow,
             ignored: tally.ignored,
             rejections: tally.rejections,
-            trailing_failures: tally.trailing_failures(),
+            leading_failures: counted.leading_failures,
+            longest_run: counted.longest_run,
+            trailing_failures: counted.trailing_failures,
             local_failures: tally.local_failures,
             retry_after: span(tally.retry_after),
-            ..Default::default()
         }];
         self.batch_sequence += 1;
         // A batch that the scenario numbers is of a client that only this scenario has.
