@@ -2,7 +2,9 @@ package fuseboard
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -287,5 +289,36 @@ func TestASlowReaderIsToldWhatItLostAndHoldsUpNobody(t *testing.T) {
 	all.close()
 	if _, open := <-subscription.Events(); open {
 		t.Error("the channel is open after close")
+	}
+}
+
+func TestAPolicyHasEveryFieldOfTheProtos(t *testing.T) {
+	fields := (&fuseboardv1.Policy{}).ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		name := ""
+		for _, word := range strings.Split(string(fields.Get(i).Name()), "_") {
+			name += strings.ToUpper(word[:1]) + word[1:]
+		}
+		if _, found := reflect.TypeFor[Policy]().FieldByName(name); !found {
+			t.Errorf("Policy has no %s", name)
+		}
+	}
+	policy := Policy{Voters: VotersService, TripOn: TripOnFailure, OpenDurationMin: Set(time.Millisecond)}
+	message := policy.message()
+	if message.GetVoters() != fuseboardv1.Voters_VOTERS_SERVICE || message.GetTripOn() != fuseboardv1.TripOn_TRIP_ON_FAILURE ||
+		message.GetOpenDurationMin().AsDuration() != time.Millisecond {
+		t.Errorf("message is %v", message)
+	}
+}
+
+func TestABurstOfMovesIsOneEventWithItsCount(t *testing.T) {
+	at := time.Unix(100, 0).UTC()
+	message := &fuseboardv1.Event{EventTime: timestamppb.New(at)}
+	if event := eventOf(message); event.Count != 1 || event.First != at {
+		t.Errorf("one move is %+v", event)
+	}
+	message.Count, message.FirstEventTime = 7, timestamppb.New(at.Add(-s))
+	if event := eventOf(message); event.Count != 7 || event.First != at.Add(-s) || event.Time != at {
+		t.Errorf("a burst is %+v", event)
 	}
 }

@@ -538,3 +538,21 @@ func TestTheLocalBreakerKnowsTheFailuresFromBeforeTheServerWasLost(t *testing.T)
 		t.Errorf("after the third failure in a row: got %v, want a rejection", err)
 	}
 }
+func TestFailuresAtOnceAndASuccessBeforeTheyAreSentOpenToo(t *testing.T) {
+	client := newClient(t, startServer(t).Address, nil)
+	for _, failures := range []int{3, 5, 10, 50} {
+		breaker := newBreaker(t, client, fmt.Sprintf("at-once/%d", failures), fuseboard.BreakerOptions{Policy: three()})
+		acquired(t, breaker).Success()
+		var permits []*fuseboard.Permit
+		for range failures + 1 {
+			permits = append(permits, acquired(t, breaker))
+		}
+		for _, permit := range permits[:failures] {
+			permit.Failure()
+		}
+		permits[failures].Success()
+		if _, err := breaker.Acquire(t.Context()); !errors.Is(err, fuseboard.ErrRejected) {
+			t.Errorf("after %d failures and a success: got %v, want a rejection", failures, err)
+		}
+	}
+}

@@ -9,8 +9,9 @@ from fuseboard._guard import Guard, Link, Yes
 from fuseboard._local import LocalBreaker, LocalRule, Run
 from fuseboard._tally import COUNT_MAX, EXTRA_BYTES_MAX, TALLY_BYTES, Tally
 from fuseboard._view import View
+from fuseboard._watch import told
 from fuseboard.options import Policy
-from fuseboard.v1 import policy_pb2
+from fuseboard.v1 import event_pb2, policy_pb2
 
 KINDS = [
     ("success", False),
@@ -193,3 +194,14 @@ def test_a_policys_choices_are_declared() -> None:
     assert policy.open_duration_min.ToMilliseconds() == 1
     with pytest.raises(ValueError, match="voters"):
         Policy(voters="caller").to_pb()  # type: ignore[arg-type]
+
+
+def test_a_burst_of_moves_is_one_event_with_its_count() -> None:
+    message = event_pb2.Event()
+    message.event_time.FromSeconds(100)
+    one = told(message)
+    assert (one.count, one.first_time) == (1, 100.0)
+    message.count = 7
+    message.first_event_time.FromSeconds(99)
+    burst = told(message)
+    assert (burst.count, burst.first_time, burst.time) == (7, 99.0, 100.0)

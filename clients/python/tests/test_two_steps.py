@@ -73,6 +73,26 @@ def test_failing_calls_of_a_thread_stop_at_the_threshold(client: fuseboard.Clien
     assert calls == 3
 
 
+@pytest.mark.parametrize("failures", [3, 5, 10, 50])
+def test_failures_at_once_and_a_success_before_they_are_sent_open_too(server: Server, failures: int) -> None:
+    async def run() -> None:
+        async with aio.Client(server.address, caller="test/1", acquire_timeout=5, report_timeout=5) as client:
+            breaker = client.breaker(f"at-once/{failures}", policy=POLICY)
+            assert await client.ready()
+            await (await breaker.acquire()).success()
+            permits = [await breaker.acquire() for _ in range(failures + 1)]
+            reports = Unawaited()
+            for permit in permits[:-1]:
+                reports.start(permit.failure())
+            reports.start(permits[-1].success())
+            await asyncio.sleep(0)
+            with pytest.raises(fuseboard.RejectedError):
+                await breaker.acquire()
+            await reports.done()
+
+    asyncio.run(run())
+
+
 def test_outcomes_of_two_generations_that_alternate_are_all_told(client: fuseboard.Client) -> None:
     breaker = client.breaker("alternate", policy=POLICY)
     assert client.ready()

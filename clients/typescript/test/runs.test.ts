@@ -1,13 +1,14 @@
 /** Runs of failures, in tallies and in the local breaker, without a server and in virtual time. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Event as PbEvent } from "../src/gen/fuseboard/v1/event.js";
 import { ExpiredPermit, Policy as PbPolicy, TripOn, Voters } from "../src/gen/fuseboard/v1/policy.js";
 import { Guard, type LinkState, Yes } from "../src/guard.js";
 import { LocalBreaker, type LocalRule, Run } from "../src/local.js";
 import type { Outcome, Policy } from "../src/options.js";
 import { Budget, COUNT_MAX, EXTRA_BYTES_MAX, TALLY_BYTES, Tally } from "../src/tally.js";
 import { closed } from "../src/view.js";
-import { policyOf } from "../src/wire.js";
+import { policyOf, told } from "../src/wire.js";
 
 /** Numbers below a bound, the same in each run. */
 function drawn(seed: number): (below: number) => number {
@@ -243,4 +244,12 @@ test("a policy has every field of the proto's", () => {
     ],
   );
   assert.throws(() => policyOf({ voters: "caller" as "service" }), { name: "RangeError", message: /voters/ });
+});
+
+test("a burst of moves is one event with its count", () => {
+  const [first, last] = [new Date(99_000), new Date(100_000)];
+  const one = told(PbEvent.fromPartial({ eventTime: last }));
+  assert.deepEqual([one.count, one.firstTime], [1, last]);
+  const burst = told(PbEvent.fromPartial({ eventTime: last, firstEventTime: first, count: 7 }));
+  assert.deepEqual([burst.count, burst.firstTime, burst.time], [7, first, last]);
 });

@@ -46,6 +46,20 @@ for (const mode of ["cached", "strict"] as const) {
   });
 }
 
+for (const failures of [3, 5, 10, 50]) {
+  test(`${failures} failures at once and a success before they are sent open too`, async () => {
+    const breaker = client.breaker(`at-once/${failures}`, { policy });
+    assert.ok(await client.ready());
+    await (await breaker.acquire()).success();
+    const permits = await Promise.all(Array.from({ length: failures + 1 }, () => breaker.acquire()));
+    for (const permit of permits.slice(1)) {
+      void permit.failure();
+    }
+    void permits[0]!.success();
+    await assert.rejects(breaker.acquire(), RejectedError);
+  });
+}
+
 test("an acquire that cannot wait says that the server has to be asked", async () => {
   const breaker = client.breaker("try", { policy });
   assert.ok(await client.ready());
