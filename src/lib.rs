@@ -15,5 +15,6 @@ pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+mod words;
 
 pub use grpc::pb;

@@ -14,6 +14,9 @@ use crate::{
     engine::{Error, caller_id},
 };
 
+/// What the identity of the administrators' token is called. No other identity may have this name.
+pub const ADMIN_TOKEN: &str = "admin-token-file";
+
 /// Who somebody is, by a token or a certificate.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -104,6 +107,12 @@ impl Grant {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether it may report, and so be known as a caller.
+    #[must_use]
+    pub fn may_report(&self) -> bool {
+        self.identity().is_none_or(|identity| identity.roles.meet(Need::Report))
     }
 
     /// Whether a key is inside.

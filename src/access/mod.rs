@@ -7,7 +7,7 @@ mod seal;
 mod token;
 
 pub use self::{
-    identity::{Bound, Grant, Identity},
+    identity::{ADMIN_TOKEN, Bound, Grant, Identity},
     role::{Need, Role, Roles, need},
     seal::{SEAL_KEY_BYTES, Seal},
     token::{Secret, SecretHash, Token},

@@ -7,7 +7,10 @@ use super::{
     file::{Key, Reader},
     tables,
 };
-use crate::access::{Role, Roles};
+use crate::{
+    access::{ADMIN_TOKEN, Role, Roles},
+    words::is_hidden,
+};
 
 /// The tables that say who is who.
 pub(super) const IDENTITY: &str = "identity";
@@ -73,9 +76,14 @@ fn check(table: Table) -> Result<Identity, String> {
     if roles.has(Role::Admin) && !prefixes.is_empty() {
         return Err(format!("{name:?} has prefixes and the role admin, who could make tokens for all other keys"));
     }
-    let is_name = |text: &str| (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    let is_name = |text: &str| (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(is_hidden);
     if !is_name(&name) || !is_name(&certificate) {
-        return Err(format!("name and certificate must be 1 to {NAME_BYTES_MAX} bytes, without control characters"));
+        return Err(format!(
+            "name and certificate must be 1 to {NAME_BYTES_MAX} bytes, without control characters or marks of direction"
+        ));
+    }
+    if name == ADMIN_TOKEN {
+        return Err(format!("{name:?} is the name of the administrators' token in the audit trail: choose another"));
     }
     let in_alphabet = |text: &str| text.chars().all(|char| char.is_ascii_alphanumeric() || "._-:/".contains(char));
     let is_key = |text: &str| text.len() <= NAME_BYTES_MAX && in_alphabet(text);

@@ -69,6 +69,12 @@ impl Engine {
         self.shared.tokens.table.read().by_hash.get(hash).cloned()
     }
 
+    /// Whether there is a token of this name.
+    #[must_use]
+    pub fn has_token(&self, name: &str) -> bool {
+        self.shared.tokens.table.read().by_name.contains_key(name)
+    }
+
     /// At most `max` tokens after a name, in the order of names.
     #[must_use]
     pub fn tokens(&self, after: &str, max: usize) -> Vec<Token> {

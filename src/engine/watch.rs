@@ -137,7 +137,7 @@ pub enum Message {
 }
 
 /// How a watch starts and what it sends.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub struct WatchOptions {
     /// What is watched.
     pub filter: Filter,
@@ -147,8 +147,23 @@ pub struct WatchOptions {
     pub latest_only: bool,
     /// No snapshot at the start.
     pub skip_snapshot: bool,
-    /// Who watches: snapshots tell where it stands, and the breakers that are watched by key know it.
+    /// Who watches: snapshots tell where it stands.
     pub caller: Option<CallerId>,
+    /// Whether the caller is there, so that the breakers that are watched by key know it. False for who may not report.
+    pub is_present: bool,
+}
+
+impl Default for WatchOptions {
+    fn default() -> Self {
+        Self {
+            filter: Filter::default(),
+            position: None,
+            latest_only: false,
+            skip_snapshot: false,
+            caller: None,
+            is_present: true,
+        }
+    }
 }
 
 /// A watcher.
@@ -168,6 +183,7 @@ pub struct Watch {
     /// Nothing was sent yet.
     silent: bool,
     caller: Option<CallerId>,
+    is_present: bool,
     /// When the breakers are told next that the caller is there.
     see_at: Timestamp,
     /// Watched by key, without a breaker when it was last looked.
@@ -197,6 +213,7 @@ impl Watch {
             resync: None,
             silent: true,
             caller: options.caller,
+            is_present: options.is_present,
             see_at: Timestamp::default(),
             unseen: Vec::new(),
         };
@@ -268,7 +285,7 @@ impl Watch {
     /// Lets the breakers that are watched by key know that the caller is there, often enough that they go on knowing, and
     /// those that come later as soon as the watcher looks again.
     fn be_seen(&mut self) {
-        let Some(caller) = self.caller else { return };
+        let Some(caller) = self.caller.filter(|_| self.is_present) else { return };
         let now = self.now();
         if now >= self.see_at {
             self.see_at = now.after(KNOWN_FOR / 4);

@@ -253,6 +253,11 @@ impl admin_service_server::AdminService for AdminService {
         let grant = self.grant(&request)?;
         let request = request.get_ref();
         let name = convert::token_name("name", &request.name)?;
+        if self.context.gate.has_name(name) {
+            let message = "must not be that of the administrators' token or of an [[identity]]: the audit trail could not \
+                           tell them apart; choose another";
+            return Err(Error::invalid("name", message).into());
+        }
         let (roles, prefixes) = convert::token_bounds(request)?;
         let caller = convert::caller("caller", &request.caller)?;
         let expire_after = convert::token_expire_after("expire_after", request.expire_after.as_ref())?;

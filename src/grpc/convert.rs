@@ -19,6 +19,7 @@ use crate::{
         time::readable,
     },
     engine::Error,
+    words::is_hidden,
 };
 
 /// Most bytes of a key, a caller, a pattern, a prefix or an actor.
@@ -217,11 +218,14 @@ pub fn required_reason<'a>(field: &str, value: &'a str) -> Result<&'a str> {
     reason(field, value)
 }
 
-/// Words of people: they end up in logs and on terminals, so line feeds and escape sequences have no place in them.
+/// Words of people: they end up in logs, on terminals and in browsers, so line feeds, escape sequences and marks that turn the
+/// direction of writing have no place in them.
 fn words<'a>(field: &str, value: &'a str, max: usize) -> Result<&'a str> {
     at_most(field, value, max)?;
-    match value.chars().find(|character| character.is_control()) {
-        Some(found) => fault(field, format!("must be one line without control characters; it has {found:?}")),
+    match value.chars().find(|character| is_hidden(*character)) {
+        Some(found) => {
+            fault(field, format!("must be one line without control characters or marks of direction; it has {found:?}"))
+        }
         None => Ok(value),
     }
 }
@@ -1201,6 +1205,14 @@ mod tests {
         assert_eq!(field_of(actor("actor", "a\u{1b}[31m")), "actor");
         assert_eq!(field_of(actor("actor", &"a".repeat(201))), "actor");
         assert_eq!(field_of(reason("reason", "two\nlines")), "reason");
+        for turned in ["admin\u{202e}", "a\u{2066}b", "\u{200f}", "\u{2028}"] {
+            assert_eq!(field_of(actor("actor", turned)), "actor");
+            assert_eq!(field_of(required_actor("actor", turned)), "actor");
+            assert_eq!(field_of(reason("reason", turned)), "reason");
+            assert_eq!(field_of(required_reason("reason", turned)), "reason");
+        }
+        let told = fault_of(actor("actor", "a\u{202e}b")).1;
+        assert!(told.ends_with(r"it has '\u{202e}'"), "{told}");
         assert_eq!(field_of(reason("reason", &"a".repeat(1_001))), "reason");
         for empty in ["", "  "] {
             assert_eq!(field_of(required_actor("actor", empty)), "actor");

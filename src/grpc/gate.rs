@@ -8,13 +8,10 @@ use http::{Extensions, HeaderMap, header};
 use parking_lot::RwLock;
 
 use crate::{
-    access::{Grant, Identity, Need, Role, Roles, SecretHash},
+    access::{ADMIN_TOKEN, Grant, Identity, Need, Role, Roles, SecretHash},
     breaker::Timestamp,
     engine::{Engine, Error},
 };
-
-/// What the identity of the administrators' token is called.
-const ADMIN: &str = "admin-token-file";
 
 /// What the server knows of identities beside its tokens.
 #[derive(Clone, Default, Debug)]
@@ -76,6 +73,13 @@ impl Gate {
     /// Takes what the server knows now. Streams of identities that are gone, or changed, end. An open gate stays open.
     pub fn set(&self, keys: Keys) {
         let Some(guarded) = &self.guarded else { return };
+        for identity in keys.certificates.values().filter(|identity| guarded.engine.has_token(&identity.name)) {
+            let identity = &*identity.name;
+            tracing::warn!(
+                identity,
+                "a token has this name too, so the audit trail cannot tell them apart: revoke the token"
+            );
+        }
         let mut known = guarded.known.write();
         if known.admin.as_ref().map(|(hash, _)| *hash) != keys.admin {
             let new = keys.admin.map(|hash| (hash, Arc::new(admin())));
@@ -94,6 +98,16 @@ impl Gate {
                 identity.ended.cancel();
             }
         }
+    }
+
+    /// Whether an identity that is no token has this name, so that the audit trail could not tell a token of that name from it.
+    #[must_use]
+    pub fn has_name(&self, name: &str) -> bool {
+        let is_known = |guarded: &Arc<Guarded>| {
+            let known = guarded.known.read();
+            known.certificates.values().any(|identity| *identity.name == *name)
+        };
+        name == ADMIN_TOKEN || self.guarded.as_ref().is_some_and(is_known)
     }
 
     /// What a call of `method` (`package.Service/Method`) may do.
@@ -162,7 +176,7 @@ impl fmt::Debug for Guarded {
 
 fn admin() -> Identity {
     Identity {
-        name: ADMIN.into(),
+        name: ADMIN_TOKEN.into(),
         roles: Roles::from_iter([Role::Admin]),
         prefixes: Vec::new(),
         caller: "".into(),
@@ -176,7 +190,11 @@ fn admin() -> Identity {
 /// # Errors
 /// It is there, and holds no token.
 pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Error> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Error::Unauthenticated { why: "the header `authorization` must not be sent twice" });
+    }
     let token = value.to_str().ok().and_then(|value| value.split_once(' '));
     match token {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),

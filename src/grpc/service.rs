@@ -19,7 +19,7 @@ use crate::{
     breaker::{CallerView, Decision, Kind, Permit},
     engine::{
         Acquired, Actor, BatchAnswer, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind, EventReason,
-        Filter, Position, ReportAnswer, Resolved, STORE_PATIENCE, Told, View, WatchOptions, key_hash,
+        Filter, Position, ReportAnswer, Resolved, STORE_PATIENCE, Told, View, WatchOptions, caller_id, key_hash,
     },
     notify::Notifier,
     shutdown::Shutdown,
@@ -161,8 +161,11 @@ impl breaker_service_server::BreakerService for BreakerService {
         // Who watches without a name is nobody's caller, whatever its identity is.
         let caller = match convert::caller("caller", &request.caller)? {
             "" => None,
-            name => Some(self.engine().caller(grant.caller(name)?)),
+            name => Some(grant.caller(name)?),
         };
+        // Only who may report is a caller of breakers, whose name is remembered; anybody else looks where a caller stands.
+        let is_present = grant.may_report();
+        let caller = caller.map(|name| if is_present { self.engine().caller(name) } else { caller_id(name) });
         let mut filter = match &request.filter {
             Some(filter) => watch_filter(filter).map_err(|error| error.within("filter"))?,
             None => Filter::default(),
@@ -181,6 +184,7 @@ impl breaker_service_server::BreakerService for BreakerService {
             latest_only: convert::delivery("delivery", request.delivery)? == pb::Delivery::Latest,
             skip_snapshot: request.skip_snapshot,
             caller,
+            is_present,
         };
         let progress_interval = convert::progress_interval("progress_interval", request.progress_interval.as_ref())?;
         let watch = self.engine().watch(options)?;

@@ -25,7 +25,9 @@ impl From<Error> for Status {
         let mut details = ErrorDetails::with_error_info(reason(&error), DOMAIN, metadata(&error));
         match &error {
             Error::Invalid { field, message } => _ = details.add_bad_request_violation(field, message),
-            Error::PermitForged => _ = details.add_bad_request_violation("permit", &message),
+            Error::PermitForged => {
+                _ = details.add_bad_request_violation("permit", message.trim_start_matches("permit "))
+            }
             _ => {}
         }
         if let Some(delay) = retry_after(&error) {

@@ -62,6 +62,7 @@ pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
 }
 
 async fn checked(app: &App, mut request: Request, next: Next) -> Result<Response, Error> {
+    check_repeated(request.headers())?;
     check_host(app.address, request.headers(), request.uri())?;
     if !is_safe(request.method()) {
         check_origin(request.headers())?;
@@ -110,8 +111,32 @@ const fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
+/// Headers that decide who is let in, or what is done. Twice, the one that is checked need not be the one that counts.
+const ONCE: [HeaderName; 5] = [
+    header::HOST,
+    header::AUTHORIZATION,
+    header::ORIGIN,
+    header::CONTENT_TYPE,
+    HeaderName::from_static("sec-fetch-site"),
+];
+
+fn check_repeated(headers: &HeaderMap) -> Result<(), Error> {
+    match ONCE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+        Some(name) => {
+            let message = format!("the header `{name}` must be sent once: which of them counts would be a guess");
+            Err(Error::new(StatusCode::BAD_REQUEST, "HEADER_REPEATED", message))
+        }
+        None => Ok(()),
+    }
+}
+
 /// While the port is on loopback, only loopback's names lead here.
 fn check_host(listens: SocketAddr, headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
+    let said = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    if uri.authority().zip(said).is_some_and(|(target, said)| !target.as_str().eq_ignore_ascii_case(said)) {
+        let message = "the Host header must be that of the request's target: which of them counts would be a guess";
+        return Err(Error::new(StatusCode::BAD_REQUEST, "HOST_AMBIGUOUS", message));
+    }
     if !listens.ip().is_loopback() {
         return Ok(());
     }

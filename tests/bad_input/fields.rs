@@ -370,8 +370,14 @@ fn words(max: usize, missing: Wants) -> Vec<Case> {
         text("of any alphabet", "Zoë Лу", Fine),
         long("the longest", max, Fine),
         long("too long", max + 1, Fault(too_long)),
-        text("of two lines", "a\nb", Fault("must be one line without control characters; it has '\\n'")),
+        text(
+            "of two lines",
+            "a\nb",
+            Fault("must be one line without control characters or marks of direction; it has '\\n'"),
+        ),
         text("an escape sequence", "\x1b[31m", Fault("without control characters")),
+        text("turned around", "a\u{202e}b", Fault("marks of direction; it has '\\u{202e}'")),
+        text("turned around in an isolate", "\u{2067}a", Fault("marks of direction")),
     ]
 }
 

@@ -52,6 +52,30 @@ async fn a_name_that_is_not_loopbacks_leads_nowhere() {
 }
 
 #[tokio::test]
+async fn a_header_that_decides_something_is_refused_when_it_comes_twice() {
+    let server = Server::start();
+    server.fail("mail").await;
+    let own = server.address.to_string();
+    for (name, one, other) in [
+        ("host", own.as_str(), "rebound.example.org"),
+        ("host", own.as_str(), own.as_str()),
+        ("authorization", "Bearer one", "Bearer other"),
+        ("origin", "null", "https://example.org"),
+        ("content-type", "application/json", "text/plain"),
+        ("sec-fetch-site", "same-origin", "cross-site"),
+    ] {
+        let answer = server.call(Method::POST, RESET, &[(name, one), (name, other)], "{}").await;
+        assert_eq!((answer.status.as_u16(), answer.reason().as_str()), (400, "HEADER_REPEATED"), "{name}");
+        assert!(answer.text().contains(name), "{}", answer.text());
+    }
+    // The target of a request can name a host too.
+    let target = format!("http://{own}{RESET}");
+    let answer = server.call(Method::POST, &target, &[JSON, ("host", "localhost")], "{}").await;
+    assert_eq!((answer.status.as_u16(), answer.reason().as_str()), (400, "HOST_AMBIGUOUS"));
+    assert_eq!(server.call(Method::POST, &target, &[JSON], "{}").await.status, 200);
+}
+
+#[tokio::test]
 async fn every_answer_says_what_a_browser_may_do_with_it() {
     let server = Server::start();
     for path in ["/", "/assets/main.js", "/api/v1/breakers", "/livez", "/nowhere"] {

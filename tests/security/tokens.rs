@@ -183,6 +183,91 @@ async fn what_a_token_may_be_is_checked_field_by_field() {
 }
 
 #[tokio::test]
+async fn a_token_is_not_named_like_another_identity() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let identity = "[[identity]]\nname = 'shop'\ncertificate = 'shop.test'\nroles = ['report']\n";
+    let mut flags = folder.server(&authority.issue(SERVER));
+    flags.extend(["--tls-client-ca".to_owned(), folder.file("clients.pem", &authority.pem())]);
+    flags.extend(["--config".to_owned(), folder.file("fuseboard.toml", identity), client::admin_flag(&folder)]);
+    let mut server = Server::start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let connector = tls::connector(&authority, Some(&authority.issue("admin.test")), b"h2");
+    let channel = tls::channel(server.address(), connector).await.unwrap();
+    let mut admin = pb::admin_service_client::AdminServiceClient::with_interceptor(channel, Bearer::of(ADMIN_TOKEN));
+    for taken in ["admin-token-file", "shop"] {
+        let refused = admin.create_token(wanted(taken, &[Role::Admin])).await.unwrap_err();
+        let violations = refused.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations[0].field, "name");
+        assert!(violations[0].description.contains("the audit trail could not tell them apart"), "{refused:?}");
+    }
+    admin.create_token(wanted("cart", &[Role::Report])).await.unwrap();
+    folder.file("fuseboard.toml", &identity.replace("shop", "cart"));
+    server.hang_up();
+    server.wait_for_log("a token has this name too");
+    let named = identity.replace("'shop'", "'admin-token-file'");
+    let told = Server::refused(&["--config", &folder.file("named.toml", &named)]);
+    assert!(told.contains("is the name of the administrators' token"), "{told}");
+}
+
+#[tokio::test]
+async fn only_who_may_report_makes_a_caller_known() {
+    let folder = Folder::new();
+    let server = guarded(&folder);
+    let service = create(&server, wanted("service", &[Role::Report])).await;
+    let mut service = client::breakers(&server, &service).await;
+    service.acquire(acquire("db", "shop/1")).await.unwrap();
+    let known = async || {
+        let mut admin = client::breakers(&server, ADMIN_TOKEN).await;
+        let state = admin.get_state(pb::GetStateRequest { breaker: "db".to_owned() }).await.unwrap().into_inner();
+        state.callers.into_iter().map(|caller| caller.status.unwrap().caller).collect::<Vec<_>>()
+    };
+    let watch = |caller: &str| pb::WatchEventsRequest {
+        filter: Some(pb::WatchFilter { breakers: vec!["db".to_owned()], ..Default::default() }),
+        caller: caller.to_owned(),
+        ..Default::default()
+    };
+    for role in [Role::Read, Role::Operate] {
+        let secret = create(&server, wanted(role.as_str_name(), &[role])).await;
+        let mut watcher = client::breakers(&server, &secret).await;
+        for number in 0..5 {
+            let mut events = watcher.watch_events(watch(&format!("made-up/{number}"))).await.unwrap().into_inner();
+            timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
+        }
+        // Where a caller stands is told to who may look.
+        let mut events = watcher.watch_events(watch("shop/1")).await.unwrap().into_inner();
+        let first = timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
+        let Some(pb::watch_events_response::Message::Snapshot(snapshot)) = first.message else { panic!("{first:?}") };
+        assert_eq!(snapshot.breakers[0].caller.as_ref().unwrap().caller, "shop/1");
+    }
+    assert_eq!(known().await, ["shop/1"]);
+    let mut events = service.watch_events(watch("shop/2")).await.unwrap().into_inner();
+    timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
+    let mut callers = known().await;
+    callers.sort();
+    assert_eq!(callers, ["shop/1", "shop/2"]);
+}
+
+#[tokio::test]
+async fn words_that_turn_the_direction_of_writing_are_refused_wherever_they_come_in() {
+    let folder = Folder::new();
+    let server = guarded(&folder);
+    let mut admin = client::breakers(&server, ADMIN_TOKEN).await;
+    admin.acquire(acquire("db", "")).await.unwrap();
+    let turned = "all fine \u{202e}olleh";
+    for (actor, reason) in [(turned, ""), ("", turned)] {
+        let reset = pb::ResetRequest { breaker: "db".to_owned(), actor: actor.to_owned(), reason: reason.to_owned() };
+        assert_eq!(admin.reset(reset).await.unwrap_err().code(), Code::InvalidArgument);
+        let body = format!(r#"{{"actor": "{actor}", "reason": "{reason}"}}"#);
+        let path = "/api/v1/breakers/db/reset";
+        let answer = client::send(&server, Method::POST, path, Some(ADMIN_TOKEN), &body).await;
+        let field = if reason.is_empty() { "actor" } else { "reason" };
+        assert_eq!((answer.status.as_u16(), &answer.json()["error"]["field"]), (400, &field.into()));
+    }
+    let named = "[[identity]]\nname = \"sh\u{202e}op\"\ncertificate = 'shop.test'\nroles = ['report']\n";
+    let told = Server::refused(&["--config", &folder.file("fuseboard.toml", named)]);
+    assert!(told.contains("marks of direction"), "{told}");
+}
+
+#[tokio::test]
 async fn without_identities_everybody_may_do_everything_but_make_tokens() {
     let server = Server::start(&[]);
     let channel = client::channel(&server).await;

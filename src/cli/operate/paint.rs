@@ -7,6 +7,8 @@ use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use serde_json::Value;
 
+use crate::words::is_hidden;
+
 /// How answers are shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(super) enum Output {
@@ -100,7 +102,7 @@ impl Cell {
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for char in text.chars() {
-        if char.is_control() { plain.extend(char.escape_default()) } else { plain.push(char) }
+        if is_hidden(char) { plain.extend(char.escape_default()) } else { plain.push(char) }
     }
     plain
 }
