@@ -1,6 +1,7 @@
 package fuseboard
 
 import (
+	"slices"
 	"time"
 
 	fuseboardv1 "fuseboard.dev/fuseboard/gen/fuseboard/v1"
@@ -179,6 +180,25 @@ func (l *link) hello(s *session) (answered <-chan struct{}) {
 	channel := make(chan struct{})
 	s.hello = hello{number: l.resendBatch(), answered: channel}
 	return channel
+}
+
+// awaitPending makes the next acquires wait for the failures that have gathered while the server could not be asked. l.mu
+// is held.
+func (l *link) awaitPending() {
+	if batch := l.batches.inFlight; batch != nil {
+		for _, one := range batch.told {
+			if one.tally.longest > 0 {
+				one.breaker.await(batch.answered)
+			}
+		}
+	}
+	for _, b := range l.client.all() {
+		b.mu.Lock()
+		if slices.ContainsFunc(b.tallies.pending, func(t tally) bool { return t.longest > 0 }) {
+			b.await(l.batches.next)
+		}
+		b.mu.Unlock()
+	}
 }
 
 // batchAnswered takes the answer to a batch. l.mu is held.

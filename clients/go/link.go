@@ -170,6 +170,7 @@ func (l *link) becomeUsable(s *session) {
 	for _, b := range l.client.all() {
 		b.dismissStandIn()
 	}
+	l.awaitPending()
 	l.usable.Store(true)
 	s.worked.Store(true)
 	l.mu.Unlock()
