@@ -343,6 +343,9 @@ fn engine(config: &Config, store: Arc<dyn Store>) -> Result<Engine, Error> {
         events_age: config.limits.event_log_age,
         watchers: config.limits.max_watchers as u64,
         ledger_bytes: config.limits.permit_ledger_bytes,
+        statistics_bytes: config.limits.statistics_bytes,
+        watch_keys: config.limits.max_watch_keys,
+        handles: config.limits.max_handles,
         breaker_idle: config.limits.breaker_idle,
     };
     let opened = Engine::open(clock, limits, config.policies.clone().into(), store);

@@ -44,6 +44,9 @@ use super::{
 
 /// Most callers of a breaker.
 pub const CALLERS_MAX: usize = 256;
+/// Most calls in the count windows of a breaker's callers together: with more callers, each one's own window is shorter. The
+/// fleet's window is not.
+pub const OWN_CALLS_MAX: usize = 1 << 20;
 /// How long a caller is known after it was seen.
 pub const KNOWN_FOR: Duration = Duration::from_secs(3600);
 
@@ -100,6 +103,8 @@ pub(super) struct Callers {
     deadline: Timestamp,
     /// When the first caller may be forgotten.
     sweep_at: Timestamp,
+    /// Memory of all callers' statistics.
+    bytes: usize,
 }
 
 /// What is left of the fleet's evidence without its worst callers.
@@ -122,6 +127,7 @@ impl Callers {
             generation: 0,
             deadline: Timestamp::NEVER,
             sweep_at: Timestamp::NEVER,
+            bytes: 0,
         }
     }
 
@@ -133,6 +139,21 @@ impl Callers {
 
     pub(super) const fn is_alone(&self) -> bool {
         self.is_alone
+    }
+
+    /// Memory of all callers, in bytes.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes + self.callers.len() * (size_of::<Caller>() + size_of::<CallerId>() + size_of::<usize>())
+    }
+
+    fn weigh(&mut self) {
+        self.bytes = self.callers.iter().map(|caller| caller.scope.statistics.bytes()).sum();
+    }
+
+    /// Most calls in one caller's count window.
+    const fn own_calls_max(&self) -> usize {
+        let callers = if self.callers.is_empty() { 1 } else { self.callers.len() };
+        OWN_CALLS_MAX / callers.next_power_of_two()
     }
 
     /// Whether any scope ever has.
@@ -197,6 +218,9 @@ impl Callers {
         let tag = self.free_tag();
         self.ids.insert(place, caller);
         self.callers.insert(place, Box::new(Caller::new(tag, now)));
+        let own_calls_max = self.own_calls_max();
+        self.callers.iter_mut().for_each(|caller| caller.scope.statistics.limit(policy, own_calls_max));
+        self.weigh();
         self.sweep_at = self.sweep_at.min(now.after(KNOWN_FOR));
     }
 
@@ -223,6 +247,7 @@ impl Callers {
     fn remove(&mut self, index: usize, now: Timestamp, fleet: &mut Statistics) -> (CallerId, Box<Caller>) {
         let caller = self.callers.remove(index);
         fleet.retag(now, caller.tag, CallerTag::default());
+        self.weigh();
         (self.ids.remove(index), caller)
     }
 
@@ -258,14 +283,17 @@ impl Callers {
     // ---- What they tell --------------------------------------------------------------------------------------------
 
     /// Counts a success that cannot make a rule hold. The fleet's scope has counted it already.
-    pub(super) fn pend_success(&mut self, policy: &Policy, now: Timestamp, caller: CallerId) {
-        let is_alone = self.is_alone;
+    pub(super) fn pend_success(&mut self, policy: &Policy, now: Timestamp, caller: CallerId, room: usize) {
+        let (is_alone, own_calls_max) = (self.is_alone, Some(self.own_calls_max()));
         let Some(caller) = self.get_mut(caller) else { return };
         caller.totals.successes += 1;
         if !is_alone && !caller.scope.statistics.pend_success(now) {
             let counts = Counts { successes: 1, ..Counts::default() };
-            let sample = Sample { counts, at: now, ..Sample::default() };
+            let sample = Sample { counts, at: now, room, own_calls_max, ..Sample::default() };
+            let before = caller.scope.statistics.bytes();
             caller.scope.statistics.record(policy, now, &sample, false);
+            let after = caller.scope.statistics.bytes();
+            self.bytes = self.bytes + after - before;
         }
     }
 
@@ -281,7 +309,7 @@ impl Callers {
         if sample.counts.successes > 0 {
             self.run += 1;
         }
-        let (is_alone, run) = (self.is_alone, self.run);
+        let (is_alone, run, own_calls_max) = (self.is_alone, self.run, Some(self.own_calls_max()));
         let Some(caller) = self.get_mut(caller) else { return (CallerTag::default(), None) };
         caller.totals.successes += sample.counts.successes;
         caller.totals.failures += sample.counts.failures;
@@ -294,9 +322,12 @@ impl Callers {
         caller.run_failures += sample.runs.trailing;
         // All of it counts, also what came after the rule held: the fleet's evidence has it, and a caller that is restored takes
         // its own part out of there.
-        let sample = Sample { tag: CallerTag::default(), ..*sample };
+        let sample = Sample { tag: CallerTag::default(), own_calls_max, ..*sample };
+        let before = caller.scope.statistics.bytes();
         let reached = caller.scope.statistics.record(policy, now, &sample, false);
-        (caller.tag, reached)
+        let (tag, after) = (caller.tag, caller.scope.statistics.bytes());
+        self.bytes = self.bytes + after - before;
+        (tag, reached)
     }
 
     /// Begins all statistics anew, with the fleet's.
@@ -305,6 +336,7 @@ impl Callers {
         for caller in &mut self.callers {
             caller.scope.statistics = Statistics::default();
         }
+        self.weigh();
     }
 
     pub(super) fn refit(&mut self, was: &Policy, policy: &Policy, now: Timestamp) {
@@ -312,6 +344,7 @@ impl Callers {
             caller.scope.statistics.streak.length(was, now);
             caller.scope.statistics.refit(policy, now);
         }
+        self.weigh();
     }
 
     /// Gives memory back where everything has aged out.
@@ -319,6 +352,7 @@ impl Callers {
         for caller in &mut self.callers {
             caller.scope.statistics.tidy(policy, now);
         }
+        self.weigh();
     }
 
     // ---- What it comes to ------------------------------------------------------------------------------------------
@@ -476,6 +510,7 @@ impl Callers {
         fleet.forget(now, caller.tag, failures, &mut caller.scope.statistics);
         caller.scope.statistics = Statistics::default();
         caller.run_failures = 0;
+        self.weigh();
     }
 
     // ---- As data ---------------------------------------------------------------------------------------------------
@@ -519,6 +554,7 @@ impl Callers {
             callers.callers.insert(place, Box::new(caller));
         }
         callers.update();
+        callers.weigh();
         callers
     }
 }

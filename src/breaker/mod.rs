@@ -41,7 +41,7 @@ use std::{ops::AddAssign, sync::Arc, time::Duration};
 
 pub use self::{
     backoff::{RETRY_AFTER_FORCED_MAX, RETRY_AFTER_MIN, RETRY_AFTER_PROBE_MAX},
-    callers::{CALLERS_MAX, CallerTotals, KNOWN_FOR},
+    callers::{CALLERS_MAX, CallerTotals, KNOWN_FOR, OWN_CALLS_MAX},
     outcome::{Origin, Outcome, Report, Reported, Tally},
     permit::{CallerId, LEDGER_BYTES_MAX, Permit, PermitKind, Probe, RequestId},
     policy::{Policy, PolicyError, PolicySpec},
@@ -76,6 +76,8 @@ pub struct Breaker {
     failures: u64,
     /// What most breakers never need.
     rare: Option<Box<Rare>>,
+    /// Memory that statistics may take beyond what they have.
+    statistics_room: usize,
 }
 
 #[derive(Clone, PartialEq, Default, Debug)]
@@ -310,6 +312,7 @@ impl Breaker {
             successes: 0,
             failures: 0,
             rare: None,
+            statistics_room: usize::MAX,
         }
     }
 
@@ -577,7 +580,7 @@ impl Breaker {
         if is_plain && self.fleet.statistics.pend_success(moment.now) {
             self.successes += 1;
             if let Some(callers) = &mut self.callers {
-                callers.pend_success(&self.policy, moment.now, caller);
+                callers.pend_success(&self.policy, moment.now, caller, self.statistics_room);
             }
             return;
         }
@@ -660,7 +663,7 @@ impl Breaker {
     /// scope is judged on the way through it.
     fn record(&mut self, now: Timestamp, caller: Option<CallerId>, sample: &Sample) -> OnTheWay {
         self.add_totals(&sample.counts);
-        let mut sample = *sample;
+        let mut sample = Sample { room: self.statistics_room, ..*sample };
         let mut own = None;
         if let (Some(callers), Some(caller)) = (&mut self.callers, caller) {
             (sample.tag, own) = callers.record(&self.policy, now, caller, &sample);
@@ -1336,6 +1339,19 @@ impl Breaker {
         self.fleet.state.failed_recoveries()
     }
 
+    /// Memory of statistics and known callers, in bytes. An idle breaker has none.
+    #[must_use]
+    pub fn statistics_bytes(&self) -> usize {
+        self.fleet.statistics.bytes() + self.callers.as_ref().map_or(0, |callers| callers.bytes())
+    }
+
+    /// Bounds the memory that statistics may take from now on beyond what they have, in bytes. Without room, a count window
+    /// holds as many calls as it has places for, and callers whose calls are not counted apart yet count as one. Not in a
+    /// snapshot.
+    pub const fn set_statistics_room(&mut self, room: usize) {
+        self.statistics_room = room;
+    }
+
     /// Memory of the permit ledger, in bytes.
     #[must_use]
     pub fn ledger_bytes(&self) -> usize {
@@ -1399,6 +1415,7 @@ impl Breaker {
             successes: snapshot.totals.successes,
             failures: snapshot.totals.failures,
             rare: (rare != Rare::default()).then(|| Box::new(rare)),
+            statistics_room: usize::MAX,
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Statistics {
 }
 
 /// Calls to count at once, with what is known of their order.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Sample {
     pub(super) counts: Counts,
     pub(super) runs: Runs,
@@ -36,6 +36,18 @@ pub(super) struct Sample {
     pub(super) asked_until: Timestamp,
     /// Whose calls they are, where a window of the last calls has to tell them apart.
     pub(super) tag: CallerTag,
+    /// Memory that statistics may take beyond what they have, in bytes.
+    pub(super) room: usize,
+    /// Set for a caller's own statistics: the most calls of its count window. Without room they have no window.
+    pub(super) own_calls_max: Option<usize>,
+}
+
+impl Default for Sample {
+    fn default() -> Self {
+        let (counts, runs, tag) = (Counts::default(), Runs::default(), CallerTag::default());
+        let (at, asked_until) = (Timestamp::default(), Timestamp::default());
+        Self { counts, runs, at, asked_until, tag, room: usize::MAX, own_calls_max: None }
+    }
 }
 
 /// A rule that held on the way through a sample, and the numbers that it held on.
@@ -146,7 +158,7 @@ impl Statistics {
         if let Some(window) = self.window.as_mut().filter(|_| successes > 0) {
             let counts = Counts { successes, ..Counts::default() };
             let within = self.pending_until.before(Duration::from_nanos(1));
-            window.record(now, within, &counts, Timestamp::default(), CallerTag::default());
+            window.record(now, within, &counts, Timestamp::default(), CallerTag::default(), usize::MAX);
         }
     }
 
@@ -194,14 +206,33 @@ impl Statistics {
             self.streak.clear();
         }
         if part.run > 0 {
-            self.streak.extend(policy, sample.at, part.run, sample.asked_until);
+            self.streak.extend(policy, sample.at, part.run, sample.asked_until, sample.room);
         }
         self.flush(now);
+        let is_refused = sample.own_calls_max.is_some() && sample.room < Window::bytes_of(policy.window);
+        if is_refused && self.window.is_none() {
+            return;
+        }
         let window = self.window.get_or_insert_with(|| Box::new(Window::new(policy.window, now)));
-        window.record(now, sample.at, &part.counts, sample.asked_until, sample.tag);
+        if let Some(max) = sample.own_calls_max {
+            window.limit(policy.window, max);
+        }
+        window.record(now, sample.at, &part.counts, sample.asked_until, sample.tag, sample.room);
         let inside = window.counts(now);
         let can_pend = inside.failures == 0 && inside.slow == 0;
         self.pending_until = if can_pend { window.slice_end() } else { Timestamp::default() };
+    }
+
+    /// Bounds a count window to the last `max` calls.
+    pub(super) fn limit(&mut self, policy: &Policy, max: usize) {
+        if let Some(window) = &mut self.window {
+            window.limit(policy.window, max);
+        }
+    }
+
+    /// Memory on the heap, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.window.as_ref().map_or(0, |window| size_of::<Window>() + window.bytes()) + self.streak.bytes()
     }
 
     /// What the trip rules look at.

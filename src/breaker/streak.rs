@@ -7,6 +7,9 @@ use std::{collections::VecDeque, num::NonZeroU32, time::Duration};
 
 use super::{policy::Policy, time::Timestamp};
 
+/// Places that a streak may have whatever memory others take: 2 KiB.
+const SMALL: usize = 128;
+
 /// The run of failures since the last success.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Streak {
@@ -29,7 +32,15 @@ impl Streak {
         }
     }
 
-    pub(super) fn extend(&mut self, policy: &Policy, at: Timestamp, failures: u64, asked_until: Timestamp) {
+    /// Counts failures. Their instants take at most `room` bytes more memory than there is; past that the oldest go.
+    pub(super) fn extend(
+        &mut self,
+        policy: &Policy,
+        at: Timestamp,
+        failures: u64,
+        asked_until: Timestamp,
+        room: usize,
+    ) {
         self.length += failures;
         self.asked_until = self.asked_until.max(asked_until);
         let Some(keep) = kept(policy) else {
@@ -39,6 +50,9 @@ impl Streak {
         let recent = self.recent.get_or_insert_default();
         // A tally may tell of failures that are older than those reported meanwhile.
         let place = recent.partition_point(|(earlier, _)| *earlier <= at);
+        // A queue that grows has twice the places.
+        let may_grow = recent.capacity() < SMALL || room > recent.capacity() * size_of::<(Timestamp, Timestamp)>();
+        let keep = if may_grow { keep } else { keep.min(recent.capacity()) };
         for _ in 0..failures.min(keep as u64) {
             recent.insert(place, (at, asked_until));
         }
@@ -88,6 +102,14 @@ impl Streak {
         self.asked_until
     }
 
+    /// Memory on the heap, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let recent = self.recent.as_ref();
+        recent.map_or(0, |recent| {
+            size_of::<VecDeque<(Timestamp, Timestamp)>>() + recent.capacity() * size_of::<(Timestamp, Timestamp)>()
+        })
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -98,10 +120,10 @@ impl Streak {
         match was.recent {
             Some(recent) if kept(policy).is_some() => {
                 for (at, asked) in *recent {
-                    self.extend(policy, at, 1, asked);
+                    self.extend(policy, at, 1, asked, usize::MAX);
                 }
             }
-            _ if was.length > 0 => self.extend(policy, now, was.length, was.asked_until),
+            _ if was.length > 0 => self.extend(policy, now, was.length, was.asked_until, usize::MAX),
             _ => {}
         }
     }
@@ -155,7 +177,7 @@ mod tests {
     fn what_a_forgotten_failure_asked_for_is_forgotten_with_it() {
         let (policy, at) = (Policy::default(), Timestamp::from_nanos(1_000));
         let mut streak = Streak::new();
-        streak.extend(&policy, at, 1, at.after(Duration::from_secs(60)));
+        streak.extend(&policy, at, 1, at.after(Duration::from_secs(60)), usize::MAX);
         streak.forget(1, &streak.clone());
         assert_eq!(streak, Streak::new());
     }

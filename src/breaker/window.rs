@@ -82,14 +82,13 @@ pub struct Slice {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CallerTag(pub u16);
 
-/// The last calls, four bytes each.
+/// The last calls.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CountWindow {
     /// Most calls inside.
     pub length: usize,
-    /// The calls inside, oldest first, each with its caller: the sum of 1 for a failure, 2 for a timeout, 4 for a slow
-    /// call.
-    pub calls: VecDeque<(u8, CallerTag)>,
+    /// The calls inside, oldest first.
+    pub calls: Calls,
     /// What the calls of each caller with a tag add up to, by tag. Empty where there is none.
     pub by_caller: Vec<Counts>,
     /// What they add up to.
@@ -97,13 +96,170 @@ pub struct CountWindow {
     /// Calls ever recorded: the position of the next one.
     pub position: u64,
     /// Positions of failures that came with a retry-after, with instants that fall from front to back: the front is
-    /// the latest instant of all that are inside.
+    /// the latest instant of all that are inside. At most [`ASKED_MAX`]: where there are more, the last instant holds until
+    /// the newest of these failures leaves the window.
     pub asked_until: VecDeque<(u64, Timestamp)>,
 }
+
+/// Most instants that a count window keeps. A dependency that asks for the same instant with every failure needs one.
+pub const ASKED_MAX: usize = 64;
 
 const FAILURE: u8 = 1;
 const TIMEOUT: u8 = 2;
 const SLOW: u8 = 4;
+
+/// Places that a count window may have whatever memory others take: half a KiB, and 2 KiB more for tags.
+const SMALL: usize = 1_024;
+
+/// Calls per word of a packed ring.
+const PER_WORD: usize = 16;
+/// Bits per call.
+const BITS: usize = 4;
+
+/// A queue of calls, packed: half a byte per call, and two bytes more for the caller's tag where callers are told apart.
+///
+/// A call is the sum of 1 for a failure, 2 for a timeout and 4 for a slow call, with the tag of its caller. It is stored and
+/// serialized as the sequence of these pairs.
+#[derive(Clone, Default, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(from = "VecDeque<(u8, CallerTag)>", into = "VecDeque<(u8, CallerTag)>")]
+pub struct Calls {
+    /// A ring of [`PER_WORD`] calls per word.
+    words: Vec<u64>,
+    /// A ring of the same places; empty while no call has a tag.
+    tags: Vec<CallerTag>,
+    /// The place of the oldest call.
+    head: usize,
+    len: usize,
+}
+
+impl Calls {
+    /// The number of calls.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The call at an index, counted from the oldest.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<(u8, CallerTag)> {
+        (index < self.len).then(|| self.at(self.place(index)))
+    }
+
+    /// All calls, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, CallerTag)> {
+        (0..self.len).map(|index| self.at(self.place(index)))
+    }
+
+    /// Memory on the heap, in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.words.capacity() * size_of::<u64>() + self.tags.capacity() * size_of::<CallerTag>()
+    }
+
+    /// Whether another call needs more memory.
+    const fn is_full(&self) -> bool {
+        self.len == self.capacity()
+    }
+
+    /// Whether the ring may move to a larger one, when its memory was `before` and may be `room` more.
+    const fn may_grow(&self, before: usize, room: usize) -> bool {
+        let after = self.bytes() + self.bytes() / 2;
+        self.capacity() < SMALL || after.saturating_sub(before) <= room
+    }
+
+    const fn capacity(&self) -> usize {
+        self.words.len() * PER_WORD
+    }
+
+    const fn place(&self, index: usize) -> usize {
+        let place = self.head + index;
+        if place < self.capacity() { place } else { place - self.capacity() }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "half a byte")]
+    fn at(&self, place: usize) -> (u8, CallerTag) {
+        let flags = (self.words[place / PER_WORD] >> (place % PER_WORD * BITS)) as u8 & 0xf;
+        (flags, self.tags.get(place).copied().unwrap_or_default())
+    }
+
+    fn push_back(&mut self, flags: u8, tag: CallerTag, max: usize) {
+        if self.is_full() {
+            self.resize(self.len + self.len / 2 + PER_WORD, max);
+        }
+        let place = self.place(self.len);
+        self.len += 1;
+        let shift = place % PER_WORD * BITS;
+        let word = &mut self.words[place / PER_WORD];
+        *word = *word & !(0xf << shift) | u64::from(flags & 0xf) << shift;
+        self.set_tag(place, tag);
+    }
+
+    fn pop_front(&mut self) -> Option<(u8, CallerTag)> {
+        let oldest = self.get(0)?;
+        self.head = self.place(1);
+        self.len -= 1;
+        Some(oldest)
+    }
+
+    fn set_tag(&mut self, place: usize, tag: CallerTag) {
+        if self.tags.is_empty() && tag != CallerTag::default() {
+            self.tags = vec![CallerTag::default(); self.capacity()];
+        }
+        if let Some(kept) = self.tags.get_mut(place) {
+            *kept = tag;
+        }
+    }
+
+    /// Moves the calls to a ring for `wanted` calls, or for `max` where that is less; never for fewer than there are.
+    fn resize(&mut self, wanted: usize, max: usize) {
+        let words = wanted.min(max).max(self.len + usize::from(self.is_full())).div_ceil(PER_WORD);
+        let mut resized = Self { words: vec![0; words], ..Self::default() };
+        if !self.tags.is_empty() {
+            resized.tags = vec![CallerTag::default(); words * PER_WORD];
+        }
+        for (flags, tag) in self.iter() {
+            let place = resized.len;
+            resized.len += 1;
+            resized.words[place / PER_WORD] |= u64::from(flags) << (place % PER_WORD * BITS);
+            resized.set_tag(place, tag);
+        }
+        *self = resized;
+    }
+}
+
+impl PartialEq for Calls {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Calls {}
+
+impl FromIterator<(u8, CallerTag)> for Calls {
+    fn from_iter<I: IntoIterator<Item = (u8, CallerTag)>>(calls: I) -> Self {
+        let mut packed = Self::default();
+        calls.into_iter().for_each(|(flags, tag)| packed.push_back(flags, tag, usize::MAX));
+        packed
+    }
+}
+
+impl From<VecDeque<(u8, CallerTag)>> for Calls {
+    fn from(calls: VecDeque<(u8, CallerTag)>) -> Self {
+        calls.into_iter().collect()
+    }
+}
+
+impl From<Calls> for VecDeque<(u8, CallerTag)> {
+    fn from(calls: Calls) -> Self {
+        calls.iter().collect()
+    }
+}
 
 impl Window {
     /// An empty window.
@@ -121,7 +277,7 @@ impl Window {
             }
             WindowSpec::Count(length) => Self::Count(CountWindow {
                 length: length as usize,
-                calls: VecDeque::new(),
+                calls: Calls::default(),
                 by_caller: Vec::new(),
                 sum: Counts::default(),
                 position: 0,
@@ -130,11 +286,49 @@ impl Window {
         }
     }
 
-    /// Counts calls that happened at `at`, with the latest instant until which the dependency asked to be left alone.
-    pub fn record(&mut self, now: Timestamp, at: Timestamp, counts: &Counts, asked_until: Timestamp, tag: CallerTag) {
+    /// Counts calls that happened at `at`, with the latest instant until which the dependency asked to be left alone. A
+    /// count window takes at most `room` bytes more memory than it has; past that, its oldest calls leave early.
+    pub fn record(
+        &mut self,
+        now: Timestamp,
+        at: Timestamp,
+        counts: &Counts,
+        asked_until: Timestamp,
+        tag: CallerTag,
+        room: usize,
+    ) {
         match self {
             Self::Time(window) => window.record(now, at, counts, asked_until),
-            Self::Count(window) => window.record(counts, asked_until, tag),
+            Self::Count(window) => window.record(counts, asked_until, tag, room),
+        }
+    }
+
+    /// Memory on the heap, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Time(window) => window.slices.len() * size_of::<Slice>(),
+            Self::Count(window) => {
+                window.calls.bytes()
+                    + window.by_caller.capacity() * size_of::<Counts>()
+                    + window.asked_until.capacity() * size_of::<(u64, Timestamp)>()
+            }
+        }
+    }
+
+    /// Memory on the heap that an empty window of a spec has, in bytes.
+    #[must_use]
+    pub const fn bytes_of(spec: WindowSpec) -> usize {
+        match spec {
+            WindowSpec::Time { slices, .. } => slices as usize * size_of::<Slice>(),
+            WindowSpec::Count(_) => 0,
+        }
+    }
+
+    /// Bounds a count window to the last `max` calls, and to those of its spec.
+    pub fn limit(&mut self, spec: WindowSpec, max: usize) {
+        if let (Self::Count(window), WindowSpec::Count(length)) = (self, spec) {
+            window.limit(max.min(length as usize));
         }
     }
 
@@ -202,8 +396,7 @@ impl Window {
     pub fn refit(self, spec: WindowSpec, now: Timestamp) -> Self {
         match (self, spec) {
             (Self::Count(mut window), WindowSpec::Count(length)) => {
-                window.length = length as usize;
-                window.trim();
+                window.limit(length as usize);
                 Self::Count(window)
             }
             (Self::Time(window), WindowSpec::Time { duration, slices })
@@ -267,14 +460,18 @@ impl TimeWindow {
 impl CountWindow {
     /// Successes first, then failures: the order a tally's trailing failures are in. Which of a tally's calls were slow
     /// is not known; the last ones are taken.
-    fn record(&mut self, counts: &Counts, asked_until: Timestamp, tag: CallerTag) {
+    fn record(&mut self, counts: &Counts, asked_until: Timestamp, tag: CallerTag, room: usize) {
+        let before = self.calls.bytes();
         let calls = counts.calls();
         for call in calls.saturating_sub(self.length as u64)..calls {
             let failure = if call >= counts.successes { FAILURE } else { 0 };
             let timeout = if call >= calls - counts.timeouts { TIMEOUT } else { 0 };
             let slow = if call >= calls.saturating_sub(counts.slow) { SLOW } else { 0 };
             let flags = failure | timeout | slow;
-            self.calls.push_back((flags, tag));
+            if self.calls.len() >= self.length || (self.calls.is_full() && !self.calls.may_grow(before, room)) {
+                self.pop_front();
+            }
+            self.calls.push_back(flags, tag, self.length);
             self.add(flags, tag);
             self.position += 1;
         }
@@ -282,15 +479,32 @@ impl CountWindow {
             while self.asked_until.back().is_some_and(|(_, until)| *until <= asked_until) {
                 self.asked_until.pop_back();
             }
-            self.asked_until.push_back((self.position - 1, asked_until));
+            let is_full = self.asked_until.len() >= ASKED_MAX;
+            match self.asked_until.back_mut().filter(|_| is_full) {
+                Some((position, _)) => *position = self.position - 1,
+                None => self.asked_until.push_back((self.position - 1, asked_until)),
+            }
         }
         self.trim();
     }
 
+    fn limit(&mut self, length: usize) {
+        self.length = length;
+        if self.calls.len() > length {
+            self.trim();
+            self.calls.resize(length, length);
+        }
+    }
+
+    fn pop_front(&mut self) {
+        if let Some((flags, tag)) = self.calls.pop_front() {
+            self.subtract(flags, tag);
+        }
+    }
+
     fn trim(&mut self) {
         while self.calls.len() > self.length {
-            let Some((flags, tag)) = self.calls.pop_front() else { break };
-            self.subtract(flags, tag);
+            self.pop_front();
         }
         let oldest = self.position - self.calls.len() as u64;
         while self.asked_until.front().is_some_and(|(position, _)| *position < oldest) {
@@ -323,11 +537,11 @@ impl CountWindow {
         // What stays moves up to the newest position.
         let moved = self.asked_until.iter().filter_map(|(position, until)| {
             let index = usize::try_from(position.checked_sub(oldest)?).ok()?;
-            let gone_after = calls.range(index + 1..).filter(|(_, of)| *of == tag).count() as u64;
+            let gone_after = calls.iter().skip(index + 1).filter(|(_, of)| *of == tag).count() as u64;
             (calls.get(index)?.1 != tag).then_some((position + gone_after, *until))
         });
         self.asked_until = moved.collect();
-        self.calls.retain(|(_, of)| *of != tag);
+        self.calls = calls.iter().filter(|(_, of)| *of != tag).collect();
         if let Some(own) = self.by_caller.get_mut(usize::from(tag.0)) {
             self.sum.subtract(&std::mem::take(own));
         }
@@ -335,10 +549,11 @@ impl CountWindow {
 
     fn retag(&mut self, from: CallerTag, to: CallerTag) {
         for index in 0..self.calls.len() {
-            let (flags, tag) = self.calls[index];
+            let place = self.calls.place(index);
+            let (flags, tag) = self.calls.at(place);
             if tag == from {
                 self.subtract(flags, from);
-                self.calls[index].1 = to;
+                self.calls.set_tag(place, to);
                 self.add(flags, to);
             }
         }
@@ -348,4 +563,65 @@ impl CountWindow {
 fn counts_of(flags: u8) -> Counts {
     let has = |flag: u8| u64::from(flags & flag != 0);
     Counts { successes: 1 - has(FAILURE), failures: has(FAILURE), timeouts: has(TIMEOUT), slow: has(SLOW) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn call() -> impl Strategy<Value = (u8, CallerTag)> {
+        (0..8_u8, prop::sample::select(vec![0_u16, 0, 0, 1, 2, 300]).prop_map(CallerTag))
+    }
+
+    proptest! {
+        #[test]
+        fn a_packed_queue_is_a_queue(steps in prop::collection::vec((call(), 0..4_u8), 0..400)) {
+            let (mut packed, mut plain) = (Calls::default(), VecDeque::new());
+            for ((flags, tag), step) in steps {
+                match step {
+                    0 => prop_assert_eq!(packed.pop_front(), plain.pop_front()),
+                    _ => {
+                        packed.push_back(flags, tag, 1_000);
+                        plain.push_back((flags, tag));
+                    }
+                }
+                prop_assert_eq!(packed.len(), plain.len());
+            }
+            prop_assert_eq!(packed.get(packed.len()), None);
+            prop_assert!(packed.iter().eq(plain.iter().copied()));
+            prop_assert_eq!(&packed, &plain.iter().copied().collect::<Calls>());
+            prop_assert_eq!(&VecDeque::from(packed), &plain);
+        }
+    }
+
+    #[test]
+    fn a_call_takes_half_a_byte_and_two_and_a_half_where_callers_are_told_apart() {
+        let mut window = Window::new(WindowSpec::Count(100_000), Timestamp::default());
+        let calls = Counts { successes: 60_000, failures: 60_000, ..Counts::default() };
+        let record = |window: &mut Window, tag| {
+            let at = Timestamp::default();
+            window.record(at, at, &calls, at, CallerTag(tag), usize::MAX);
+        };
+        record(&mut window, 0);
+        assert!(window.bytes() <= 50_008, "{} bytes", window.bytes());
+        record(&mut window, 1);
+        assert!(window.bytes() <= 250_200, "{} bytes", window.bytes());
+        assert_eq!(window.counts(Timestamp::default()), Counts { successes: 40_000, failures: 60_000, ..calls });
+    }
+
+    #[test]
+    fn instants_that_fall_with_every_failure_are_bounded() {
+        let mut window = Window::new(WindowSpec::Count(100_000), Timestamp::default());
+        let failure = Counts { failures: 1, ..Counts::default() };
+        for until in (1..=10_000).rev() {
+            let at = Timestamp::default();
+            window.record(at, at, &failure, Timestamp::from_nanos(until), CallerTag(0), usize::MAX);
+        }
+        let Window::Count(window) = window else { panic!("a count window") };
+        assert_eq!(window.asked_until.len(), ASKED_MAX);
+        assert_eq!(window.asked_until.front(), Some(&(0, Timestamp::from_nanos(10_000))));
+        assert_eq!(window.asked_until.back().map(|(position, _)| *position), Some(9_999));
+    }
 }

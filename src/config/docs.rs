@@ -132,6 +132,9 @@ fn the_defaults_are_the_engines_and_the_transports() {
     assert_eq!(limits.event_log_events, engine.events);
     assert_eq!(limits.max_watchers as u64, engine.watchers);
     assert_eq!(limits.permit_ledger_bytes, engine.ledger_bytes);
+    assert_eq!(limits.statistics_bytes, engine.statistics_bytes);
+    assert_eq!(limits.max_watch_keys, engine.watch_keys);
+    assert_eq!(limits.max_handles, engine.handles);
     assert_eq!(limits.breaker_idle, engine.breaker_idle);
     let grpc = crate::grpc::Limits::default();
     assert_eq!(limits.max_connections, grpc.connections);

@@ -275,6 +275,12 @@ pub struct Limits {
     #[arg(value_parser = bytes::<usize>(MIB..=64 * GIB))]
     pub permit_ledger_bytes: usize,
 
+    /// Memory of windows, streaks and known callers, over all breakers. Past it, callers whose calls are not counted apart yet
+    /// count together, and a count window holds the calls it has places for. 1MiB to 64GiB. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_STATISTICS_BYTES", value_name = "BYTES", default_value = "256MiB")]
+    #[arg(value_parser = bytes::<usize>(MIB..=64 * GIB))]
+    pub statistics_bytes: usize,
+
     /// Clients whose last batch is remembered, so that a batch sent twice counts once. 1 to 10,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_BATCH_CLIENTS", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<usize>(1..=10_000_000))]
@@ -308,6 +314,11 @@ pub struct Limits {
     #[arg(value_parser = count::<usize>(1..=1_000_000))]
     pub max_watchers: usize,
 
+    /// Keys and prefixes that all open watches name together. 1 to 100,000,000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_WATCH_KEYS", value_name = "COUNT", default_value = "1000000")]
+    #[arg(value_parser = count::<usize>(1..=100_000_000))]
+    pub max_watch_keys: usize,
+
     /// Connections open at a time. One more is closed at once. 1 to 1,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_CONNECTIONS", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<usize>(1..=1_000_000))]
@@ -328,6 +339,11 @@ pub struct Limits {
     #[arg(long, env = "FUSEBOARD_SESSION_HANDLES", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<u32>(1..=1_000_000))]
     pub session_handles: u32,
+
+    /// Handles of all open sessions together. 1 to 100,000,000. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_MAX_HANDLES", value_name = "COUNT", default_value = "1000000")]
+    #[arg(value_parser = count::<usize>(1..=100_000_000))]
+    pub max_handles: usize,
 
     /// Connections of the HTTP port open at a time. One more is closed at once. 1 to 100,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_HTTP_CONNECTIONS", value_name = "COUNT", default_value = "1000")]

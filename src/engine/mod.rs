@@ -95,6 +95,14 @@ pub struct Limits {
     pub watchers: u64,
     /// Memory of all permit ledgers, in bytes. Past it a breaker's oldest permits are given up. Default 64 MiB.
     pub ledger_bytes: usize,
+    /// Memory of all breakers' statistics and known callers, in bytes. Past it count windows stop growing, and callers that are
+    /// not counted apart yet count as one. The window of all callers is always made where it counts by time. Default
+    /// 256 MiB.
+    pub statistics_bytes: usize,
+    /// Keys and prefixes that all watches name together. Default 1,000,000.
+    pub watch_keys: usize,
+    /// Handles of all sessions together. Default 1,000,000.
+    pub handles: usize,
     /// Tokens, those that have expired included. Default 10,000.
     pub tokens: usize,
     /// A closed breaker that nobody declared goes when it was not used for so long, also with calls in its statistics.
@@ -115,6 +123,9 @@ impl Default for Limits {
             events_age: Duration::from_secs(30 * 24 * 3600),
             watchers: 10_000,
             ledger_bytes: 64 << 20,
+            statistics_bytes: 256 << 20,
+            watch_keys: 1_000_000,
+            handles: 1_000_000,
             tokens: 10_000,
             breaker_idle: Duration::from_secs(3600),
         }
@@ -157,6 +168,7 @@ struct Shared {
     policy_writes: tokio::sync::Mutex<()>,
     started: Timestamp,
     ledger_bytes: AtomicUsize,
+    statistics_bytes: AtomicUsize,
     /// Callers that breakers know, added up.
     callers_known: AtomicUsize,
     watchers: AtomicU64,
@@ -300,6 +312,8 @@ pub struct Usage {
     pub watchers: u64,
     /// Memory of all permit ledgers.
     pub ledger_bytes: usize,
+    /// Memory of all breakers' statistics and known callers.
+    pub statistics_bytes: usize,
     /// Sequence of the oldest event held; 0: none.
     pub oldest_sequence: u64,
     /// Sequence of the newest event; 0: none.
@@ -990,6 +1004,7 @@ impl Engine {
             events: shared.events.len(),
             watchers: shared.watchers.load(Ordering::Relaxed),
             ledger_bytes: shared.ledger_bytes.load(Ordering::Relaxed),
+            statistics_bytes: shared.statistics_bytes.load(Ordering::Relaxed),
             oldest_sequence: shared.events.oldest(),
             newest_sequence: shared.events.newest(),
         }
@@ -1081,7 +1096,7 @@ impl Engine {
     /// looked after.
     fn schedule(&self, tenant: &mut Tenant, index: u32, now: Timestamp) {
         let idle = self.shared.limits.breaker_idle.max(Duration::from_millis(1));
-        let is_empty = tenant.breaker.tidy(now);
+        let is_empty = self.tidy(tenant, now);
         let unused = now.since(tenant.used);
         let look_after = match aged_out(tenant) {
             Some(aged_out) if !is_empty && now < aged_out => aged_out.min(tenant.used.after(idle)),
@@ -1092,6 +1107,14 @@ impl Engine {
         let next = tenant.breaker.deadline().min(look_after);
         self.shared.timers.set(index, tenant.scheduled, next);
         tenant.scheduled = next;
+    }
+
+    /// Frees what has aged out. True where the breaker is as good as new.
+    fn tidy(&self, tenant: &mut Tenant, now: Timestamp) -> bool {
+        let before = Held::by(tenant);
+        let is_new = tenant.breaker.tidy(now);
+        self.account(before, tenant);
+        is_new
     }
 
     /// Looks after a tenant as soon as what was counted has aged out.
@@ -1106,8 +1129,10 @@ impl Engine {
     /// Gives back what a tenant holds outside its slot.
     fn vacate(&self, index: u32, tenant: &Tenant) {
         self.shared.timers.set(index, tenant.scheduled, Timestamp::NEVER);
-        self.shared.ledger_bytes.fetch_sub(tenant.breaker.ledger_bytes(), Ordering::Relaxed);
-        self.shared.callers_known.fetch_sub(tenant.breaker.callers_known(), Ordering::Relaxed);
+        let held = Held::by(tenant);
+        self.shared.ledger_bytes.fetch_sub(held.ledger_bytes, Ordering::Relaxed);
+        self.shared.statistics_bytes.fetch_sub(held.statistics_bytes, Ordering::Relaxed);
+        self.shared.callers_known.fetch_sub(held.callers, Ordering::Relaxed);
         self.shared.measures.leave(&tenant.breaker.totals());
     }
 
@@ -1122,7 +1147,7 @@ impl Engine {
         // One with a record has to leave the store first.
         let stored: Cell<Option<Arc<str>>> = Cell::new(None);
         let may_go = |tenant: &mut Tenant| {
-            let may_go = tenant.policy.declaration.is_none() && tenant.pending.is_none() && tenant.breaker.tidy(now);
+            let may_go = tenant.policy.declaration.is_none() && tenant.pending.is_none() && self.tidy(tenant, now);
             if may_go && tenant.is_stored {
                 stored.set(Some(tenant.key.to_arc()));
             }
@@ -1250,10 +1275,12 @@ impl Engine {
         act: impl FnOnce(&mut Tenant) -> (T, Vec<Transition>),
         cause: impl FnOnce(&T) -> Cause<'a>,
     ) -> (T, bool) {
-        let before = (tenant.breaker.ledger_bytes(), tenant.breaker.callers_known());
+        let before = Held::by(tenant);
+        let used = self.shared.statistics_bytes.load(Ordering::Relaxed);
+        tenant.breaker.set_statistics_room(self.shared.limits.statistics_bytes.saturating_sub(used));
         let standing = tenant.standing();
         let (answer, moves) = act(tenant);
-        self.account(before.0, before.1, tenant);
+        self.account(before, tenant);
         let mut deadline = tenant.breaker.deadline();
         let is_raised = standing.is_before(tenant);
         if is_raised {
@@ -1272,16 +1299,17 @@ impl Engine {
     }
 
     /// Keeps the sums over all breakers, of what a breaker held before and holds now.
-    fn account(&self, ledger_before: usize, callers_before: usize, tenant: &Tenant) {
-        let callers = tenant.breaker.callers_known();
-        if callers != callers_before {
-            // Wraps on the way down, as it should.
-            self.shared.callers_known.fetch_add(callers.wrapping_sub(callers_before), Ordering::Relaxed);
-        }
-        let ledger = tenant.breaker.ledger_bytes();
-        if ledger != ledger_before {
-            self.shared.ledger_bytes.fetch_add(ledger.wrapping_sub(ledger_before), Ordering::Relaxed);
-        }
+    fn account(&self, before: Held, tenant: &Tenant) {
+        let now = Held::by(tenant);
+        let note = |sum: &AtomicUsize, before: usize, now: usize| {
+            if now != before {
+                // Wraps on the way down, as it should.
+                sum.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+            }
+        };
+        note(&self.shared.callers_known, before.callers, now.callers);
+        note(&self.shared.ledger_bytes, before.ledger_bytes, now.ledger_bytes);
+        note(&self.shared.statistics_bytes, before.statistics_bytes, now.statistics_bytes);
     }
 
     /// Makes events of moves. The cause is behind the last move; those before it came with time.
@@ -1393,6 +1421,24 @@ impl Engine {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.engine().shared.watchers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What a breaker holds of what all breakers together are bounded by.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    ledger_bytes: usize,
+    statistics_bytes: usize,
+    callers: usize,
+}
+
+impl Held {
+    fn by(tenant: &Tenant) -> Self {
+        Self {
+            ledger_bytes: tenant.breaker.ledger_bytes(),
+            statistics_bytes: tenant.breaker.statistics_bytes(),
+            callers: tenant.breaker.callers_known(),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{
-    Batches, Callers, Cause, Clock, Engine, EventReason, Handle, Limits, Policies, Registry, Requests, Resolved,
+    Batches, Callers, Cause, Clock, Engine, EventReason, Handle, Held, Limits, Policies, Registry, Requests, Resolved,
     Shared, Tenant, Timers, Tokens,
     commits::{Listener, Waited, after},
     error::Error,
@@ -85,6 +85,7 @@ impl Engine {
             policy_writes: tokio::sync::Mutex::default(),
             started,
             ledger_bytes: AtomicUsize::new(0),
+            statistics_bytes: AtomicUsize::new(0),
             callers_known: AtomicUsize::new(0),
             watchers: AtomicU64::new(0),
             measures: Arc::default(),
@@ -181,7 +182,7 @@ impl Engine {
                 (tenant, record.created)
             },
             |tenant, handle| {
-                self.account(0, 0, tenant);
+                self.account(Held::default(), tenant);
                 if is_changed {
                     let policy = Arc::clone(&tenant.policy.policy);
                     let cause = Cause { policy: Some(EventReason::PolicyFile), ..Cause::default() };
@@ -223,7 +224,7 @@ impl Engine {
             if record.version() == known || (known.number > 0 && record.version() < known) {
                 return;
             }
-            let before = (tenant.breaker.ledger_bytes(), tenant.breaker.callers_known());
+            let before = Held::by(tenant);
             for name in &record.callers {
                 let _ = self.caller(name);
             }
@@ -232,7 +233,7 @@ impl Engine {
             tenant.sequence = record.sequence;
             tenant.is_stored = true;
             tenant.end_waiting();
-            self.account(before.0, before.1, tenant);
+            self.account(before, tenant);
             self.schedule(tenant, index, now);
             return;
         }

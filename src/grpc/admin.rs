@@ -484,6 +484,7 @@ fn engine_limits(engine: &Engine) -> Vec<pb::Limit> {
         ("event_log_events", limits.events as u64, usage.events as u64),
         ("max_watchers", limits.watchers, usage.watchers),
         ("permit_ledger_bytes", limits.ledger_bytes as u64, usage.ledger_bytes as u64),
+        ("statistics_bytes", limits.statistics_bytes as u64, usage.statistics_bytes as u64),
     ]
     .map(|(name, max, used)| pb::Limit { name: name.to_owned(), max, used: Some(used), biggest: Vec::new() })
     .into_iter()

@@ -143,7 +143,7 @@ struct Scrape {
     unnamed: u64,
     measured: Measured,
     usage: Usage,
-    limits: [(&'static str, u64, u64); 8],
+    limits: [(&'static str, u64, u64); 9],
     transport: grpc::Usage,
     http: [(&'static str, u64); 3],
     store: &'static str,
@@ -192,6 +192,7 @@ impl Scrape {
                 ("event_log_events", usage.events as u64, limits.events as u64),
                 ("watchers", usage.watchers, limits.watchers),
                 ("permit_ledger_bytes", usage.ledger_bytes as u64, limits.ledger_bytes as u64),
+                ("statistics_bytes", usage.statistics_bytes as u64, limits.statistics_bytes as u64),
             ],
             transport: app.dispatch.usage(),
             http: [

@@ -4,6 +4,7 @@
 //! and bounds, and about what else the engine keeps for them.
 
 mod batches;
+mod bounds;
 mod events;
 mod overrides;
 mod policies;

@@ -8,7 +8,7 @@ use fuseboard::{
         CallersSnapshot, Counts, Evidence, Kind, Override, OverrideMode, Permit, PermitKind, PolicySpec, Probe, Reason,
         RequestId, Round, Snapshot, State, StateName, Status, StreakSnapshot, Timestamp, Totals, TripRule,
         policy::{BackoffSpec, ExpiredPermit, WindowSpec},
-        window::{CountWindow, Slice, TimeWindow, Window},
+        window::{Calls, CountWindow, Slice, TimeWindow, Window},
     },
     engine::{Action, AuditEntry, Declaration, Event, EventKind, EventReason, PolicyEntry, PolicyOrigin},
     store::{Document, Floors, Mark, Record},
@@ -99,7 +99,7 @@ fn by_time() -> Window {
 fn by_count() -> Window {
     Window::Count(CountWindow {
         length: 100,
-        calls: VecDeque::from([(0, CallerTag(0)), (1, CallerTag(1)), (3, CallerTag(300)), (7, CallerTag(2))]),
+        calls: Calls::from_iter([(0, CallerTag(0)), (1, CallerTag(1)), (3, CallerTag(300)), (7, CallerTag(2))]),
         by_caller: vec![counts(1), counts(2)],
         sum: counts(3),
         position: 1_000,
