@@ -80,6 +80,8 @@ pub(super) struct Keys {
     last: AtomicUsize,
     /// Entries there are.
     entries: Mutex<usize>,
+    /// Odd while somebody writes. Who has found nothing while it stayed even and the same has missed nothing.
+    writes: AtomicU64,
 }
 
 /// Whoever holds this is the one that writes.
@@ -96,6 +98,7 @@ impl Keys {
             places: (0..places).map(|_| AtomicU64::new(0)).collect(),
             last: AtomicUsize::new(places.min(PLACES_MIN) - 1),
             entries: Mutex::default(),
+            writes: AtomicU64::new(0),
         }
     }
 
@@ -107,7 +110,19 @@ impl Keys {
     }
 
     pub(super) fn write(&self) -> Writer<'_> {
-        Writer { keys: self, entries: self.entries.lock() }
+        let entries = self.entries.lock();
+        self.writes.fetch_add(1, Ordering::AcqRel);
+        Writer { keys: self, entries }
+    }
+
+    /// How often a write began or ended.
+    pub(super) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Acquire)
+    }
+
+    /// Keeps writers away.
+    pub(super) fn still(&self) -> impl Drop + '_ {
+        self.entries.lock()
     }
 
     /// Where the search for a tag begins.
@@ -131,6 +146,12 @@ impl Keys {
 
     fn set(&self, place: usize, entry: u64) {
         self.places[place].store(entry, Ordering::Release);
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.keys.writes.fetch_add(1, Ordering::AcqRel);
     }
 }
 

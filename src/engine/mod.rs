@@ -12,6 +12,7 @@ mod commits;
 mod documents;
 mod error;
 mod events;
+mod expected;
 mod keys;
 mod measures;
 mod policies;
@@ -55,6 +56,7 @@ use self::{
     callers::Callers,
     commits::{Waited, Work, after},
     events::EventLog,
+    expected::Expected,
     measures::Measures,
     policies::Policies,
     registry::{Name, Registry, Tenant, spread},
@@ -151,6 +153,7 @@ struct Shared {
     requests: Requests,
     batches: Batches,
     callers: Callers,
+    expected: Expected,
     store: Arc<dyn Store>,
     /// Whether the store outlives the server.
     is_lasting: bool,
@@ -660,12 +663,22 @@ impl Engine {
             let is_moved = now != (tally.tally.generation, tally.tally.caller_generation);
             (is_moved && told.insert(scope)).then_some(entry)
         };
-        tallies.iter().filter_map(moved).collect()
+        tallies.iter().filter_map(moved).take(CHANGED_MAX).collect()
     }
 
     /// Notes that a caller is there, at a breaker that there is: it has a session or a watch open.
     pub fn see(&self, key: &str, caller: CallerId) -> Option<Handle> {
-        let handle = self.find(key)?;
+        self.see_at(self.find(key)?, caller)
+    }
+
+    /// Lets a breaker that was just made know the callers that watch its key.
+    fn meet_expecting(&self, key: &str, handle: Handle) {
+        for caller in self.shared.expected.of(key) {
+            self.see_at(handle, caller);
+        }
+    }
+
+    fn see_at(&self, handle: Handle, caller: CallerId) -> Option<Handle> {
         let act = |tenant: &mut Tenant, moment: Moment| {
             let callers_max = self.callers_max(tenant);
             tenant.breaker.see(moment.now, caller, callers_max);
@@ -1179,6 +1192,7 @@ impl Engine {
         };
         for _ in 0..ROOM_TRIES {
             if let Some(handle) = create() {
+                self.meet_expecting(key, handle);
                 return Ok(handle);
             }
             let Some(key) = stored.take() else { break };
@@ -1420,6 +1434,7 @@ impl Engine {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        self.forget_expected();
         self.engine().shared.watchers.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -1533,6 +1548,10 @@ fn event_of(tenant: &Tenant, at: Timestamp, status: Status, actor: Actor<'_>) ->
 
 /// Stored breakers that are made to go before a new one is refused. Where the store takes its time, the next ones find room.
 const ROOM_TRIES: usize = 8;
+
+/// Most breakers that the answer to a batch lists, below 1 MiB: an entry is at most 1,000 bytes. A client learns of the others by
+/// its watch, or by the answers to its next batches.
+const CHANGED_MAX: usize = 1_000;
 
 /// Breakers that follow a policy before the store has to have caught up.
 const POLICIES_AT_ONCE: u64 = 1_000;

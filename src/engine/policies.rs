@@ -63,7 +63,7 @@ pub struct Resolved {
     pub policy: Arc<Policy>,
     /// The server's policy version when it came into force.
     pub version: u64,
-    /// What it is made of, the strongest first.
+    /// What it is made of, the strongest first. Of long lists the beginning, and how many more there are.
     pub sources: Vec<String>,
     /// What a service has declared, if one has.
     pub declaration: Option<Declaration>,
@@ -96,6 +96,9 @@ struct Table {
     /// What breakers that nobody declared follow, by the entries that match them. Emptied by every write.
     undeclared: Vec<(Vec<usize>, Arc<Resolved>)>,
 }
+
+/// Most bytes of the names that [`Resolved::sources`] lists.
+const SOURCES_BYTES_MAX: usize = 1_024;
 
 /// Shared results kept; beyond, each breaker has its own.
 const SHARED_MAX: usize = 1024;
@@ -314,9 +317,25 @@ impl Table {
             hash: xxh3_64(format!("{policy:?}").as_bytes()),
             policy: Arc::new(policy),
             version: self.version,
-            sources: entries().map(origin).chain(own).collect(),
+            sources: listed(entries().map(origin).chain(own).collect()),
         }
     }
+}
+
+/// The first sources, as far as they fit. A key may match any number of patterns.
+fn listed(mut sources: Vec<String>) -> Vec<String> {
+    let mut bytes = 0;
+    let fitting = sources.iter().take_while(|source| {
+        bytes += source.len();
+        bytes <= SOURCES_BYTES_MAX
+    });
+    let listed = fitting.count();
+    let left_out = sources.len() - listed;
+    if left_out > 0 {
+        sources.truncate(listed);
+        sources.push(format!("and {left_out} more"));
+    }
+    sources
 }
 
 /// Orders entries, the strongest first.

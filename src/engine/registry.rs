@@ -238,11 +238,16 @@ impl Registry {
     /// Locks the breaker of a key; `None` where there is none.
     pub(super) fn lock_key(&self, key: &str) -> Option<SlotGuard<'_>> {
         let hash = self.hash(key);
-        self.lock_in_table(hash, key).or_else(|| {
-            // Its entry may just have been moved. It is not while nobody writes.
-            let _writer = self.keys.write();
-            self.lock_in_table(hash, key)
-        })
+        let writes = self.keys.writes();
+        if let Some(found) = self.lock_in_table(hash, key) {
+            return Some(found);
+        }
+        // Its entry may just have been moved. It was not where nobody wrote meanwhile, and is not while nobody writes.
+        if writes.is_multiple_of(2) && self.keys.writes() == writes {
+            return None;
+        }
+        let _still = self.keys.still();
+        self.lock_in_table(hash, key)
     }
 
     /// The generation that a breaker made now starts at.
@@ -335,4 +340,16 @@ fn lock(cell: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
         pause *= 2;
     }
     cell.lock()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_not_there_is_missed_without_the_writers_lock() {
+        let registry = Registry::new(8, 1);
+        let _still = registry.keys.still();
+        assert!(registry.lock_key("absent").is_none());
+    }
 }

@@ -19,6 +19,7 @@ use super::{
     commits::{Listener, Waited, after},
     error::Error,
     events::EventLog,
+    expected::Expected,
     random,
     seal::seal_of,
 };
@@ -75,6 +76,7 @@ impl Engine {
             callers: Callers::new(limits.callers),
             author,
             seal,
+            expected: Expected::default(),
             health: store.health(),
             is_lasting: store.is_lasting(),
             store,
@@ -194,7 +196,7 @@ impl Engine {
             },
             |_, _| {},
         );
-        handle.ok_or_else(|| self.breaker_limit())?;
+        self.meet_expecting(&key, handle.ok_or_else(|| self.breaker_limit())?);
         Ok(changed)
     }
 

@@ -21,8 +21,9 @@ use super::{
 };
 use crate::breaker::{CallerId, CallerStatus, KNOWN_FOR, Status, Timestamp};
 
-/// Most entries of a part of a snapshot: well below 1 MiB, as an entry is at most 700 bytes.
-const PART_ENTRIES: usize = 1_000;
+/// Most entries of a part of a snapshot: at most 64 KiB, as an entry is at most 1,000 bytes. What encodes a part keeps a buffer of
+/// its size for as long as the watch lasts.
+const PART_ENTRIES: usize = 64;
 /// Most slots walked before another task may run.
 const WALK_SLOTS: u32 = 4_096;
 /// Most events taken from the log at once.
@@ -42,6 +43,10 @@ pub struct Filter {
 }
 
 impl Filter {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| &**key)
+    }
+
     /// Whether a breaker is watched.
     #[must_use]
     pub fn has_key(&self, key: &str) -> bool {
@@ -186,13 +191,11 @@ pub struct Watch {
     is_present: bool,
     /// When the breakers are told next that the caller is there.
     see_at: Timestamp,
-    /// Watched by key, without a breaker when it was last looked.
-    unseen: Vec<Box<str>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// Walking the slots, from here on.
+    /// Walking the slots, or the keys, from here on.
     Walk(u32),
     /// Correcting what was sent.
     Correct,
@@ -215,8 +218,10 @@ impl Watch {
             caller: options.caller,
             is_present: options.is_present,
             see_at: Timestamp::default(),
-            unseen: Vec::new(),
         };
+        if let Some(caller) = watch.caller {
+            watch.engine.shared.expected.add(watch.filter.keys(), caller);
+        }
         if let Some(position) = options.position {
             watch.resume(position);
         }
@@ -282,16 +287,15 @@ impl Watch {
         message.or_else(|| silent.then_some(Message::Progress))
     }
 
-    /// Lets the breakers that are watched by key know that the caller is there, often enough that they go on knowing, and
-    /// those that come later as soon as the watcher looks again.
+    /// Lets the breakers that are watched by key know that the caller is there, often enough that they go on knowing. Those that
+    /// are made later know it from the start.
     fn be_seen(&mut self) {
         let Some(caller) = self.caller.filter(|_| self.is_present) else { return };
         let now = self.now();
         if now >= self.see_at {
             self.see_at = now.after(KNOWN_FOR / 4);
-            self.unseen = self.filter.keys.iter().cloned().collect();
+            self.filter.keys().for_each(|key| _ = self.engine.see(key, caller));
         }
-        self.unseen.retain(|key| self.engine.see(key, caller).is_none());
     }
 
     /// Waits until something may have happened. Safe to drop at any time.
@@ -300,10 +304,22 @@ impl Watch {
         let _ = self.changes.changed().await;
     }
 
+    pub(super) fn forget_expected(&self) {
+        if let Some(caller) = self.caller {
+            self.engine.shared.expected.remove(self.filter.keys(), caller);
+        }
+    }
+
     async fn walk(&mut self, from: u32) -> Message {
         let mut entries = Vec::new();
         if !self.filter.keys.is_empty() && self.filter.prefixes.is_empty() {
-            entries.extend(self.filter.keys.iter().filter_map(|key| self.engine.entry(key, self.caller)));
+            let keys = self.filter.keys().skip(from as usize).take(PART_ENTRIES);
+            entries.extend(keys.filter_map(|key| self.engine.entry(key, self.caller)));
+            let next = from + PART_ENTRIES as u32;
+            if (next as usize) < self.filter.keys.len() {
+                self.phase = Phase::Walk(next);
+                return Message::Snapshot { entries, deleted: Vec::new(), complete: false };
+            }
             return self.end_walk(entries);
         }
         let end = self.engine.end();
@@ -340,7 +356,7 @@ impl Watch {
     /// The last part tells how each stood after its last event, as the next one may be on its way as an event. Any other
     /// part tells how it stands now: what was told of it may be newer than the event.
     fn correct(&mut self) -> Message {
-        let events = match self.engine.shared.events.read(self.sequence, READ_EVENTS) {
+        let events = match self.engine.shared.events.read(self.sequence, PART_ENTRIES) {
             Read::Events(events) => events,
             Read::Lost(lost) => {
                 self.start_over(ResyncReason::SlowReader, lost, self.sequence + lost);
@@ -348,7 +364,7 @@ impl Watch {
             }
             Read::Future => Vec::new(),
         };
-        let mut complete = events.len() < READ_EVENTS;
+        let mut complete = events.len() < PART_ENTRIES;
         self.sequence = events.last().map_or(self.sequence, |event| event.sequence);
         let mut latest: HashMap<&str, &Arc<Event>> = HashMap::new();
         for event in events.iter().filter(|event| self.filter.has_key(&event.key)) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -17,8 +18,41 @@ use crate::{
     notify::{Condition, Dead, Webhook},
 };
 
+/// Most bytes of the entries of a page.
+const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Most events looked at for one page.
 const EVENTS_SCANNED: usize = 10_000;
+
+/// One page of a list. It ends after a number of entries, or before the entry with which it would exceed [`PAGE_BYTES_MAX`]: a
+/// client refuses messages of more than 4 MiB unless told otherwise.
+struct Page<T> {
+    entries: Vec<T>,
+    size: usize,
+    bytes: usize,
+}
+
+impl<T: Message> Page<T> {
+    const fn of(size: usize) -> Self {
+        Self { entries: Vec::new(), size, bytes: 0 }
+    }
+
+    /// Adds an entry; false where the page is full. It takes at least one.
+    fn add(&mut self, entry: T) -> bool {
+        // With its tag and length.
+        let bytes = self.bytes + entry.encoded_len() + 4;
+        let has_room = self.entries.is_empty() || (self.entries.len() < self.size && bytes <= PAGE_BYTES_MAX);
+        if has_room {
+            self.bytes = bytes;
+            self.entries.push(entry);
+        }
+        has_room
+    }
+
+    /// Adds entries until the page is full; true where some are left over.
+    fn fill(&mut self, entries: impl IntoIterator<Item = T>) -> bool {
+        !entries.into_iter().all(|entry| self.add(entry))
+    }
+}
 
 /// `AdminService`.
 #[derive(Clone, Debug)]
@@ -62,17 +96,17 @@ impl admin_service_server::AdminService for AdminService {
             _ => String::new(),
         };
         let size = convert::page_size(request.page_size);
-        let mut page = self.engine().list(&after, size, |entry| {
+        let found = self.engine().list(&after, size, |entry| {
             entry.key.starts_with(prefix)
                 && grant.covers(&entry.key)
                 && (states.is_empty() || states.contains(&entry.status.state))
                 && (!request.overridden || entry.status.forced.is_some())
         });
-        let more = page.len() > size;
-        page.truncate(size);
-        let next = page.last().filter(|_| more).map(|entry| Cursor::Name(entry.key.as_ref().to_owned()));
+        let mut page = Page::of(size);
+        let more = page.fill(found.iter().map(|entry| to_status(self.engine(), entry)));
+        let next = page.entries.last().filter(|_| more).map(|last| Cursor::Name(last.breaker.clone()));
         Ok(Response::new(pb::ListBreakersResponse {
-            breakers: page.iter().map(|entry| to_status(self.engine(), entry)).collect(),
+            breakers: page.entries,
             next_page_token: next.map_or_else(String::new, |cursor| encode_page(Listing::Breakers, filter, &cursor)),
         }))
     }
@@ -99,11 +133,12 @@ impl admin_service_server::AdminService for AdminService {
             }
             _ => 0,
         };
-        let page = &all[start..all.len().min(start + size)];
-        let more = start + page.len() < all.len();
-        let next = page.last().filter(|_| more).map(|entry| Cursor::Name(page_name(entry)));
+        let mut page = Page::of(size);
+        let more = page.fill(all[start..].iter().map(to_policy_entry));
+        let last = all[start..start + page.entries.len()].last();
+        let next = last.filter(|_| more).map(|entry| Cursor::Name(page_name(entry)));
         Ok(Response::new(pb::ListPoliciesResponse {
-            policies: page.iter().map(to_policy_entry).collect(),
+            policies: page.entries,
             next_page_token: next.map_or_else(String::new, |cursor| encode_page(Listing::Policies, filter, &cursor)),
             default_policy: Some(convert::to_policy(&self.engine().default_policy())),
         }))
@@ -217,7 +252,7 @@ impl admin_service_server::AdminService for AdminService {
             _ => 0,
         };
         let scanned = self.engine().events(from, request.newest_first, EVENTS_SCANNED);
-        let mut events = Vec::new();
+        let mut page = Page::of(size);
         let mut next = scanned.last().filter(|_| scanned.len() == EVENTS_SCANNED).map(|event| event.sequence);
         for event in &scanned {
             if key.is_none_or(|key| *event.key == *key)
@@ -226,13 +261,14 @@ impl admin_service_server::AdminService for AdminService {
                 && start.is_none_or(|start| event.at >= start)
                 && end.is_none_or(|end| event.at < end)
             {
-                if events.len() == size {
-                    next = events.last().map(|event: &pb::Event| event.sequence);
+                let last = page.entries.last().map(|event: &pb::Event| event.sequence);
+                if !page.add(to_event(event)) {
+                    next = last;
                     break;
                 }
-                events.push(to_event(event));
             }
         }
+        let events = page.entries;
         let next = next.map(|sequence| encode_page(Listing::Events, filter, &Cursor::Sequence(sequence)));
         Ok(Response::new(pb::ListEventsResponse { events, next_page_token: next.unwrap_or_default() }))
     }
@@ -292,12 +328,11 @@ impl admin_service_server::AdminService for AdminService {
             _ => String::new(),
         };
         let size = convert::page_size(request.page_size);
-        let mut page = self.engine().tokens(&after, size + 1);
-        let more = page.len() > size;
-        page.truncate(size);
-        let next = page.last().filter(|_| more).map(|token| Cursor::Name(token.name.as_ref().to_owned()));
+        let mut page = Page::of(size);
+        let more = page.fill(self.engine().tokens(&after, size + 1).iter().map(to_token));
+        let next = page.entries.last().filter(|_| more).map(|last| Cursor::Name(last.name.clone()));
         Ok(Response::new(pb::ListTokensResponse {
-            tokens: page.iter().map(to_token).collect(),
+            tokens: page.entries,
             next_page_token: next.map_or_else(String::new, |cursor| encode_page(Listing::Tokens, filter, &cursor)),
         }))
     }
@@ -330,14 +365,15 @@ impl admin_service_server::AdminService for AdminService {
         let size = convert::page_size(request.page_size);
         let scanned = self.engine().audit(before, EVENTS_SCANNED).await?;
         let mut next = scanned.last().filter(|_| scanned.len() == EVENTS_SCANNED).map(|entry| entry.sequence);
-        let mut entries: Vec<pb::AuditEntry> = Vec::new();
+        let mut page = Page::of(size);
         for entry in scanned.iter().filter(|entry| target.is_none_or(|target| *entry.target == *target)) {
-            if entries.len() == size {
-                next = entries.last().map(|entry| entry.sequence);
+            let last = page.entries.last().map(|entry: &pb::AuditEntry| entry.sequence);
+            if !page.add(to_audit_entry(entry)) {
+                next = last;
                 break;
             }
-            entries.push(to_audit_entry(entry));
         }
+        let entries = page.entries;
         let next = next.map(|sequence| encode_page(Listing::Audit, filter, &Cursor::Sequence(sequence)));
         Ok(Response::new(pb::ListAuditResponse { entries, next_page_token: next.unwrap_or_default() }))
     }

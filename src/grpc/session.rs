@@ -13,6 +13,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use hashbrown::HashMap;
 use tokio_stream::Stream;
 use tonic::{Code, Status, Streaming};
 
@@ -47,8 +48,8 @@ pub struct Session {
     grant: Grant,
     frames: Streaming<pb::SessionRequest>,
     caller: CallerId,
-    /// Breakers by their handle, less one.
-    known: Vec<Option<Known>>,
+    /// Breakers by their handle. A client chooses its handles, so memory follows how many there are and not which.
+    known: HashMap<u32, Known>,
     permits: BytesMut,
     goodbye: Pin<Box<Goodbye>>,
     frames_since_look: u32,
@@ -86,7 +87,7 @@ impl Session {
             grant,
             frames,
             caller,
-            known: Vec::new(),
+            known: HashMap::new(),
             permits: BytesMut::new(),
             frames_since_look: 0,
             waiting: FuturesUnordered::new(),
@@ -174,16 +175,12 @@ impl Session {
         if !(1..=max).contains(&introduction.handle) {
             return Err(Error::invalid("handle", format!("must be 1 to {max}, not {}", introduction.handle)));
         }
-        let index = introduction.handle as usize - 1;
-        if self.known.len() <= index {
-            self.known.resize_with(index + 1, || None);
-        }
         // Whatever comes next, the handle no longer means the old key: its items would go to the wrong breaker.
-        self.known[index] = None;
+        self.known.remove(&introduction.handle);
         let key = convert::key("breaker", &introduction.breaker)?;
         self.grant.check(key)?;
         let handle = self.context.engine.see(key, self.caller);
-        self.known[index] = Some(Known { key: key.into(), key_hash: key_hash(key), handle });
+        self.known.insert(introduction.handle, Known { key: key.into(), key_hash: key_hash(key), handle });
         Ok(())
     }
 
@@ -340,9 +337,8 @@ fn too_many_items() -> Error {
     }
 }
 
-fn known(known: &mut [Option<Known>], handle: u32) -> Result<&mut Known, Error> {
-    let index = (handle as usize).wrapping_sub(1);
-    known.get_mut(index).and_then(Option::as_mut).ok_or_else(|| {
+fn known(known: &mut HashMap<u32, Known>, handle: u32) -> Result<&mut Known, Error> {
+    known.get_mut(&handle).ok_or_else(|| {
         Error::invalid("handle", format!("{handle} was not introduced in this session: send an introduction first"))
     })
 }

@@ -182,7 +182,7 @@ async fn a_large_snapshot_comes_in_parts_of_bounded_size() {
         parts.push(entries.len());
         told.extend(entries.into_iter().map(|entry| entry.key.to_string()));
     }
-    assert_eq!(parts, [1_000, 1_000, 1_000, 1_000, 1_000, 0]);
+    assert!(parts.iter().all(|part| *part <= 64), "{parts:?}");
     assert_eq!(told, keys.into_iter().collect());
 }
 
