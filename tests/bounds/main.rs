@@ -44,7 +44,7 @@ async fn a_session_that_names_a_high_handle_takes_no_more_memory_than_one_that_n
     let before = server.resident_bytes();
     let mut held = Vec::new();
     for _ in 0..400 {
-        let introduction = pb::Introduction { handle: 10_000, breaker: "a".to_owned(), ..Default::default() };
+        let introduction = pb::Introduction { handle: 10_000, breaker: "a".to_owned() };
         held.push(session(&mut client, vec![introduction]).await);
     }
     let grown = server.resident_bytes() - before;
