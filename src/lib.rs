@@ -11,6 +11,7 @@ pub mod notify;
 mod otel;
 mod reload;
 pub mod server;
+pub mod share;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

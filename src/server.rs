@@ -32,6 +32,7 @@ use crate::{
     notify::Notifier,
     otel::Otel,
     reload::{self, Reload},
+    share::FairShare,
     shutdown::Shutdown,
     store::{Disk, DiskOptions, Memory, OpenError, Opened, Store},
     tls::{self, Tls},
@@ -269,6 +270,7 @@ fn transport_limits(config: &Config) -> grpc::Limits {
         batch_message_bytes: limits.batch_message_bytes,
         header_list_bytes: limits.header_list_bytes,
         send_buffer_bytes: limits.send_buffer_bytes,
+        fair_share: FairShare::percent(limits.fair_share_percent),
         drain_grace: config.drain_grace,
         ..grpc::Limits::default()
     }
@@ -280,6 +282,7 @@ fn http_limits(config: &Config) -> http::Limits {
         connections: limits.max_http_connections,
         requests: limits.max_http_in_flight,
         streams: limits.max_http_streams,
+        fair_share: FairShare::percent(limits.fair_share_percent),
         metrics_breakers: limits.metrics_breakers,
         ..http::Limits::default()
     }
@@ -347,6 +350,7 @@ fn engine(config: &Config, store: Arc<dyn Store>) -> Result<Engine, Error> {
         watch_keys: config.limits.max_watch_keys,
         handles: config.limits.max_handles,
         breaker_idle: config.limits.breaker_idle,
+        fair_share: FairShare::percent(config.limits.fair_share_percent),
     };
     let opened = Engine::open(clock, limits, config.policies.clone().into(), store);
     Ok(runtime.block_on(opened)?)

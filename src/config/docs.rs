@@ -12,7 +12,7 @@ use super::{
     setting::{self, LIMITS, Setting},
     value::{format_bytes, parse_bytes, parse_duration},
 };
-use crate::breaker::PolicySpec;
+use crate::{breaker::PolicySpec, share::FairShare};
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fuseboard.example.toml");
@@ -136,7 +136,10 @@ fn the_defaults_are_the_engines_and_the_transports() {
     assert_eq!(limits.max_watch_keys, engine.watch_keys);
     assert_eq!(limits.max_handles, engine.handles);
     assert_eq!(limits.breaker_idle, engine.breaker_idle);
+    assert_eq!(FairShare::percent(limits.fair_share_percent), FairShare::default());
+    assert_eq!(engine.fair_share, FairShare::default());
     let grpc = crate::grpc::Limits::default();
+    assert_eq!(grpc.fair_share, FairShare::default());
     assert_eq!(limits.max_connections, grpc.connections);
     assert_eq!(limits.max_in_flight, grpc.calls);
     assert_eq!(limits.max_connections + limits.max_watchers, grpc.streams);
@@ -147,6 +150,7 @@ fn the_defaults_are_the_engines_and_the_transports() {
     assert_eq!(limits.send_buffer_bytes, grpc.send_buffer_bytes);
     assert_eq!(drain_grace, grpc.drain_grace);
     let http = crate::http::Limits::default();
+    assert_eq!(http.fair_share, FairShare::default());
     assert_eq!(limits.max_http_connections, http.connections);
     assert_eq!(limits.max_http_in_flight, http.requests);
     assert_eq!(limits.max_http_streams, http.streams);

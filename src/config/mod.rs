@@ -324,6 +324,13 @@ pub struct Limits {
     #[arg(value_parser = count::<usize>(1..=1_000_000))]
     pub max_connections: usize,
 
+    /// Fair share of what is bounded and used by several: the largest part of what the others leave of a bound that one
+    /// identity, or one address where nobody is identified, may use, in percent. 1 to 100. Zero is invalid. 100: whoever comes
+    /// first may use all of it.
+    #[arg(long, env = "FUSEBOARD_FAIR_SHARE_PERCENT", value_name = "PERCENT", default_value = "75")]
+    #[arg(value_parser = count::<u32>(1..=100))]
+    pub fair_share_percent: u32,
+
     /// Calls and streams open at a time on one connection. 1 to 1,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_STREAMS_PER_CONNECTION", value_name = "COUNT", default_value = "1000")]
     #[arg(value_parser = count::<u32>(1..=1_000_000))]

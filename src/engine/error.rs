@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::breaker::PolicyError;
+use crate::{breaker::PolicyError, share::Refused};
 
 /// Why a request could not be carried out. A rejected call is not an error.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -35,6 +35,9 @@ pub enum Error {
         /// When it may be worth another try.
         retry_after: Duration,
     },
+    /// Whoever asks has its fair share of a bound, or the bound is reached. What is there goes on working.
+    #[error("{0}")]
+    Share(Box<Refused>),
     /// The thing named does not exist.
     #[error("there is no {what} {name:?}: {advice}")]
     NotFound {
@@ -111,6 +114,12 @@ impl Error {
             Self::Invalid { field, message } => Self::Invalid { field: format!("{parent}.{field}"), message },
             other => other,
         }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::Share(refused.into())
     }
 }
 

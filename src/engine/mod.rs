@@ -71,6 +71,7 @@ use crate::{
         Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, Report, Reported, RequestId, State, StateName,
         Status, Tally, Timestamp, Totals, Transition, backoff::mix, policy::WindowSpec,
     },
+    share::FairShare,
     store::{Change, Commit, Health, Store},
 };
 
@@ -110,6 +111,8 @@ pub struct Limits {
     /// A closed breaker that nobody declared goes when it was not used for so long, also with calls in its statistics.
     /// When all places are taken, one with nothing counted goes at once. Default 1 h.
     pub breaker_idle: Duration,
+    /// How much of each bound one holder may use of what the others leave.
+    pub fair_share: FairShare,
 }
 
 impl Default for Limits {
@@ -130,6 +133,7 @@ impl Default for Limits {
             handles: 1_000_000,
             tokens: 10_000,
             breaker_idle: Duration::from_secs(3600),
+            fair_share: FairShare::default(),
         }
     }
 }

@@ -34,7 +34,7 @@ use super::{
     },
     status::explained,
 };
-use crate::{access, engine::Error, otel, shutdown::Shutdown};
+use crate::{access, engine::Error, otel, share::Holder, shutdown::Shutdown};
 
 /// A refused call may come back after this: calls are answered so fast that room is there again at once.
 const CALL_RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -274,6 +274,7 @@ impl Dispatch {
         }
         Some(Arc::new(Connection {
             shared: Arc::clone(&self.shared),
+            address: peer.remote_addr().map_or_else(Holder::server, |remote| Holder::address(remote.ip())),
             peer,
             names: OnceLock::new(),
             greeted: AtomicBool::new(false),
@@ -340,6 +341,8 @@ impl Gauge {
 pub(super) struct Connection {
     shared: Arc<Shared>,
     peer: TcpConnectInfo,
+    /// Who uses what its requests take, unless they have an identity.
+    address: Holder,
     /// What the peer's certificate calls it.
     names: OnceLock<Peer>,
     /// Whether the peer has spoken HTTP/2.
@@ -390,12 +393,14 @@ impl Connection {
         };
         let span = self.shared.calls.as_ref().map(|calls| Box::new(calls.begin(&request)));
         let mut request = request;
-        if !self.shared.gate.is_open()
-            && let Err(error) = self.identify(&mut request)
-        {
-            self.shared.load.denied.fetch_add(1, Ordering::Relaxed);
-            return Answering::known(error.into());
-        }
+        let holder = match self.identify(&mut request) {
+            Ok(holder) => holder,
+            Err(error) => {
+                self.shared.load.denied.fetch_add(1, Ordering::Relaxed);
+                return Answering::known(error.into());
+            }
+        };
+        request.extensions_mut().insert(holder);
         if !self.shared.gauge(route.kind).enter() {
             return self.refuse(route.kind);
         }
@@ -407,13 +412,20 @@ impl Connection {
         Answering { state: State::Called(route.handler.call(request)), ticket: Some(ticket), timeout: None, span }
     }
 
-    /// Finds out who asks, for the service, which knows what that bounds.
-    fn identify(&self, request: &mut Request<Incoming>) -> Result<(), Error> {
+    /// Finds out who asks, for the service, which knows what that bounds, and who uses what the request takes.
+    fn identify(&self, request: &mut Request<Incoming>) -> Result<Holder, Error> {
+        if self.shared.gate.is_open() {
+            return Ok(self.address.clone());
+        }
         let method = request.uri().path().trim_start_matches('/');
         let peer = self.names.get().cloned().unwrap_or_default();
         let grant = self.shared.gate.admit(method, access::need(method), request.headers(), &peer)?;
+        let holder = match grant.identity() {
+            Some(identity) => Holder::identity(Arc::clone(&identity.name)),
+            None => self.address.clone(),
+        };
         request.extensions_mut().insert(grant);
-        Ok(())
+        Ok(holder)
     }
 
     /// What ends a stream from outside, where it needs that.

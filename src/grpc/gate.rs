@@ -11,6 +11,7 @@ use crate::{
     access::{ADMIN_TOKEN, Grant, Identity, Need, Role, Roles, SecretHash},
     breaker::Timestamp,
     engine::{Engine, Error},
+    share::Holder,
 };
 
 /// What the server knows of identities beside its tokens.
@@ -141,6 +142,12 @@ impl Gate {
             return unknown("the token has expired");
         }
         Ok(Grant::Of(identity))
+    }
+
+    /// Who uses what a request takes of the server's bounds: its identity, else the address that it comes from.
+    #[must_use]
+    pub fn holder(extensions: &Extensions) -> Holder {
+        extensions.get::<Holder>().cloned().unwrap_or_else(Holder::server)
     }
 
     /// What a request may do that has come through [`Gate::admit`]. One that has not may do nothing.

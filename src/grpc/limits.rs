@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::share::FairShare;
+
 /// Everything of the transport that can grow or last, and how far. It holds for all listeners of a server together.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -11,6 +13,8 @@ pub struct Limits {
     pub calls: usize,
     /// Streams that live long (sessions, watches), of all connections; one more is refused. Default 20,000.
     pub streams: usize,
+    /// How much of each bound one holder may use of what the others leave.
+    pub fair_share: FairShare,
     /// Calls and streams of one connection at a time. Default 1,000.
     pub streams_per_connection: u32,
     /// Largest message of a unary call, in bytes. Default 64 KiB.
@@ -49,6 +53,7 @@ impl Default for Limits {
             connections: 10_000,
             calls: 10_000,
             streams: 20_000,
+            fair_share: FairShare::default(),
             streams_per_connection: 1_000,
             unary_message_bytes: 64 << 10,
             batch_message_bytes: 1 << 20,

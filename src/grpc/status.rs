@@ -11,7 +11,10 @@ use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{convert, pb};
-use crate::engine::{Error, STORE_PATIENCE};
+use crate::{
+    engine::{Error, STORE_PATIENCE},
+    share::Refused,
+};
 
 /// The domain of every reason.
 pub const DOMAIN: &str = "fuseboard";
@@ -116,7 +119,7 @@ pub fn session_error(number: u64, error: &Error) -> pb::SessionError {
 const fn code(error: &Error) -> Code {
     match error {
         Error::Invalid { .. } | Error::PermitForged => Code::InvalidArgument,
-        Error::Limit { .. } => Code::ResourceExhausted,
+        Error::Limit { .. } | Error::Share(_) => Code::ResourceExhausted,
         Error::NotFound { .. } => Code::NotFound,
         Error::VersionMoved { .. } => Code::Aborted,
         Error::PolicyOfFile { .. } | Error::AuthenticationOff => Code::FailedPrecondition,
@@ -132,6 +135,7 @@ const fn reason(error: &Error) -> &'static str {
         Error::Invalid { .. } => "INVALID_FIELD",
         Error::PermitForged => "PERMIT_FORGED",
         Error::Limit { reason, .. } | Error::NotFound { reason, .. } | Error::Denied { reason, .. } => reason,
+        Error::Share(refused) => refused.limit.reason,
         Error::VersionMoved { .. } => "VERSION_MOVED",
         Error::PolicyOfFile { .. } => "POLICY_OF_FILE",
         Error::TokenExists { .. } => "TOKEN_EXISTS",
@@ -147,6 +151,8 @@ const fn retry_after(error: &Error) -> Option<Duration> {
         // Some limits are of what comes at once: the same will be too much tomorrow.
         Error::Limit { retry_after: Duration::ZERO, .. } => None,
         Error::Limit { retry_after, .. } => Some(*retry_after),
+        Error::Share(refused) if refused.limit.retry_after.is_zero() => None,
+        Error::Share(refused) => Some(refused.limit.retry_after),
         Error::Store { .. } => Some(STORE_PATIENCE),
         Error::Draining => Some(DRAINING_RETRY_AFTER),
         // A version that moved is read again first, and that takes no waiting.
@@ -167,6 +173,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
     let pairs = match error {
         Error::Invalid { field, .. } => vec![("field", field.clone())],
         Error::Limit { what, max, .. } => vec![("limited", (*what).to_owned()), ("max", max.to_string())],
+        Error::Share(refused) => shares(refused),
         Error::NotFound { what, name, .. } => vec![("kind", (*what).to_owned()), ("name", name.clone())],
         Error::VersionMoved { expected, current } => {
             vec![("expected_version", expected.to_string()), ("current_version", current.to_string())]
@@ -182,9 +189,26 @@ fn metadata(error: &Error) -> HashMap<String, String> {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
+fn shares(refused: &Refused) -> Vec<(&'static str, String)> {
+    let Refused { limit, max, holder, used, share, biggest } = refused;
+    let mut pairs = vec![
+        ("limited", limit.what.to_owned()),
+        ("max", max.to_string()),
+        ("limit", limit.name.to_owned()),
+        ("holder", holder.to_string()),
+        ("used", used.to_string()),
+        ("share", share.to_string()),
+    ];
+    if let Some((biggest, used)) = biggest {
+        pairs.extend([("biggest", biggest.to_string()), ("biggest_used", used.to_string())]);
+    }
+    pairs
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::share::{FairShare, Holder, Limit, Pool};
 
     fn limit() -> Error {
         Error::Limit {
@@ -221,6 +245,31 @@ mod tests {
         assert_eq!(info(&status).metadata["max"], "100000");
         assert_eq!(status.get_details_retry_info().expect("is there").retry_delay, Some(Duration::from_secs(5)));
         assert!(status.get_details_bad_request().is_none());
+    }
+
+    #[test]
+    fn a_share_that_is_used_up_says_whose_and_how_much() {
+        let limit = Limit {
+            name: "max_in_flight",
+            reason: "CALL_LIMIT",
+            what: "calls at a time",
+            advice: "send fewer at a time",
+            retry_after: Duration::from_millis(100),
+        };
+        let pool = Pool::new(limit, 4, FairShare::default());
+        let holder = Holder::identity("shop".into());
+        pool.add(&holder, 3).expect("its share");
+        let refused = pool.add(&holder, 1).expect_err("there is no more");
+        let status = Status::from(Error::from(refused.clone()));
+        assert_eq!((status.code(), info(&status).reason.as_str()), (Code::ResourceExhausted, "CALL_LIMIT"));
+        let told = info(&status).metadata;
+        let of = |name: &str| told.get(name).map(String::as_str);
+        assert_eq!([of("limit"), of("holder")], [Some("max_in_flight"), Some("identity:shop")]);
+        assert_eq!([of("used"), of("share"), of("max")], [Some("3"), Some("3"), Some("4")]);
+        assert_eq!(of("biggest"), None, "others are not named");
+        assert!(status.get_details_retry_info().is_some());
+        let told = info(&Status::from(Error::from(refused.telling(&pool)))).metadata;
+        assert_eq!(told["biggest"], "identity:shop", "an operator may know");
     }
 
     #[test]

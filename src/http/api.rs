@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Query, RawPathParams, Request, State},
-    http::{Method, StatusCode, Uri, header},
+    http::{Extensions, Method, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
     routing::{MethodFilter, on},
 };
@@ -22,7 +22,10 @@ use super::{App, error::Error, json};
 use crate::{
     access::{Grant, Need, need},
     engine,
-    grpc::pb::{admin_service_server::AdminService as _, breaker_service_server::BreakerService as _},
+    grpc::{
+        Gate,
+        pb::{admin_service_server::AdminService as _, breaker_service_server::BreakerService as _},
+    },
 };
 
 /// One route, and the RPC that it is.
@@ -36,15 +39,15 @@ pub(super) struct Verb {
 }
 
 type Call =
-    for<'a> fn(&'a App, &'a MethodDescriptor, Map<String, Value>, Grant) -> BoxFuture<'a, Result<String, Error>>;
+    for<'a> fn(&'a App, &'a MethodDescriptor, Map<String, Value>, Extensions) -> BoxFuture<'a, Result<String, Error>>;
 
 /// A call of one of the services, with a message read from JSON and an answer written to it.
 macro_rules! call {
     ($service:ident.$method:ident) => {
-        |app, rpc, object, grant| {
+        |app, rpc, object, asker| {
             Box::pin(async move {
                 let mut request = tonic::Request::new(json::read(rpc.input(), object)?);
-                request.extensions_mut().insert(grant);
+                *request.extensions_mut() = asker;
                 answer(rpc, app.$service.$method(request).await)
             })
         }
@@ -111,7 +114,7 @@ pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
 
 async fn handle(verb: &Verb, app: &App, path: &RawPathParams, request: Request) -> Result<Response, Error> {
     let rpc = json::method(verb.rpc).ok_or_else(not_found)?;
-    let grant = granted(verb.rpc, &request)?;
+    let asker = granted(verb.rpc, &request)?;
     let mut object = if verb.has_query() {
         json::query(&rpc.input(), &pairs(request.uri())?)?
     } else {
@@ -120,14 +123,18 @@ async fn handle(verb: &Verb, app: &App, path: &RawPathParams, request: Request) 
     for (name, value) in path {
         carry(&mut object, name, value)?;
     }
-    let answer = (verb.call)(app, &rpc, object, grant).await?;
+    let answer = (verb.call)(app, &rpc, object, asker).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], answer).into_response())
 }
 
-/// What a request may do that is the same as an RPC, named `Service/Method`.
-pub(super) fn granted(rpc: &str, request: &Request) -> Result<Grant, Error> {
+/// What a request may do that is the same as an RPC, named `Service/Method`, and who uses what it takes: for the RPC's own
+/// request.
+pub(super) fn granted(rpc: &str, request: &Request) -> Result<Extensions, Error> {
     let method = format!("fuseboard.v1.{rpc}");
-    checked(need(&method), &method, request)
+    let mut asker = Extensions::new();
+    asker.insert(checked(need(&method), &method, request)?);
+    asker.insert(Gate::holder(request.extensions()));
+    Ok(asker)
 }
 
 /// What a request may do for which this is needed. What has not passed the guard may do nothing.

@@ -29,6 +29,7 @@ use crate::{
     access::Grant,
     engine,
     grpc::{Peer, bearer},
+    share::Holder,
 };
 
 const JSON: &str = "application/json";
@@ -69,6 +70,9 @@ async fn checked(app: &App, mut request: Request, next: Next) -> Result<Response
         check_content_type(request.headers())?;
     }
     let grant = identify(app, &request)?;
+    if let Some(identity) = grant.identity() {
+        request.extensions_mut().insert(Holder::identity(Arc::clone(&identity.name)));
+    }
     request.extensions_mut().insert(grant);
     let path = request.uri().path();
     if app.context.shutdown.draining() && path.starts_with("/api/") {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::share::FairShare;
+
 /// Everything of the HTTP port that can grow or last, and how far.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -11,6 +13,8 @@ pub struct Limits {
     pub requests: usize,
     /// Event streams; one more is refused. Default 500.
     pub streams: usize,
+    /// How much of each bound one holder may use of what the others leave.
+    pub fair_share: FairShare,
     /// Breakers with metrics of their own. Default 1,000.
     pub metrics_breakers: u32,
     /// Request line and headers of a request, in bytes; not below 8 KiB. Default 16 KiB.
@@ -37,6 +41,7 @@ impl Default for Limits {
             connections: 1_000,
             requests: 256,
             streams: 500,
+            fair_share: FairShare::default(),
             metrics_breakers: 1_000,
             header_bytes: 16 << 10,
             headers: 64,

@@ -29,6 +29,7 @@ use tower::ServiceExt as _;
 use super::limits::Limits;
 use crate::{
     grpc::Peer,
+    share::Holder,
     shutdown::Shutdown,
     tls::{self, Alpn, Tls, Wire},
 };
@@ -65,7 +66,7 @@ pub(super) async fn serve(
                     let stop = stop.clone();
                     connections.spawn(async move {
                         if let Some(stream) = shake_hands(stream, tls, limits.header_timeout, remote).await {
-                            run(http, stream, router, limits.write_timeout, stop).await;
+                            run(http, stream, router, limits.write_timeout, Holder::address(remote.ip()), stop).await;
                         }
                         drop(place);
                     });
@@ -106,10 +107,18 @@ async fn shake_hands(stream: TcpStream, tls: Option<Tls>, patience: Duration, re
     }
 }
 
-async fn run(http: http1::Builder, stream: Wire, router: Router, write_timeout: Duration, stop: Shutdown) {
+async fn run(
+    http: http1::Builder,
+    stream: Wire,
+    router: Router,
+    write_timeout: Duration,
+    address: Holder,
+    stop: Shutdown,
+) {
     let peer = Peer(tls::names(&stream).into());
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(address.clone());
         request
     });
     let stream = TokioIo::new(Impatient { stream, write_timeout, stalled: None });

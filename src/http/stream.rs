@@ -37,7 +37,7 @@ pub(super) async fn watch(State(app): State<Arc<App>>, request: Request) -> Resu
         )
     })?;
     let rpc = json::method(RPC).ok_or_else(api::not_found)?;
-    let grant = api::granted(RPC, &request)?;
+    let asker = api::granted(RPC, &request)?;
     let mut object = json::query(&rpc.input(), &api::pairs(request.uri())?)?;
     if let Some(token) = request.headers().get(LAST_EVENT_ID) {
         let token = token.to_str().map_err(|_| engine::Error::invalid("Last-Event-ID", "is no resume token"))?;
@@ -45,7 +45,7 @@ pub(super) async fn watch(State(app): State<Arc<App>>, request: Request) -> Resu
     }
     let request: pb::WatchEventsRequest = json::read(rpc.input(), object)?;
     let mut request = tonic::Request::new(request);
-    request.extensions_mut().insert(grant);
+    *request.extensions_mut() = asker;
     let events = app.breakers.watch_events(request).await?.into_inner();
     let answer = rpc.output();
     let sent = events.map(move |sent| {
