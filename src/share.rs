@@ -201,8 +201,9 @@ pub struct Refused {
 impl Refused {
     /// The same, naming the biggest user of the pool, for an operator.
     #[must_use]
-    pub fn telling(self, pool: &Pool) -> Self {
-        Self { biggest: pool.biggest(1).pop(), ..self }
+    pub fn telling(mut self: Box<Self>, pool: &Pool) -> Box<Self> {
+        self.biggest = pool.biggest(1).pop();
+        self
     }
 
     /// Whether the holder has its share, and others could still get some.
@@ -301,7 +302,7 @@ impl Pool {
     ///
     /// # Errors
     /// The bound is reached, or the holder has its share.
-    pub fn add(&self, holder: &Holder, amount: u64) -> Result<(), Refused> {
+    pub fn add(&self, holder: &Holder, amount: u64) -> Result<(), Box<Refused>> {
         let mut shard = self.shard(holder).lock();
         let held = shard.get_mut(holder);
         let used = held.as_deref().copied().unwrap_or_default();
@@ -347,7 +348,7 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Pool::add`].
-    pub fn take(self: &Arc<Self>, holder: &Holder, amount: u64) -> Result<Use, Refused> {
+    pub fn take(self: &Arc<Self>, holder: &Holder, amount: u64) -> Result<Use, Box<Refused>> {
         self.add(holder, amount)?;
         Ok(Use { pool: Arc::clone(self), holder: holder.clone(), amount })
     }
@@ -359,10 +360,10 @@ impl Pool {
     }
 
     #[cold]
-    fn refuse(&self, holder: &Holder, used: u64, total: u64) -> Refused {
+    fn refuse(&self, holder: &Holder, used: u64, total: u64) -> Box<Refused> {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let (limit, max, share) = (self.limit, self.max, self.share(total, used));
-        Refused { limit, max, holder: holder.clone(), used, share, biggest: None }
+        Box::new(Refused { limit, max, holder: holder.clone(), used, share, biggest: None })
     }
 
     const fn shard(&self, holder: &Holder) -> &Shard {
@@ -407,7 +408,7 @@ impl Use {
     ///
     /// # Errors
     /// As [`Pool::add`]; then it stays as it was.
-    pub fn resize(&mut self, amount: u64) -> Result<(), Refused> {
+    pub fn resize(&mut self, amount: u64) -> Result<(), Box<Refused>> {
         if amount > self.amount {
             self.pool.add(&self.holder, amount - self.amount)?;
         } else {

@@ -117,9 +117,9 @@ impl Error {
     }
 }
 
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
-        Self::Share(refused.into())
+impl From<Box<Refused>> for Error {
+    fn from(refused: Box<Refused>) -> Self {
+        Self::Share(refused)
     }
 }
 
