@@ -87,6 +87,13 @@ fn a_breaker_is_called_looked_at_held_and_reset() {
         assert!(state.contains(line), "no {line:?} in\n{state}");
     }
     assert!(says(&server, &["override", "clear", "payments/charge"]).contains("payments/charge  open"));
+    let probe = ["probe", "payments/charge", "--reason", "is it back?"];
+    assert!(says(&server, &probe).contains("payments/charge  half-open"));
+    let (_, stderr, code) = ended(&mut command(&server, &probe));
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("it is half_open, not open"), "{stderr}");
+    let probed = says(&server, &["audit", "payments/charge", "--output", "json"]);
+    assert!(probed.contains("probe_now"), "{probed}");
     assert!(says(&server, &["reset", "payments/charge", "--reason", "fixed"]).contains("payments/charge  closed"));
     let history = says(&server, &["history", "payments/charge", "--limit", "2"]);
     assert_eq!(history.lines().count(), 3, "{history}");

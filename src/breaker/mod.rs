@@ -252,6 +252,17 @@ pub enum Decision {
     },
 }
 
+/// The answer to a request to probe at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProbeNow {
+    /// The scope is half-open now.
+    Moved,
+    /// The scope is not open, but in this state.
+    NotOpen(StateName),
+    /// The breaker does not know the caller.
+    UnknownCaller,
+}
+
 /// Why a call is rejected.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Rejection {
@@ -775,6 +786,33 @@ impl Breaker {
         Step { answer: (), transitions }
     }
 
+    /// Moves an open breaker to half-open before its open period has passed. An override stays.
+    pub fn probe_now(&mut self, moment: Moment) -> Step<ProbeNow> {
+        let mut transitions = self.handle_timeout(moment);
+        let answer = if let State::Open { failed_recoveries, .. } = self.fleet.state {
+            let round = self.begin_round(moment.now, failed_recoveries);
+            self.enter(moment, round, Kind::HalfOpened, Reason::Requested, None, &mut transitions);
+            ProbeNow::Moved
+        } else {
+            ProbeNow::NotOpen(self.fleet.state.name())
+        };
+        Step { answer, transitions }
+    }
+
+    /// As [`Breaker::probe_now`], for the scope of one isolated caller. The breaker's own state stays.
+    pub fn probe_caller_now(&mut self, moment: Moment, caller: CallerId) -> Step<ProbeNow> {
+        let mut transitions = self.handle_timeout(moment);
+        let answer = match self.caller_mut(caller).map(|caller| caller.scope.state.name()) {
+            None => ProbeNow::UnknownCaller,
+            Some(StateName::Open) => {
+                self.half_open_caller(moment, caller, Reason::Requested, &mut transitions);
+                ProbeNow::Moved
+            }
+            Some(state) => ProbeNow::NotOpen(state),
+        };
+        Step { answer, transitions }
+    }
+
     /// Holds the breaker in a state. An override that stands is replaced.
     pub fn set_override(&mut self, moment: Moment, forced: Override) -> Step<()> {
         let mut transitions = self.handle_timeout(moment);
@@ -1147,17 +1185,21 @@ impl Breaker {
             callers.update();
             return self.forget_callers(moment, moves);
         };
+        match callers.get(id).map(|caller| caller.scope.state.name()) {
+            Some(StateName::Open) => self.half_open_caller(moment, id, Reason::OpenPeriodPassed, moves),
+            _ => self.isolate_again(moment, id, Reason::HalfOpenTimedOut, moves),
+        }
+    }
+
+    fn half_open_caller(&mut self, moment: Moment, id: CallerId, reason: Reason, moves: &mut Moves) {
+        let Some(callers) = &mut self.callers else { return };
         let generation = callers.next_generation();
         let Some(caller) = callers.get_mut(id) else { return };
-        if let State::Open { failed_recoveries, .. } = caller.scope.state {
-            let until = self.policy.half_open_max_duration.map_or(Timestamp::NEVER, |limit| moment.now.after(limit));
-            let round = Round { until, ..Round::new(moment.now, failed_recoveries) };
-            caller.scope.enter(State::HalfOpen(Box::new(round)), generation, moment.now);
-            let (from, kind) = (StateName::Open, Kind::CallerHalfOpened);
-            self.caller_entered(moment.now, id, kind, from, Reason::OpenPeriodPassed, None, moves);
-        } else {
-            self.isolate_again(moment, id, Reason::HalfOpenTimedOut, moves);
-        }
+        let State::Open { failed_recoveries, .. } = caller.scope.state else { return };
+        let until = self.policy.half_open_max_duration.map_or(Timestamp::NEVER, |limit| moment.now.after(limit));
+        let round = Round { until, ..Round::new(moment.now, failed_recoveries) };
+        caller.scope.enter(State::HalfOpen(Box::new(round)), generation, moment.now);
+        self.caller_entered(moment.now, id, Kind::CallerHalfOpened, StateName::Open, reason, None, moves);
     }
 
     /// Forgets callers that were not seen for [`KNOWN_FOR`].

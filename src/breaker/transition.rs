@@ -7,6 +7,7 @@
 //!     │                                └── enough probes failed, or timed out ┘ │
 //!     └──────────────────────── enough probes succeeded ─────────────────────────┘
 //!   any ── reset ─▶ closed        any ── override set, cleared or expired ─▶ the same state
+//!   open ── an operator asks for probes ─▶ half-open
 //! ```
 //!
 //! Every one raises the generation, so that what was permitted before it is stale after it. A change of policy is told
@@ -31,7 +32,7 @@ use super::{
 pub enum Kind {
     /// It tripped, or a recovery failed.
     Opened,
-    /// The open period has passed.
+    /// The open period has passed, or an operator ended it.
     HalfOpened,
     /// Enough probes succeeded.
     Closed,
@@ -47,7 +48,7 @@ pub enum Kind {
     WouldHaveOpened,
     /// One caller is refused, and nobody else: a rule held on its calls, or its recovery failed.
     CallerIsolated,
-    /// The caller's own open period has passed.
+    /// The caller's own open period has passed, or an operator ended it.
     CallerHalfOpened,
     /// The caller's probes succeeded; or it is forgiven or forgotten.
     CallerRestored,

@@ -21,6 +21,8 @@ use crate::{
 pub enum Action {
     /// A breaker was reset.
     Reset,
+    /// An open breaker or an isolated caller was moved to half-open.
+    ProbeNow,
     /// An override was set.
     OverrideSet,
     /// An override was cleared by somebody, not by its expiry.
@@ -43,6 +45,7 @@ impl Action {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Reset => "reset",
+            Self::ProbeNow => "probe_now",
             Self::OverrideSet => "override_set",
             Self::OverrideCleared => "override_cleared",
             Self::BreakerDeleted => "breaker_deleted",
@@ -94,13 +97,18 @@ impl AuditEntry {
         }
         let action = match event.kind {
             EventKind::Moved(Kind::Reset) => Action::Reset,
+            EventKind::Moved(Kind::HalfOpened | Kind::CallerHalfOpened) => Action::ProbeNow,
             EventKind::Moved(Kind::OverrideSet) => Action::OverrideSet,
             EventKind::Moved(Kind::OverrideCleared) => Action::OverrideCleared,
             EventKind::Deleted => Action::BreakerDeleted,
             // A policy has an entry of its own, whatever breakers follow it.
             EventKind::Moved(_) => return None,
         };
-        let detail = event.status.forced.filter(|_| action == Action::OverrideSet).map_or("", |mode| mode.name());
+        let detail = match action {
+            Action::OverrideSet => event.status.forced.map_or("", |mode| mode.name()),
+            Action::ProbeNow => event.scope.and_then(|scope| event.name(scope.caller)).unwrap_or_default(),
+            _ => "",
+        };
         let actor = Actor { name: &event.actor, comment: &event.comment };
         Some(Self::new(event.at, actor, action, &event.key, detail.to_owned()))
     }

@@ -50,6 +50,16 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
+    /// A probe was asked for, but the scope is not open.
+    #[error("{what} {name:?} cannot be probed: it is {state}, not open; GetState shows where it stands")]
+    NotOpen {
+        /// `breaker` or `caller`.
+        what: &'static str,
+        /// By which name.
+        name: String,
+        /// The state of its scope.
+        state: &'static str,
+    },
     /// A write demanded a version that is not the current one.
     #[error("version {expected} was expected, but it is at {current}: read it, decide and write again")]
     VersionMoved {

@@ -68,8 +68,8 @@ use crate::{
     access::Seal,
     breaker::{
         Acquire, Breaker, CALLERS_MAX, CallerId, CallerView, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment, Outcome,
-        Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, Report, Reported, RequestId, State, StateName,
-        Status, Tally, Timestamp, Totals, Transition, backoff::mix, policy::WindowSpec,
+        Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, ProbeNow, Report, Reported, RequestId, State,
+        StateName, Status, Tally, Timestamp, Totals, Transition, backoff::mix, policy::WindowSpec,
     },
     share::FairShare,
     store::{Change, Commit, Health, Store},
@@ -824,6 +824,40 @@ impl Engine {
         };
         self.told(attempt).await?;
         self.entry(key, None).ok_or_else(|| breaker_not_found(key))
+    }
+
+    /// Moves an open breaker, or an isolated caller of it, to half-open before its open period has passed.
+    ///
+    /// # Errors
+    /// The breaker was never seen, or does not know the caller; it is not open; the store did not record it.
+    pub async fn probe_now(&self, key: &str, caller: Option<&str>, actor: Actor<'_>) -> Result<Entry, Error> {
+        let id = caller.map(caller_id);
+        let act = |tenant: &mut Tenant, moment| {
+            let step = match id {
+                None => tenant.breaker.probe_now(moment),
+                Some(id) => tenant.breaker.probe_caller_now(moment, id),
+            };
+            (step.answer, step.transitions)
+        };
+        // Moves that time brought in the same step are not the actor's.
+        let cause = |answer: &ProbeNow| match answer {
+            ProbeNow::Moved => Cause { actor, ..Cause::default() },
+            ProbeNow::NotOpen(_) | ProbeNow::UnknownCaller => Cause::default(),
+        };
+        match self.operate(key, act, cause).await? {
+            ProbeNow::Moved => self.entry(key, id).ok_or_else(|| breaker_not_found(key)),
+            ProbeNow::NotOpen(state) => Err(Error::NotOpen {
+                what: if caller.is_some() { "caller" } else { "breaker" },
+                name: caller.unwrap_or(key).to_owned(),
+                state: state.name(),
+            }),
+            ProbeNow::UnknownCaller => Err(Error::NotFound {
+                reason: "CALLER_NOT_FOUND",
+                what: "caller",
+                name: caller.unwrap_or_default().to_owned(),
+                advice: "GetState lists the callers that the breaker knows",
+            }),
+        }
     }
 
     /// Ends an override.

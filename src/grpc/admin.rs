@@ -209,8 +209,15 @@ impl admin_service_server::AdminService for AdminService {
         Ok(Response::new(pb::ClearOverrideResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
-    async fn probe_now(&self, _: Request<pb::ProbeNowRequest>) -> Answer<pb::ProbeNowResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn probe_now(&self, request: Request<pb::ProbeNowRequest>) -> Answer<pb::ProbeNowResponse> {
+        let grant = self.grant(&request)?;
+        let request = request.get_ref();
+        let key = convert::key("breaker", &request.breaker)?;
+        grant.check(key)?;
+        let caller = Some(convert::caller("caller", &request.caller)?).filter(|caller| !caller.is_empty());
+        let (name, comment) = (actor(&grant, &request.actor)?, comment(&request.reason)?);
+        let entry = self.engine().probe_now(key, caller, Actor { name: &name, comment: &comment }).await?;
+        Ok(Response::new(pb::ProbeNowResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
     async fn delete_declaration(

@@ -122,7 +122,7 @@ const fn code(error: &Error) -> Code {
         Error::Limit { .. } | Error::Share(_) => Code::ResourceExhausted,
         Error::NotFound { .. } => Code::NotFound,
         Error::VersionMoved { .. } => Code::Aborted,
-        Error::PolicyOfFile { .. } | Error::AuthenticationOff => Code::FailedPrecondition,
+        Error::NotOpen { .. } | Error::PolicyOfFile { .. } | Error::AuthenticationOff => Code::FailedPrecondition,
         Error::TokenExists { .. } => Code::AlreadyExists,
         Error::Unauthenticated { .. } => Code::Unauthenticated,
         Error::Denied { .. } => Code::PermissionDenied,
@@ -137,6 +137,7 @@ const fn reason(error: &Error) -> &'static str {
         Error::Limit { reason, .. } | Error::NotFound { reason, .. } | Error::Denied { reason, .. } => reason,
         Error::Share(refused) => refused.limit.reason,
         Error::VersionMoved { .. } => "VERSION_MOVED",
+        Error::NotOpen { .. } => "NOT_OPEN",
         Error::PolicyOfFile { .. } => "POLICY_OF_FILE",
         Error::TokenExists { .. } => "TOKEN_EXISTS",
         Error::AuthenticationOff => "AUTHENTICATION_OFF",
@@ -159,6 +160,7 @@ const fn retry_after(error: &Error) -> Option<Duration> {
         Error::Invalid { .. }
         | Error::PermitForged
         | Error::NotFound { .. }
+        | Error::NotOpen { .. }
         | Error::VersionMoved { .. }
         | Error::PolicyOfFile { .. }
         | Error::TokenExists { .. }
@@ -175,6 +177,9 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         Error::Limit { what, max, .. } => vec![("limited", (*what).to_owned()), ("max", max.to_string())],
         Error::Share(refused) => shares(refused),
         Error::NotFound { what, name, .. } => vec![("kind", (*what).to_owned()), ("name", name.clone())],
+        Error::NotOpen { what, name, state } => {
+            vec![("kind", (*what).to_owned()), ("name", name.clone()), ("state", (*state).to_owned())]
+        }
         Error::VersionMoved { expected, current } => {
             vec![("expected_version", expected.to_string()), ("current_version", current.to_string())]
         }

@@ -59,13 +59,14 @@ fn answer<T: Message>(rpc: &MethodDescriptor, answer: Result<tonic::Response<T>,
 }
 
 /// All routes that are an RPC, streams left out.
-pub(super) static VERBS: [Verb; 23] = [
+pub(super) static VERBS: [Verb; 24] = [
     verb(Method::GET, "/api/v1/breakers", "AdminService/ListBreakers", call!(admin.list_breakers)),
     verb(Method::GET, "/api/v1/breakers/{breaker}", "BreakerService/GetState", call!(breakers.get_state)),
     verb(Method::DELETE, "/api/v1/breakers/{breaker}", "AdminService/DeleteBreaker", call!(admin.delete_breaker)),
     verb(Method::POST, "/api/v1/breakers/{breaker}/acquire", "BreakerService/Acquire", call!(breakers.acquire)),
     verb(Method::POST, "/api/v1/breakers/{breaker}/report", "BreakerService/Report", call!(breakers.report)),
     verb(Method::POST, "/api/v1/breakers/{breaker}/reset", "BreakerService/Reset", call!(breakers.reset)),
+    verb(Method::POST, "/api/v1/breakers/{breaker}/probe", "AdminService/ProbeNow", call!(admin.probe_now)),
     verb(Method::PUT, "/api/v1/breakers/{breaker}/override", "AdminService/SetOverride", call!(admin.set_override)),
     verb(
         Method::DELETE,

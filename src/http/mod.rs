@@ -11,6 +11,7 @@
 //! | `GET /api/v1/breakers` | `ListBreakers` |
 //! | `GET`, `DELETE /api/v1/breakers/{breaker}` | `GetState`, `DeleteBreaker` |
 //! | `POST /api/v1/breakers/{breaker}/acquire`, `/report`, `/reset` | `Acquire`, `Report`, `Reset` |
+//! | `POST /api/v1/breakers/{breaker}/probe` | `ProbeNow` |
 //! | `PUT`, `DELETE /api/v1/breakers/{breaker}/override` | `SetOverride`, `ClearOverride` |
 //! | `POST /api/v1/declare`, `/api/v1/report-batch` | `Declare`, `ReportBatch` |
 //! | `GET /api/v1/policies` | `ListPolicies` |

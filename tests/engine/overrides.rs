@@ -1,8 +1,8 @@
 //! What an operator holds a breaker in, as far as the engine has a part in it.
 
 use fuseboard::{
-    breaker::{OverrideMode, PolicySpec, Rejection, StateName},
-    engine::{Error, Limits},
+    breaker::{OverrideMode, PolicySpec, Reason, Rejection, StateName},
+    engine::{Error, EventReason, Limits},
 };
 
 use super::{OPERATOR, START, World, failures, seconds};
@@ -36,6 +36,25 @@ fn an_override_ends_at_its_expiry_without_traffic_and_by_nobodys_hand() {
     assert_eq!((event.kind.name(), event.reason.name()), ("override_cleared", "override_expired"));
     assert_eq!((event.at, &*event.actor), (START.after(seconds(60)), ""));
     world.permit("a");
+}
+
+#[test]
+fn probing_now_is_an_event_and_an_audit_entry_with_actor_and_reason() {
+    let world = World::new();
+    let probe = || world.engine.probe_now("a", None, OPERATOR).soon();
+    assert!(matches!(probe(), Err(Error::NotFound { reason: "BREAKER_NOT_FOUND", .. })));
+    world.trip("a");
+    let before = world.generation("a");
+    assert_eq!(probe().unwrap().status.state, StateName::HalfOpen);
+    assert!(world.generation("a") > before);
+    let event = world.log().pop().unwrap();
+    assert_eq!((&*event.actor, &*event.comment), (OPERATOR.name, OPERATOR.comment));
+    assert_eq!(event.reason, EventReason::Breaker(Reason::Requested));
+    let entry = world.engine.audit(u64::MAX, 1).soon().unwrap().remove(0);
+    assert_eq!((entry.action.name(), &*entry.target, &*entry.actor), ("probe_now", "a", OPERATOR.name));
+    let events = world.log().len();
+    assert!(matches!(probe(), Err(Error::NotOpen { state: "half_open", .. })));
+    assert_eq!(world.log().len(), events);
 }
 
 #[test]

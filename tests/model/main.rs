@@ -12,8 +12,8 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use fuseboard::breaker::{
     Acquire, Breaker, CALLERS_MAX, CallerId, Decision, Kind, LEDGER_BYTES_MAX, Moment, Outcome, Override, Permit,
-    Policy, Report, Reported, RequestId, Snapshot, State, StreakSnapshot, Tally, Timestamp, Totals, Transition,
-    policy::BackoffSpec,
+    Policy, ProbeNow, Report, Reported, RequestId, Snapshot, State, StreakSnapshot, Tally, Timestamp, Totals,
+    Transition, policy::BackoffSpec,
 };
 use proptest::{prelude::*, sample::Index};
 
@@ -109,6 +109,12 @@ impl Pair {
                 self.model.wake(self.now);
                 self.model.reset(self.now);
                 moves = self.breaker.reset(self.moment()).transitions;
+            }
+            Op::ProbeNow => {
+                self.model.wake(self.now);
+                let step = self.breaker.probe_now(self.moment());
+                moves = step.transitions;
+                assert_eq!(step.answer == ProbeNow::Moved, self.model.probe_now(self.now));
             }
             Op::SetOverride(mode, expire) => {
                 let expire = expire.map_or(Timestamp::NEVER, |after| self.now.after(after));

@@ -524,6 +524,15 @@ impl Model {
         self.enter(now, State::Closed, Kind::Reset, Reason::Requested, None);
     }
 
+    pub(crate) fn probe_now(&mut self, now: Timestamp) -> bool {
+        let is_open = matches!(self.state, State::Open { .. });
+        if is_open {
+            let round = self.round(now);
+            self.enter(now, round, Kind::HalfOpened, Reason::Requested, None);
+        }
+        is_open
+    }
+
     pub(crate) fn set_override(&mut self, now: Timestamp, forced: Override) {
         self.forced = Some(forced);
         self.restart(now, Kind::OverrideSet, Reason::Requested);

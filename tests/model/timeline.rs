@@ -32,6 +32,7 @@ pub(crate) enum Op {
     /// Of the current generation, an earlier one, or one that has not been.
     Tally(i64, Tally),
     Reset,
+    ProbeNow,
     SetOverride(OverrideMode, Option<Duration>),
     ClearOverride,
     SetPolicy(Box<Policy>),
@@ -190,6 +191,7 @@ fn op(lease: Duration, well: bool, callers: u64) -> impl Strategy<Value = Op> {
         1 => any_permit().prop_map(Op::Forge),
         2 => (permits_ago(), permit_kind()).prop_map(|(ago, kind)| Op::Alter(ago, kind)),
         1 => Just(Op::Reset),
+        2 => Just(Op::ProbeNow),
         2 => (mode, rarely(span())).prop_map(|(mode, expire)| Op::SetOverride(mode, expire)),
         2 => Just(Op::ClearOverride),
         2 => policy(lease).prop_map(|policy| Op::SetPolicy(Box::new(policy))),

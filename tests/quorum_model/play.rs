@@ -20,6 +20,7 @@ pub(crate) enum Op {
     Tally(u64, Tally),
     See(u64),
     Reset,
+    ProbeNow(Option<u64>),
     Restore,
 }
 
@@ -107,6 +108,10 @@ impl Play {
             Op::See(caller) => {
                 told.moves = self.breaker.handle_timeout(self.moment());
                 self.breaker.see(self.now, CallerId(*caller), CALLERS_MAX);
+            }
+            Op::ProbeNow(None) => told.moves = self.breaker.probe_now(self.moment()).transitions,
+            Op::ProbeNow(Some(caller)) => {
+                told.moves = self.breaker.probe_caller_now(self.moment(), CallerId(*caller)).transitions;
             }
             Op::Reset => told.moves = self.breaker.reset(self.moment()).transitions,
             Op::Restore => {
@@ -249,6 +254,7 @@ pub(crate) fn ops(callers: std::ops::RangeInclusive<u64>) -> impl Strategy<Value
         10 => span().prop_map(Op::Wait),
         1 => (20..70_u64).prop_map(|minutes| Op::Wait(Duration::from_secs(60 * minutes))),
         1 => Just(Op::Reset),
+        2 => prop::option::of(1..=4_u64).prop_map(Op::ProbeNow),
         2 => Just(Op::Restore),
     ];
     prop::collection::vec(op, 1..120)

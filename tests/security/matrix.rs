@@ -28,7 +28,7 @@ const WHO: [&str; 7] = ["nobody", "stranger", "report", "read", "operate", "admi
 ///
 /// Columns are as in [`WHO`], for a key inside the prefix of all but the administrator; then the same for one outside. What
 /// is about no key is the same twice.
-const RPCS: [(&str, &str, &str); 26] = [
+const RPCS: [(&str, &str, &str); 27] = [
     ("BreakerService/Acquire", "--ynnyy", "--nnnyn"),
     ("BreakerService/Report", "--ynnyy", "--nnnyn"),
     ("BreakerService/ReportBatch", "--ynnyy", "--nnnyn"),
@@ -44,6 +44,7 @@ const RPCS: [(&str, &str, &str); 26] = [
     ("AdminService/DeletePolicy", "--nnyyn", "--nnnyn"),
     ("AdminService/SetOverride", "--nnyyn", "--nnnyn"),
     ("AdminService/ClearOverride", "--nnyyn", "--nnnyn"),
+    ("AdminService/ProbeNow", "--nnyyn", "--nnnyn"),
     ("AdminService/DeleteBreaker", "--nnyyn", "--nnnyn"),
     ("AdminService/ListEvents", "--nyyyy", "--nnnyn"),
     ("AdminService/GetIdentity", "--yyyyy", "--yyyyy"),
@@ -60,7 +61,7 @@ const RPCS: [(&str, &str, &str); 26] = [
 ];
 
 /// As [`RPCS`], for the HTTP port.
-const ROUTES: [(&str, &str, &str, &str); 30] = [
+const ROUTES: [(&str, &str, &str, &str); 31] = [
     ("get", "/livez", "yyyyyyy", "yyyyyyy"),
     ("get", "/readyz", "yyyyyyy", "yyyyyyy"),
     ("get", "/health/circuit-breakers", "--nyyyy", "--nyyyy"),
@@ -75,6 +76,7 @@ const ROUTES: [(&str, &str, &str, &str); 30] = [
     ("post", "/api/v1/breakers/{breaker}/acquire", "--ynnyy", "--nnnyn"),
     ("post", "/api/v1/breakers/{breaker}/report", "--ynnyy", "--nnnyn"),
     ("post", "/api/v1/breakers/{breaker}/reset", "--nnyyn", "--nnnyn"),
+    ("post", "/api/v1/breakers/{breaker}/probe", "--nnyyn", "--nnnyn"),
     ("put", "/api/v1/breakers/{breaker}/override", "--nnyyn", "--nnnyn"),
     ("delete", "/api/v1/breakers/{breaker}/override", "--nnyyn", "--nnnyn"),
     ("post", "/api/v1/declare", "--ynnyy", "--nnnyn"),
@@ -203,6 +205,9 @@ async fn call(channel: Channel, bearer: client::Bearer, rpc: &str, key: &str) ->
         }
         "AdminService/ClearOverride" => {
             code_of(admin.clear_override(pb::ClearOverrideRequest { breaker, ..Default::default() }).await)
+        }
+        "AdminService/ProbeNow" => {
+            code_of(admin.probe_now(pb::ProbeNowRequest { breaker, ..Default::default() }).await)
         }
         "AdminService/DeleteBreaker" => {
             code_of(admin.delete_breaker(pb::DeleteBreakerRequest { breaker, ..Default::default() }).await)

@@ -9,8 +9,8 @@ use std::{
 
 use fuseboard::breaker::{
     self, Breaker, CALLERS_MAX, CallerEvidence, CallerId, CallerStatus, CallersEvidence, Counts, Decision,
-    LEDGER_BYTES_MAX, Moment, Override, Permit, Policy, PolicySpec, Reason, Rejection, Reported, RequestId, State,
-    StateName, Status, Timestamp, Totals, Transition, TripRule, transition::Kind,
+    LEDGER_BYTES_MAX, Moment, Override, Permit, Policy, PolicySpec, ProbeNow, Reason, Rejection, Reported, RequestId,
+    State, StateName, Status, Timestamp, Totals, Transition, TripRule, transition::Kind,
 };
 use serde_json::{Value, json};
 
@@ -231,6 +231,21 @@ impl Driver for Core {
         let step = self.breaker.reset(moment);
         self.heard(step);
         self.status()
+    }
+
+    fn probe_now(&mut self, caller: &str) -> Value {
+        let moment = self.moment();
+        let step = if caller.is_empty() {
+            self.breaker.probe_now(moment)
+        } else {
+            let id = self.caller(caller);
+            self.breaker.probe_caller_now(moment, id)
+        };
+        match self.heard(step) {
+            ProbeNow::Moved => self.status(),
+            ProbeNow::NotOpen(_) => json!({ "error": "NOT_OPEN" }),
+            ProbeNow::UnknownCaller => json!({ "error": "CALLER_NOT_FOUND" }),
+        }
     }
 
     fn set_override(&mut self, mode: OverrideMode, expire_after: Option<Duration>) -> Value {

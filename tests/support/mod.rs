@@ -34,6 +34,7 @@ pub trait Driver {
     /// Lets a caller be there without a call.
     fn watch(&mut self, caller: &str) -> Value;
     fn reset(&mut self) -> Value;
+    fn probe_now(&mut self, caller: &str) -> Value;
     fn set_override(&mut self, mode: OverrideMode, expire_after: Option<Duration>) -> Value;
     fn clear_override(&mut self) -> Value;
     fn set_policy(&mut self, policy: &PolicyText) -> Value;
@@ -95,6 +96,10 @@ enum Action {
         times: Option<u32>,
     },
     Reset,
+    ProbeNow {
+        #[serde(default)]
+        caller: String,
+    },
     SetOverride {
         mode: OverrideMode,
         expire_after: Option<Span>,
@@ -317,6 +322,7 @@ fn perform<D: Driver>(
             (1..=times).map(|number| driver.watch(&format!("{caller}{number}"))).last().unwrap_or(Value::Null)
         }
         Action::Reset => driver.reset(),
+        Action::ProbeNow { caller } => driver.probe_now(&caller),
         Action::SetOverride { mode, expire_after } => driver.set_override(mode, expire_after.map(|after| after.0)),
         Action::ClearOverride => driver.clear_override(),
         Action::SetPolicy { policy } => driver.set_policy(&policy),

@@ -453,6 +453,15 @@ impl Driver for Wire {
         self.status(answer.status)
     }
 
+    fn probe_now(&mut self, caller: &str) -> Value {
+        let request =
+            pb::ProbeNowRequest { breaker: self.key.clone(), caller: caller.to_owned(), ..Default::default() };
+        match self.runtime.block_on(self.admin.probe_now(request)).map(Response::into_inner) {
+            Ok(answer) => self.status(answer.status),
+            Err(status) => error(&status),
+        }
+    }
+
     fn set_override(&mut self, mode: OverrideMode, expire_after: Option<Duration>) -> Value {
         let mode = match mode {
             OverrideMode::ForcedOpen => pb::OverrideMode::ForcedOpen,

@@ -70,6 +70,8 @@ calls! {
     set_override: AdminServiceClient(SetOverrideRequest) -> SetOverrideResponse;
     /// Lets a breaker go.
     clear_override: AdminServiceClient(ClearOverrideRequest) -> ClearOverrideResponse;
+    /// Moves an open breaker, or an isolated caller, to half-open.
+    probe_now: AdminServiceClient(ProbeNowRequest) -> ProbeNowResponse;
     /// Forgets a breaker.
     delete_breaker: AdminServiceClient(DeleteBreakerRequest) -> DeleteBreakerResponse;
     /// A page of the event history.

@@ -32,6 +32,10 @@ pub(in crate::cli) enum Verb {
     Report(Report),
     /// Close a breaker, with empty statistics. An override stays.
     Reset(Act),
+    /// Move an open breaker, or an isolated caller, to half-open at once. An override stays.
+    ///
+    /// Example: fuseboard probe payments --reason "the provider says it is back"
+    Probe(ProbeNow),
     /// Follow what happens, until ctrl-c.
     Watch(Watch),
     /// Show what has happened, the newest first.
@@ -95,6 +99,19 @@ pub(in crate::cli) struct Acquire {
     /// Who calls.
     #[arg(long, default_value = "")]
     caller: String,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ProbeNow {
+    /// Key of the breaker.
+    breaker: String,
+    /// Isolated caller to probe instead of the breaker.
+    #[arg(long, default_value = "")]
+    caller: String,
+    #[command(flatten)]
+    said: Said,
     #[command(flatten)]
     reach: Reach,
 }
@@ -356,6 +373,11 @@ impl Verb {
                 let request = pb::ResetRequest { breaker, reason: said.reason, actor: said.actor };
                 let answer = reach.operator()?.reset(request).await?;
                 show(&reach, json("BreakerService/Reset", &answer)?, tables::status)
+            }
+            Self::Probe(ProbeNow { breaker, caller, said, reach }) => {
+                let request = pb::ProbeNowRequest { breaker, caller, reason: said.reason, actor: said.actor };
+                let answer = reach.operator()?.probe_now(request).await?;
+                show(&reach, json("AdminService/ProbeNow", &answer)?, tables::status)
             }
             Self::Watch(watch) => watch.run().await,
             Self::History(history) => history.run().await,

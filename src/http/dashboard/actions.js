@@ -13,6 +13,12 @@ const ACTS = [
     run: (name, said) => api.reset(name, said),
   },
   {
+    label: "Probe now",
+    what: "Moves an open breaker to half-open at once: probes decide. An override stays.",
+    open: true,
+    run: (name, said) => api.probeNow(name, said),
+  },
+  {
     label: "Force open",
     danger: true,
     expires: true,
@@ -40,15 +46,15 @@ const ACTS = [
   },
 ];
 
-/** The buttons for a breaker. `isHeld` tells whether there is an override; `done` is called after each act. */
-export function actions(name, isHeld, done) {
+/** The buttons for a breaker. `isHeld` tells whether there is an override, `isOpen` whether it is open; `done` is called after each act. */
+export function actions(name, isHeld, isOpen, done) {
   const buttons = ACTS.map((act) =>
     element(
       "button",
       {
         type: "button",
         class: act.danger ? "danger" : "",
-        disabled: act.held && !isHeld,
+        disabled: (act.held && !isHeld) || (act.open && !isOpen),
         onclick: () => ask(name, act, done),
       },
       act.label,

@@ -46,6 +46,7 @@ export const api = {
       `/api/v1/events?${new URLSearchParams({ breaker: name, newestFirst: "true", pageSize: "50", pageToken: page })}`,
     ),
   reset: (name, said) => call("POST", `${of(name)}/reset`, said),
+  probeNow: (name, said) => call("POST", `${of(name)}/probe`, said),
   setOverride: (name, said) => call("PUT", `${of(name)}/override`, said),
   clearOverride: (name, said) => call("DELETE", `${of(name)}/override`, said),
 };

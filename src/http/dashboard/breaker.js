@@ -264,9 +264,11 @@ export function breaker(main, breakers, name) {
     drawHead();
     body.hidden = false;
     const isHeld = heldOf(status) !== "";
-    if (act.dataset.held !== String(isHeld)) {
-      act.dataset.held = String(isHeld);
-      act.replaceChildren(actions(name, isHeld, poll));
+    const isOpen = status.state === "STATE_OPEN";
+    const shown = `${isHeld} ${isOpen}`;
+    if (act.dataset.shown !== shown) {
+      act.dataset.shown = shown;
+      act.replaceChildren(actions(name, isHeld, isOpen, poll));
     }
     chartBody.firstChild.replaceChildren(...chart(samples));
     windowBody.replaceChildren(
