@@ -88,9 +88,9 @@ def test_a_full_tally_is_followed_by_another() -> None:
     breaker = guard("db", usable())
     breaker.settle(permit(breaker), "success", 0.0)
     assert breaker._tally is not None
-    breaker._tally.successes = COUNT_MAX
+    breaker._tally.calls = COUNT_MAX
     breaker.settle(permit(breaker), "success", 0.0)
-    assert [tally.successes for tally in breaker.take(0.0, 10)] == [COUNT_MAX, 1]
+    assert [tally.calls for tally in breaker.take(0.0, 10)] == [COUNT_MAX, 1]
 
 
 def test_pending_tallies_are_bounded_in_bytes_and_what_finds_no_room_is_counted() -> None:

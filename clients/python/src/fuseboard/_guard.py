@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fuseboard._local import LocalBreaker, LocalRejection, LocalRule, Run
-from fuseboard._tally import TALLY_BYTES, Budget, Tally
+from fuseboard._tally import COUNT_MAX, TALLY_BYTES, Budget, Tally
 from fuseboard._view import View
 from fuseboard.v1 import breaker_service_pb2 as pb
 
@@ -310,7 +310,8 @@ class Guard:
                 local_breaker = self._stand_in_of(now)
                 if not self._is_old(yes):
                     local_breaker.observe(seen, now)
-            is_decisive = self._record(yes, seen, now)
+            # A success ends the run: there is nothing to do where there is none.
+            is_decisive = (seen != "success" or bool(self._run.at)) and self._record(yes, seen, now)
             if yes.view is None:
                 return None
             if self.link.closed:
@@ -328,10 +329,17 @@ class Guard:
 
     def _current(self, view: View, now: float) -> Tally:
         """The tally of a view's generations. Where there is no room for another, the oldest is dropped."""
-        generations = view.generation, view.caller_generation
         tally = self._tally
-        if tally is None or (tally.generation, tally.caller_generation) != generations:
-            tally = self._pending.get(generations)
+        if (
+            tally is not None
+            and tally.generation == view.generation
+            and tally.caller_generation == view.caller_generation
+            and tally.calls < COUNT_MAX
+            and tally.rejections < COUNT_MAX
+        ):
+            return tally
+        generations = view.generation, view.caller_generation
+        tally = self._pending.get(generations)
         if tally is not None and tally.is_full:
             self._full.append(self._pending.pop(generations))
             tally = None

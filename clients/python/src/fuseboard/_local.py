@@ -41,36 +41,34 @@ class LocalRejection:
 class Run:
     """When the last failures without a success in between happened, oldest first: as many as open a breaker."""
 
-    __slots__ = ("_at",)
+    __slots__ = ("at",)
 
     def __init__(self) -> None:
-        self._at: deque[float] = deque()
+        self.at: deque[float] = deque()
 
     def __iter__(self) -> Iterator[float]:
-        return iter(self._at)
+        return iter(self.at)
 
     def add(self, now: float, rule: LocalRule) -> None:
         """One more failure."""
-        self._at.append(now)
-        while len(self._at) > rule.failure_threshold:
-            self._at.popleft()
+        self.at.append(now)
+        while len(self.at) > rule.failure_threshold:
+            self.at.popleft()
 
     def clear(self) -> None:
         """Empties it."""
-        self._at.clear()
+        self.at.clear()
 
     def reaches(self, rule: LocalRule) -> bool:
         """Whether it is as long as the threshold."""
-        return len(self._at) >= rule.failure_threshold
+        return len(self.at) >= rule.failure_threshold
 
     def tripped_at(self, rule: LocalRule) -> float | None:
         """When it opened a breaker: with its last failure, where it is long and young enough."""
         if not self.reaches(rule):
             return None
-        is_young = (
-            not rule.monitoring_period or self._at[-1] - self._at[-rule.failure_threshold] < rule.monitoring_period
-        )
-        return self._at[-1] if is_young else None
+        is_young = not rule.monitoring_period or self.at[-1] - self.at[-rule.failure_threshold] < rule.monitoring_period
+        return self.at[-1] if is_young else None
 
 
 class LocalBreaker:

@@ -46,6 +46,8 @@ class Tally:
     caller_generation: int
     # When the first of them ended.
     since: float
+    # Outcomes in it; rejections are none.
+    calls: int = 0
     successes: int = 0
     failures: int = 0
     timeouts: int = 0
@@ -62,17 +64,13 @@ class Tally:
     retry_after: float = 0.0
 
     @property
-    def calls(self) -> int:
-        """Outcomes in it; rejections are none."""
-        return self.successes + self.failures + self.timeouts + self.ignored + self.local_failures
-
-    @property
     def is_full(self) -> bool:
         """One of its counts is at its bound."""
         return self.calls >= COUNT_MAX or self.rejections >= COUNT_MAX
 
     def add(self, outcome: str, *, slow: bool, local: bool, retry_after: float) -> None:
         """One more call."""
+        self.calls += 1
         failed = outcome in ("failure", "timeout")
         if failed and local:
             self.local_failures += 1
