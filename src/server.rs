@@ -271,6 +271,7 @@ fn transport_limits(config: &Config) -> grpc::Limits {
         header_list_bytes: limits.header_list_bytes,
         send_buffer_bytes: limits.send_buffer_bytes,
         fair_share: FairShare::percent(limits.fair_share_percent),
+        certificate_max_age: config.stream_max_age,
         drain_grace: config.drain_grace,
         ..grpc::Limits::default()
     }
@@ -284,6 +285,7 @@ fn http_limits(config: &Config) -> http::Limits {
         streams: limits.max_http_streams,
         fair_share: FairShare::percent(limits.fair_share_percent),
         metrics_breakers: limits.metrics_breakers,
+        certificate_max_age: config.stream_max_age,
         ..http::Limits::default()
     }
 }

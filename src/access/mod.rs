@@ -10,5 +10,5 @@ pub use self::{
     identity::{ADMIN_TOKEN, Bound, Grant, Identity},
     role::{Need, Role, Roles, need},
     seal::{SEAL_KEY_BYTES, Seal},
-    token::{Secret, SecretHash, Token},
+    token::{Secret, SecretHash, Token, opaque_id},
 };

@@ -20,6 +20,16 @@ use crate::breaker::Timestamp;
 const PREFIX: &str = "fuseboard_";
 const RANDOM_BYTES: usize = 32;
 
+/// A random text that names something and cannot be guessed.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn opaque_id() -> Result<String, Unspecified> {
+    let mut bytes = [0; RANDOM_BYTES];
+    SystemRandom::new().fill(&mut bytes)?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+}
+
 /// What a token's owner sends.
 pub struct Secret(String);
 
@@ -29,9 +39,7 @@ impl Secret {
     /// # Errors
     /// The system has no random numbers.
     pub fn generate() -> Result<Self, Unspecified> {
-        let mut bytes = [0; RANDOM_BYTES];
-        SystemRandom::new().fill(&mut bytes)?;
-        Ok(Self(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes))))
+        Ok(Self(format!("{PREFIX}{}", opaque_id()?)))
     }
 
     /// The secret itself, for its owner alone.

@@ -43,6 +43,8 @@ pub struct Limits {
     pub keepalive_interval: Duration,
     /// How long it may take to give one. Default 20 s.
     pub keepalive_timeout: Duration,
+    /// A connection whose client has shown a certificate ends so long after, so that it is shown again. Default 1 h.
+    pub certificate_max_age: Duration,
     /// How long a stopping server waits for what is under way. Default 10 s.
     pub drain_grace: Duration,
 }
@@ -67,6 +69,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(15 * 60),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
+            certificate_max_age: Duration::from_secs(3600),
             drain_grace: Duration::from_secs(10),
         }
     }

@@ -186,7 +186,10 @@ impl Connections {
             return;
         }
         let (end, asked) = oneshot::channel();
-        let task = self.tasks.spawn(run(self.http.clone(), stream, self.tls.clone(), Arc::clone(&connection), asked));
+        let limits = self.dispatch.limits();
+        let ends = Ends { max_age: limits.certificate_max_age, grace: limits.drain_grace };
+        let task =
+            self.tasks.spawn(run(self.http.clone(), stream, self.tls.clone(), Arc::clone(&connection), asked, ends));
         self.clients.insert(task.id(), Client { connection, end: Some(end), task, quiet: 0, seen: 0 });
     }
 
@@ -317,18 +320,27 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))
 }
 
+/// How a connection ends whose client's certificate does.
+#[derive(Clone, Copy)]
+struct Ends {
+    max_age: Duration,
+    /// What is under way has so long to finish.
+    grace: Duration,
+}
+
 async fn run(
     http: http2::Builder<TokioExecutor>,
     stream: TcpStream,
     tls: Option<Tls>,
     connection: Arc<Connection>,
     asked: oneshot::Receiver<()>,
+    ends: Ends,
 ) {
     let remote = connection.peer().remote_addr;
     let stream = match tls {
         None => Wire::Left(stream),
         // Whoever takes too long has not spoken HTTP/2 in time, and is closed for it.
-        Some(tls) => match tls.accept(stream, Alpn::Grpc).await {
+        Some(ref tls) => match tls.accept(stream, Alpn::Grpc).await {
             Ok(stream) => {
                 let stream = Wire::Right(stream);
                 connection.is_of(Peer(tls::names(&stream).into()));
@@ -341,6 +353,13 @@ async fn run(
             }
         },
     };
+    let certificate = tls.zip(tls::shown(&stream));
+    let outlived = async {
+        match &certificate {
+            Some((tls, shown)) => tls.outlived(shown, ends.max_age).await,
+            None => std::future::pending().await,
+        }
+    };
     let stream = Greeting { stream, missing: PREFACE_BYTES, connection: Arc::clone(&connection) };
     let mut http = pin!(http.serve_connection(TokioIo::new(stream), Requests(connection)));
     let result = tokio::select! {
@@ -349,6 +368,15 @@ async fn run(
         _ = asked => {
             http.as_mut().graceful_shutdown();
             http.await
+        }
+        why = outlived => {
+            tracing::debug!(why, ?remote, "a connection ends");
+            http.as_mut().graceful_shutdown();
+            match tokio::time::timeout(ends.grace, http).await {
+                Ok(result) => result,
+                // Its streams, which go on elsewhere.
+                Err(_) => return,
+            }
         }
     };
     if let Err(error) = result {

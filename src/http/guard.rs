@@ -103,12 +103,12 @@ fn identify(app: &App, request: &Request) -> Result<Grant, Error> {
     }
     let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
     let headers = request.headers();
-    let cookie = if headers.contains_key(header::AUTHORIZATION) { None } else { session::token(headers) };
-    let token = match &cookie {
-        Some(token) => Some(token.as_str()),
-        None => bearer(headers)?,
-    };
-    Ok(app.context.gate.identify(token, &peer)?)
+    if !headers.contains_key(header::AUTHORIZATION)
+        && let Some(grant) = app.sessions.of(headers, app.context.engine.now())
+    {
+        return Ok(grant);
+    }
+    Ok(app.context.gate.identify(bearer(headers)?, &peer)?)
 }
 
 const fn is_safe(method: &Method) -> bool {

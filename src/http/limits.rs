@@ -31,6 +31,8 @@ pub struct Limits {
     pub call_timeout: Duration,
     /// How long a reader may take nothing of what waits for it. Default 20 s.
     pub write_timeout: Duration,
+    /// A connection whose client has shown a certificate ends so long after, so that it is shown again. Default 1 h.
+    pub certificate_max_age: Duration,
     /// How long a stopping port waits for what is under way. Default 1 s: calls have ended before it stops.
     pub stop_grace: Duration,
 }
@@ -50,6 +52,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(20),
+            certificate_max_age: Duration::from_secs(3600),
             stop_grace: Duration::from_secs(1),
         }
     }

@@ -65,8 +65,8 @@ pub(super) async fn serve(
                     let (http, router, limits, tls) = (http.clone(), router.clone(), limits.clone(), tls.clone());
                     let stop = stop.clone();
                     connections.spawn(async move {
-                        if let Some(stream) = shake_hands(stream, tls, limits.header_timeout, remote).await {
-                            run(http, stream, router, limits.write_timeout, Holder::address(remote.ip()), stop).await;
+                        if let Some(stream) = shake_hands(stream, tls.as_ref(), limits.header_timeout, remote).await {
+                            run(http, stream, router, &limits, tls, Holder::address(remote.ip()), stop).await;
                         }
                         drop(place);
                     });
@@ -93,7 +93,7 @@ fn http(limits: &Limits) -> http1::Builder {
 }
 
 /// The connection, with TLS where there is a certificate; `None` where it came to nothing in time.
-async fn shake_hands(stream: TcpStream, tls: Option<Tls>, patience: Duration, remote: SocketAddr) -> Option<Wire> {
+async fn shake_hands(stream: TcpStream, tls: Option<&Tls>, patience: Duration, remote: SocketAddr) -> Option<Wire> {
     // Without it answers are only slower.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else { return Some(Wire::Left(stream)) };
@@ -111,7 +111,8 @@ async fn run(
     http: http1::Builder,
     stream: Wire,
     router: Router,
-    write_timeout: Duration,
+    limits: &Limits,
+    tls: Option<Tls>,
     address: Holder,
     stop: Shutdown,
 ) {
@@ -121,7 +122,14 @@ async fn run(
         request.extensions_mut().insert(address.clone());
         request
     });
-    let stream = TokioIo::new(Impatient { stream, write_timeout, stalled: None });
+    let certificate = tls.zip(tls::shown(&stream));
+    let outlived = async {
+        match &certificate {
+            Some((tls, shown)) => tls.outlived(shown, limits.certificate_max_age).await,
+            None => std::future::pending().await,
+        }
+    };
+    let stream = TokioIo::new(Impatient { stream, write_timeout: limits.write_timeout, stalled: None });
     let mut connection = pin!(http.serve_connection(stream, TowerToHyperService::new(router)));
     let result = tokio::select! {
         biased;
@@ -129,6 +137,15 @@ async fn run(
         () = stop.drained() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        why = outlived => {
+            tracing::debug!(why, "a connection of the HTTP port ends");
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(limits.stop_grace, connection).await {
+                Ok(result) => result,
+                // Its stream of events, which goes on elsewhere.
+                Err(_) => return,
+            }
         }
     };
     if let Err(error) = result {

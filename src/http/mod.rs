@@ -79,6 +79,8 @@ struct App {
     connections: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    /// Who is signed in to the dashboard.
+    sessions: session::Sessions,
     baseline: metrics::Baseline,
     /// The turn of one scrape, and what the last one told.
     scrapes: Mutex<metrics::LastTold>,
@@ -113,6 +115,7 @@ impl Port {
             connections: places(limits.connections),
             requests: places(limits.requests),
             streams: places(limits.streams),
+            sessions: session::Sessions::default(),
             baseline: metrics::Baseline::of(&context.engine, limits.metrics_breakers),
             scrapes: Mutex::default(),
             openapi: openapi::make(),

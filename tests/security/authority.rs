@@ -4,6 +4,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, SystemTime},
 };
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd, string::Ia5String};
@@ -41,6 +42,15 @@ impl Authority {
     pub(crate) fn issue_expired(&self, name: &str) -> Certified {
         let mut params = Self::params(name);
         (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2001, 2, 1));
+        self.sign(params)
+    }
+
+    /// One that expires so long from now.
+    #[expect(clippy::disallowed_methods, reason = "certificates expire in real time")]
+    pub(crate) fn issue_for(&self, name: &str, time: Duration) -> Certified {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let mut params = Self::params(name);
+        params.not_after = date_time_ymd(1970, 1, 1) + (now + time);
         self.sign(params)
     }
 

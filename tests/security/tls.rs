@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use fuseboard::pb::{AcquireRequest, breaker_service_client::BreakerServiceClient};
+use fuseboard::pb::{
+    AcquireRequest, WatchEventsRequest, WatchEventsResponse, breaker_service_client::BreakerServiceClient,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -18,7 +20,10 @@ use tokio_rustls::{
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     },
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
 
 use crate::{
     authority::{Authority, Certified, Folder, SERVER},
@@ -171,4 +176,74 @@ fn a_server_says_what_is_wrong_with_its_files() {
     assert!(told(&flags).contains("there is no certificate in it"));
     flags[1] = "/nowhere.pem".to_owned();
     assert!(told(&flags).contains("no TLS: tls_cert: /nowhere.pem: "));
+}
+
+/// Clients with a certificate, on connections of both ports that stay open.
+struct Connected {
+    watch: Streaming<WatchEventsResponse>,
+    http: TlsStream<TcpStream>,
+}
+
+impl Connected {
+    async fn new(server: &Server, authority: &Authority, shows: &Certified) -> Self {
+        let grpc = channel(server.address(), connector(authority, Some(shows), b"h2")).await.unwrap();
+        let watch = BreakerServiceClient::new(grpc).watch_events(WatchEventsRequest::default()).await.unwrap();
+        let http = connector(authority, Some(shows), b"http/1.1");
+        let mut http = connect(&http, server.http_address(), SERVER).await.unwrap();
+        let request = "GET /api/v1/events/stream HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        http.write_all(request.as_bytes()).await.unwrap();
+        let mut first = [0; 12];
+        http.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        Self { watch: watch.into_inner(), http }
+    }
+
+    /// Waits until both connections have ended.
+    async fn end(mut self) {
+        let both = async {
+            while let Ok(Some(_)) = self.watch.message().await {}
+            let mut rest = Vec::new();
+            // Cut off, as its stream of events has no end.
+            _ = self.http.read_to_end(&mut rest).await;
+        };
+        timeout(PATIENCE, both).await.expect("the connections end");
+    }
+}
+
+fn mutual(folder: &Folder, authority: &Authority) -> Server {
+    let mut flags = folder.server(&authority.issue(SERVER));
+    flags.extend(["--tls-client-ca".to_owned(), folder.file("clients.pem", &authority.pem())]);
+    flags.extend(["--drain-grace=1s".to_owned(), "--http-address=127.0.0.1:0".to_owned()]);
+    start(&flags)
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_ends_its_connections() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let server = mutual(&folder, &authority);
+    let brief = authority.issue_for("shop.test", Duration::from_secs(3));
+    Connected::new(&server, &authority, &brief).await.end().await;
+    assert!(!acquires(server.address(), connector(&authority, Some(&brief), b"h2")).await, "nor does it open others");
+}
+
+#[tokio::test]
+async fn an_authority_that_is_replaced_ends_the_connections_of_its_certificates() {
+    let (folder, authority, next) = (Folder::new(), Authority::new(), Authority::new());
+    let mut server = mutual(&folder, &authority);
+    let old = Connected::new(&server, &authority, &authority.issue("shop.test")).await;
+    // Both are trusted for a while: nobody is cut off.
+    folder.file("clients.pem", &(authority.pem() + &next.pem()));
+    server.hang_up();
+    server.wait_for_log("certificate is read again");
+    let new = next.issue("shop.test");
+    assert!(acquires(server.address(), connector(&authority, Some(&new), b"h2")).await);
+    let mut kept = Connected::new(&server, &authority, &new).await;
+    folder.file("clients.pem", &next.pem());
+    server.hang_up();
+    server.wait_for_log("certificate is read again");
+    old.end().await;
+    kept.http.write_all(b" ").await.unwrap();
+    assert!(acquires(server.address(), connector(&authority, Some(&new), b"h2")).await);
+    let first = timeout(PATIENCE, kept.watch.message()).await.unwrap().unwrap();
+    assert!(first.is_some(), "that of a certificate that is trusted goes on");
 }

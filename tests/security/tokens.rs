@@ -421,8 +421,41 @@ async fn a_browser_signs_in_with_a_cookie_that_other_sites_cannot_use() {
         404,
         "no such breaker"
     );
-    let logout = client::send(&server, Method::POST, "/api/v1/logout", None, "{}").await;
+    let logout = client::send_with(&server, Method::POST, "/api/v1/logout", &own, "{}").await;
     assert!(logout.headers["set-cookie"].to_str().unwrap().starts_with("fuseboard=; Path=/; Max-Age=0; "));
+    let signed_out = client::send_with(&server, Method::GET, "/api/v1/identity", &own, "").await;
+    assert_eq!(signed_out.status.as_u16(), 401, "a cookie that was copied is good for nothing then");
+}
+
+#[tokio::test]
+async fn the_cookie_is_no_token_and_ends_with_the_token() {
+    let folder = Folder::new();
+    let server = guarded(&folder);
+    let secret = create(&server, wanted("ana", &[Role::Read])).await;
+    let body = format!(r#"{{"token":"{secret}"}}"#);
+    let login = async || {
+        let login = client::send(&server, Method::POST, "/api/v1/login", None, &body).await;
+        let cookie = login.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        [("cookie", cookie)]
+    };
+    let (one, other) = (login().await, login().await);
+    let id = one[0].1.strip_prefix("fuseboard=").unwrap();
+    assert_ne!(one, other);
+    assert!(id.len() == 43 && !secret.contains(id), "{id}");
+    let refused = client::get(&server, "/api/v1/identity", Some(id)).await;
+    assert_eq!(refused.status.as_u16(), 401, "it is no token");
+    for cookie in [&one, &other] {
+        let answer = client::send_with(&server, Method::GET, "/api/v1/identity", cookie, "").await;
+        assert_eq!(answer.json()["name"], "ana");
+    }
+    client::send_with(&server, Method::POST, "/api/v1/logout", &one, "{}").await;
+    let status = async |cookie: &[(&str, String); 1]| {
+        client::send_with(&server, Method::GET, "/api/v1/identity", cookie, "").await.status.as_u16()
+    };
+    assert_eq!((status(&one).await, status(&other).await), (401, 200), "each is signed out by itself");
+    let mut admin = client::admin(&server, ADMIN_TOKEN).await;
+    admin.revoke_token(pb::RevokeTokenRequest { name: "ana".to_owned(), ..Default::default() }).await.unwrap();
+    assert_eq!(status(&other).await, 401, "it ends with its token");
 }
 
 #[tokio::test]
