@@ -9,6 +9,8 @@ pub mod grpc;
 pub mod http;
 pub mod notify;
 mod otel;
+mod preflight;
+pub mod pulse;
 mod reload;
 pub mod server;
 pub mod share;

@@ -31,6 +31,7 @@ use crate::{
     http,
     notify::Notifier,
     otel::Otel,
+    pulse::Pulse,
     reload::{self, Reload},
     share::FairShare,
     shutdown::Shutdown,
@@ -115,6 +116,7 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
         session_handles: config.limits.session_handles,
         gate: gate.clone(),
         notifier: Notifier::start(&config.webhooks, &engine, &shutdown)?,
+        pulse: Pulse::new(config.serving_threads()),
         store_damage,
     });
     let address = config.address;
@@ -130,6 +132,7 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
     let otel = start_otel(config, &context.engine, &runtime)?;
     let services = services(config, &context, otel.as_ref(), breakers.clone(), admin.clone());
     let dispatch = services.dispatch(shutdown.clone());
+    let pulse = context.pulse.clone();
     let http_stop = Shutdown::new();
     let http = http_socket.zip(http_address).map(|(socket, address)| {
         let port =
@@ -140,7 +143,10 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
     // Nothing is sent: it closes when the last serving thread has ended.
     let (serving, mut ended) = mpsc::channel::<Infallible>(1);
     let threads = sockets.into_iter().enumerate();
-    let threads = threads.map(|(number, socket)| serve(number, socket, dispatch.clone(), tls.clone(), serving.clone()));
+    let threads = threads.map(|(number, socket)| {
+        let beats = (engine.clone(), pulse.clone());
+        serve(number, socket, dispatch.clone(), tls.clone(), beats, serving.clone())
+    });
     let threads = threads.collect::<io::Result<Vec<_>>>()?;
     drop(serving);
     runtime.block_on(async {
@@ -188,12 +194,16 @@ fn serve(
     socket: TcpListener,
     dispatch: Dispatch,
     tls: Option<Tls>,
+    (engine, pulse): (Engine, Pulse),
     serving: mpsc::Sender<Infallible>,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     thread::Builder::new().name(format!("serving-{number}")).spawn(move || {
         let shutdown = dispatch.shutdown().clone();
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
-        let result = runtime.and_then(|runtime| runtime.block_on(grpc::serve(socket, dispatch, tls)));
+        let result = runtime.and_then(|runtime| {
+            runtime.spawn(async move { pulse.keep(number, &engine).await });
+            runtime.block_on(grpc::serve(socket, dispatch, tls))
+        });
         shutdown.drain();
         drop(serving);
         result
@@ -323,7 +333,7 @@ fn have_descriptors(config: &Config) {
 }
 
 /// The files that make up TLS, where a certificate is configured.
-fn tls_files(config: &Config) -> Option<tls::Files> {
+pub(crate) fn tls_files(config: &Config) -> Option<tls::Files> {
     let (certificate, key) = config.tls_cert.path().zip(config.tls_key.path())?;
     Some(tls::Files {
         certificate: certificate.to_owned(),

@@ -7,6 +7,8 @@ use std::{convert::Infallible, io, process};
 
 use tokio::sync::watch;
 
+use crate::telemetry;
+
 /// The exit code of a server that was told twice: as a shell has it for a program stopped by SIGINT.
 const EXIT_AT_ONCE: i32 = 130;
 
@@ -53,6 +55,7 @@ impl Shutdown {
             self.drain();
             let signal = signals.next().await;
             tracing::warn!(signal, "ended at once, by a second signal");
+            telemetry::flush();
             process::exit(EXIT_AT_ONCE)
         })
     }

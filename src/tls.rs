@@ -17,7 +17,7 @@ use tokio::{net::TcpStream, sync::watch};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        RootCertStore, ServerConfig,
+        self, RootCertStore, ServerConfig,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
         server::{WebPkiClientVerifier, danger::ClientCertVerifier},
@@ -239,7 +239,13 @@ impl Now {
             }
             _ => builder.with_no_client_auth(),
         };
-        let mut grpc = builder.with_single_cert(chain, key).map_err(|error| unusable("tls_key", &files.key, error))?;
+        let mut grpc = builder.with_single_cert(chain, key).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let why = format!("not the private key of tls_cert {}", files.certificate.display());
+                unusable("tls_key", &files.key, why)
+            }
+            error => unusable("tls_key", &files.key, error),
+        })?;
         grpc.alpn_protocols = vec![b"h2".to_vec()];
         let mut http = grpc.clone();
         http.alpn_protocols = vec![b"http/1.1".to_vec()];

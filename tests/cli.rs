@@ -8,15 +8,21 @@ mod samples;
 use std::{
     env, fs,
     io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use fuseboard::{
-    pb::{GetPolicyRequest, admin_service_client::AdminServiceClient},
+    pb::{
+        AcquireRequest, GetPolicyRequest, ResetRequest, admin_service_client::AdminServiceClient,
+        breaker_service_client::BreakerServiceClient,
+    },
     store::{Change, Commit, Disk, DiskOptions, Document, Record, Store as _, Version},
 };
+use rcgen::{CertificateParams, KeyPair};
 
 /// The binary, with nothing of ours in its environment but what a test sets.
 fn fuseboard(arguments: &[&str]) -> Command {
@@ -401,8 +407,73 @@ fn a_network_without_tls_is_refused_unless_it_is_meant() {
     let told = refused(fuseboard(&["--check-config"]).env("FUSEBOARD_HTTP_ADDRESS", "[::]:2"));
     assert_eq!(told, format!("error: FUSEBOARD_HTTP_ADDRESS is [::]:2, {reason}\n"));
     let with_tls = ["--check-config", "--address", "0.0.0.0:1", "--tls-cert", "a.pem", "--tls-key", "b.pem"];
-    let ended = run(&mut fuseboard(&with_tls));
+    // What is left to say is that these files are not there.
+    assert_eq!(refused(&mut fuseboard(&with_tls)), "error: tls_cert: a.pem: No such file or directory (os error 2)\n");
+}
+
+/// A directory of this test alone.
+fn directory(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}"));
+    _ = fs::remove_dir_all(&path);
+    fs::create_dir(&path).unwrap();
+    path
+}
+
+#[test]
+fn check_config_reads_the_files_that_a_start_needs() {
+    let home = directory("preflight");
+    let put = |name: &str, text: &str| {
+        let path = home.join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let keys = [KeyPair::generate().unwrap(), KeyPair::generate().unwrap()];
+    let of_first = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&keys[0]).unwrap();
+    let certificate = put("cert.pem", &of_first.pem());
+    let [right, wrong] = [0, 1].map(|n| put(&format!("key-{n}.pem"), &keys[n].serialize_pem()));
+    let missing = home.join("missing").display().to_string();
+    let good = put("admin", "0123456789abcdef0123456789abcdef\n");
+    let short = put("short", "hunter2\n");
+    let webhook = |name: &str, secret: &str| {
+        let text =
+            format!("[[webhook]]\nname = 'oncall'\nurl = 'https://u:pw@a.example/T0/B0/x'\nsecret_file = {secret:?}\n");
+        put(name, &text)
+    };
+    let check =
+        |arguments: &[&str]| run(fuseboard(&["--check-config", "--data-dir"]).arg(home.join("data")).args(arguments));
+    let tls = ["--tls-cert", &certificate, "--tls-key"];
+    for (arguments, named, why) in [
+        (&[&tls[..], &[&wrong]].concat()[..], "tls_key", "not the private key of tls_cert"),
+        (&["--admin-token-file", &missing], "admin_token_file", "No such file"),
+        (&["--admin-token-file", &short], "admin_token_file", "at least 32 bytes"),
+        (&["--config", &webhook("a.toml", &missing)], "\"oncall\"", "No such file"),
+        (&["--config", &webhook("b.toml", &short)], "\"oncall\"", "24 bytes or more"),
+    ] {
+        let ended = check(arguments);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(ended.stderr.contains(named) && ended.stderr.contains(why), "{arguments:?}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("hunter2"), "a secret is printed: {}", ended.stderr);
+    }
+    let with_secret = webhook("c.toml", &good);
+    let whole = [&tls[..], &[&right, "--admin-token-file", &good, "--config", &with_secret]].concat();
+    let ended = check(&whole);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    for secret in ["0123456789abcdef", "pw@", "T0/B0"] {
+        assert!(!ended.stdout.contains(secret), "{secret} is printed: {}", ended.stdout);
+    }
+    // Readable by everybody.
+    for path in [&good, &right] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    fs::create_dir(home.join("data")).unwrap();
+    fs::set_permissions(home.join("data"), fs::Permissions::from_mode(0o755)).unwrap();
+    let ended = check(&whole);
+    assert_eq!(ended.code, Some(0));
+    for setting in ["admin_token_file", "tls_key", "data_dir", "secret_file"] {
+        let warning = format!("warning: {setting} ");
+        assert!(ended.stderr.contains(&warning), "no {warning:?}: {}", ended.stderr);
+    }
 }
 
 #[test]
@@ -731,4 +802,22 @@ fn a_store_that_a_server_uses_or_that_is_not_there_is_told() {
     assert!(!none.exists());
     assert!(refused(&mut fuseboard(&["store"])).contains("check"));
     drop(server);
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_call() {
+    let mut server = Server::start(&mut fuseboard(&["--ephemeral", "--threads", "1"]));
+    let serving = server.line_with("serving");
+    let address = serving.split("address=").nth(1).unwrap().split(' ').next().unwrap();
+    let mut breakers = BreakerServiceClient::connect(format!("http://{address}")).await.unwrap();
+    breakers.acquire(AcquireRequest { breaker: "a".to_owned(), ..Default::default() }).await.unwrap();
+    // A pipe holds 64 KiB, which is some 400 lines. Nothing reads from here on.
+    for _ in 0..1_500 {
+        let reset = breakers.reset(ResetRequest { breaker: "a".to_owned(), ..Default::default() });
+        tokio::time::timeout(Duration::from_secs(20), reset).await.expect("a log line has blocked the server").unwrap();
+    }
+    // The rest of the log is there for whoever reads late.
+    server.signal("TERM");
+    server.line_with("stopped");
+    assert_eq!(server.stop(), Some(0));
 }

@@ -302,7 +302,7 @@ fn a_webhook_that_cannot_be_is_refused_at_the_start() {
         ("retry_for = '8days'", "retry_for must be 0 to 7 days"),
         ("colour = 'red'", "unknown field `colour`"),
         ("[[webhook]]\nname = 'oncall'\nurl = 'http://a'", "\"oncall\" is there twice"),
-        ("[[webhook]]\nname = 'b'\nurl = 'ftp://a'", "b: url must be http://… or https://…"),
+        ("[[webhook]]\nname = 'b'\nurl = 'ftp://a'", "b: url must begin with http:// or https:// and name a host"),
     ] {
         let told_by_it = Server::refused(&["--config", &config(address, lines)]);
         assert!(told_by_it.contains(told), "{told_by_it}");

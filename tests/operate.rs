@@ -218,6 +218,15 @@ fn who_watches_sees_it_happen() {
 }
 
 #[test]
+fn a_watch_whose_reader_has_left_ends_although_nothing_happens() {
+    let server = Server::start(&[]);
+    let mut watching = command(&server, &["watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(watching.stdout.take());
+    // Hangs where the watch waits for an event to write.
+    assert_eq!(watching.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn what_goes_wrong_is_told_in_a_sentence_with_a_code_of_its_own() {
     let server = Server::start(&[]);
     let (_, stderr, code) = ended(&mut command(&server, &["state", "nothing"]));

@@ -167,6 +167,7 @@ impl World {
             session_handles: 100,
             gate: Gate::default(),
             notifier: Notifier::default(),
+            pulse: fuseboard::pulse::Pulse::default(),
             store_damage: String::new(),
         });
         Self {

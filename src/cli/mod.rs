@@ -16,7 +16,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 
 use crate::{
     config::{self, Config, Loaded},
-    server,
+    preflight, server,
     store::inspect::{self, InspectError},
     telemetry,
 };
@@ -87,7 +87,8 @@ struct Serve {
     #[arg(long, env = "FUSEBOARD_CONFIG", value_name = "PATH", help_heading = "Configuration")]
     config: Option<PathBuf>,
 
-    /// Print the configuration in force with where each value comes from, and exit; or everything that is wrong.
+    /// Print the configuration in force with the origin of each value, and exit; or print everything that is wrong, in the files of
+    /// certificates, tokens and secrets too. Secrets are not printed.
     #[arg(long, help_heading = "Configuration")]
     check_config: bool,
 
@@ -153,7 +154,14 @@ fn check_store(directory: &Path) -> Result<ExitCode, InspectError> {
 
 /// Prints the configuration, for `--check-config`.
 fn check(loaded: &Loaded) -> ExitCode {
-    for warning in &loaded.warnings {
+    let errors = preflight::errors(&loaded.config);
+    if !errors.is_empty() {
+        for error in errors {
+            eprintln!("error: {error}");
+        }
+        return ExitCode::from(MISUSED);
+    }
+    for warning in loaded.warnings.iter().chain(&preflight::warnings(&loaded.config)) {
         eprintln!("warning: {warning}");
     }
     match io::stdout().write_all(loaded.to_toml().as_bytes()) {
@@ -168,14 +176,16 @@ fn check(loaded: &Loaded) -> ExitCode {
 /// Serves until it is told to stop.
 fn start(loaded: &Loaded) -> ExitCode {
     telemetry::init(&loaded.config);
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().chain(&preflight::warnings(&loaded.config)) {
         tracing::warn!("{warning}");
     }
-    match server::run(&loaded.config) {
+    let code = match server::run(&loaded.config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::from(FAILED)
         }
-    }
+    };
+    telemetry::flush();
+    code
 }

@@ -276,8 +276,11 @@ impl Loaded {
 
     fn push_webhooks(&self, toml: &mut String) {
         for webhook in &self.config.webhooks {
-            let (name, url, format) = (&webhook.name, &webhook.url, webhook.shape.name());
-            push(toml, &format!("\n[[{}]]\nname = {name:?}\nurl = {url:?}\nformat = {format:?}", webhooks::WEBHOOK));
+            let (name, format, receiver) = (&webhook.name, webhook.shape.name(), webhook.receiver());
+            let is_whole = webhook.url.trim_end_matches('/') == receiver;
+            let hidden = if is_whole { "" } else { " # the rest is not printed: it may be a secret" };
+            push(toml, &format!("\n[[{}]]\nname = {name:?}\nurl = {receiver:?}{hidden}", webhooks::WEBHOOK));
+            push(toml, &format!("format = {format:?}"));
             push(toml, &format!("patterns = {:?}\nkinds = {:?}", webhook.patterns, webhook.kinds));
             push(toml, &format!("retry_for = {:?}", value::format_duration(webhook.retry_for)));
             if let Some(path) = &webhook.secret_file {

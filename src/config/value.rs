@@ -66,6 +66,9 @@ pub(super) fn otlp_endpoint(text: &str) -> Result<Endpoint, String> {
     let uri: Option<http::Uri> = text.parse().ok();
     match text {
         "" | OFF => Ok(Endpoint::Off),
+        _ if uri.as_ref().and_then(|uri| uri.authority()).is_some_and(|authority| authority.as_str().contains('@')) => {
+            Err("must not contain a user or password: OTLP over gRPC does not send them".to_owned())
+        }
         text if uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https"))) => {
             Ok(Endpoint::At(text.into()))
         }

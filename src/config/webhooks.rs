@@ -60,9 +60,9 @@ fn check(table: Table) -> Result<Webhook, String> {
     if !(1..=NAME_BYTES_MAX).contains(&name.len()) || !name.chars().all(in_alphabet) {
         return Err(format!("name must be 1 to {NAME_BYTES_MAX} bytes of A-Z a-z 0-9 . _ - : and /, not {name:?}"));
     }
-    let uri: http::Uri = url.parse().map_err(|error| format!("{name}: url {url:?}: {error}"))?;
+    let uri: http::Uri = url.parse().map_err(|error| format!("{name}: url: {error}"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
-        return Err(format!("{name}: url must be http://… or https://…, not {url:?}"));
+        return Err(format!("{name}: url must begin with http:// or https:// and name a host"));
     }
     for pattern in &patterns {
         check_pattern(pattern).map_err(|why| format!("{name}: patterns: {pattern:?} {why}"))?;

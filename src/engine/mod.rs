@@ -16,6 +16,7 @@ mod expected;
 mod keys;
 mod measures;
 mod policies;
+mod progress;
 mod registry;
 mod requests;
 mod restore;

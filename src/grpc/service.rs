@@ -22,6 +22,7 @@ use crate::{
         Filter, Position, ReportAnswer, Resolved, STORE_PATIENCE, Told, View, WatchOptions, caller_id, key_hash,
     },
     notify::Notifier,
+    pulse::Pulse,
     shutdown::Shutdown,
 };
 
@@ -43,6 +44,8 @@ pub struct Context {
     pub gate: Gate,
     /// The webhooks.
     pub notifier: Notifier,
+    /// Whether the serving threads make progress.
+    pub pulse: Pulse,
     /// What of the store could not be read at the start; empty: nothing.
     pub store_damage: String,
 }

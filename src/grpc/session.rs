@@ -3,6 +3,11 @@
 //! A frame of the client is answered by one frame, in the order they come, when the client has room to take it. What has to
 //! wait for the store is answered in later frames, by its number. Nothing else is queued in between: a client that does not
 //! read is not read from.
+//!
+//! A session on which nothing happens gets an empty frame every 7.5 to 15 s, so that nothing on the way takes it for dead.
+//! Silence passes in real time, also where the server's clock is a manual one.
+
+#![expect(clippy::disallowed_methods, reason = "the silence of a connection passes in real time")]
 
 use std::{
     pin::Pin,
@@ -14,6 +19,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use hashbrown::HashMap;
+use tokio::time::{Instant, Sleep};
 use tokio_stream::Stream;
 use tonic::{Code, Status, Streaming};
 
@@ -38,6 +44,9 @@ const WAITING_MAX: usize = 10_000;
 const FRAMES_BETWEEN_LOOKS: u32 = 256;
 /// Permits are written into blocks of this size.
 const PERMIT_BLOCK: usize = 16 * 1024;
+/// A session that has sent nothing for one to two of these gets an empty frame: proxies cut a stream that is silent for long
+/// (HAProxy after 50 s).
+const SILENCE_MAX: Duration = Duration::from_millis(7_500);
 /// No permit is longer.
 const PERMIT_BYTES_MAX: usize = 64;
 
@@ -52,6 +61,9 @@ pub struct Session {
     known: HashMap<u32, Known>,
     permits: BytesMut,
     goodbye: Pin<Box<Goodbye>>,
+    silence: Pin<Box<Sleep>>,
+    /// Something was sent since `silence` began.
+    has_spoken: bool,
     frames_since_look: u32,
     /// Answers that wait for the store.
     waiting: FuturesUnordered<Waiting>,
@@ -83,6 +95,8 @@ impl Session {
         let caller = grant.caller("").map(|name| context.engine.caller(name)).unwrap_or_default();
         Self {
             goodbye: Box::pin(goodbye(&context, &grant)),
+            silence: Box::pin(tokio::time::sleep(SILENCE_MAX)),
+            has_spoken: false,
             context,
             grant,
             frames,
@@ -348,6 +362,24 @@ impl Stream for Session {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        let next = this.poll_answer(cx);
+        if next.is_ready() {
+            this.has_spoken = true;
+            return next;
+        }
+        while this.silence.as_mut().poll(cx).is_ready() {
+            this.silence.as_mut().reset(Instant::now() + SILENCE_MAX);
+            if !std::mem::take(&mut this.has_spoken) {
+                return Poll::Ready(Some(Ok(pb::SessionResponse::default())));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Session {
+    fn poll_answer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<pb::SessionResponse, Status>>> {
+        let this = self;
         loop {
             // Nearly always there is nothing that waits.
             if !this.waiting.is_empty()

@@ -1,7 +1,7 @@
 //! Whether the process lives, whether it should be sent calls, and how the breakers stand.
 //!
-//! - `/livez`: the process answers. Nothing else is asked: restarting a server helps against nothing that breakers or the
-//!   store may have.
+//! - `/livez`: the process answers and its serving threads make progress ([`Pulse`](crate::pulse::Pulse)): 503 once one of them has
+//!   come through no Acquire for 10 s. Nothing else counts: a restart helps against nothing that breakers or the store may have.
 //! - `/readyz`: it may be sent calls: not while it drains. A failing store does not make it unready, as calls of closed
 //!   breakers go on being answered, and taking every server out of rotation for one disk would open everything; the answer
 //!   names the store, and so does gRPC's health service under `store`. Nor does an open breaker: refusing is its work.
@@ -18,13 +18,17 @@ use axum::{
 use serde::Serialize;
 
 use super::{App, SURVEY_PLACES, api, error::Error};
-use crate::{access::Need, breaker::StateName, engine::Surveyed};
+use crate::{access::Need, breaker::StateName, engine::Surveyed, pulse::Stalled};
 
 /// Breakers told of one by one; those that refuse calls come first.
 const BREAKERS_MAX: usize = 1_000;
 
-pub(super) async fn live() -> &'static str {
-    "ok\n"
+pub(super) async fn live(State(app): State<Arc<App>>) -> Response {
+    let Some(Stalled { thread, silent_for }) = app.context.pulse.stalled() else { return "ok\n".into_response() };
+    let silent_for = silent_for.as_secs();
+    tracing::error!(thread, silent_for, "serving thread makes no progress");
+    let why = format!("serving thread {thread} has made no progress for {silent_for} s\n");
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {

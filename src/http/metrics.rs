@@ -29,6 +29,7 @@ use crate::{
     engine::{COMMIT_BOUNDS, Engine, Measured, REJECTIONS, RESYNCS, Surveyed, Usage},
     grpc,
     notify::Condition,
+    telemetry,
 };
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -150,6 +151,7 @@ struct Scrape {
     is_store_healthy: bool,
     is_store_damaged: bool,
     is_draining: bool,
+    stalled: f64,
     webhooks: Vec<(String, Condition)>,
     process: Option<Process>,
 }
@@ -204,6 +206,7 @@ impl Scrape {
             is_store_healthy: engine.store_problem().is_none(),
             is_store_damaged: !app.context.store_damage.is_empty(),
             is_draining: app.context.shutdown.draining(),
+            stalled: app.context.pulse.stalled().map_or(0.0, |stalled| stalled.silent_for.as_secs_f64()),
             webhooks: app
                 .context
                 .notifier
@@ -439,6 +442,17 @@ impl Scrape {
             "fuseboard_webhook_dead",
             "Events that were given up; ListWebhooks shows them.",
             webhooks(|condition| condition.dead),
+        )?;
+        told.counter(
+            "fuseboard_log_lines_dropped",
+            "Log lines dropped because the reader of stderr did not keep up.",
+            telemetry::dropped_lines(),
+        )?;
+        told.seconds(
+            "fuseboard_serving_thread_stalled_seconds",
+            "Time for which a serving thread has made no progress; 0 while all do. /livez fails meanwhile.",
+            MetricType::Gauge,
+            self.stalled,
         )?;
         told.gauge("fuseboard_draining", "1 while the server stops.", u64::from(self.is_draining))
     }

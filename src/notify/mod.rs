@@ -19,6 +19,7 @@ use tokio::{
     task::JoinSet,
 };
 
+pub(crate) use self::post::check_secret;
 pub use self::shape::Shape;
 use self::{delivery::Delivery, post::Poster};
 use crate::{

@@ -35,14 +35,7 @@ impl Poster {
         let builder = HttpsConnectorBuilder::new();
         let builder = builder.with_provider_and_native_roots(provider::default_provider())?;
         let connector = builder.https_or_http().enable_http1().build();
-        let read = |path| {
-            let text = fs::read_to_string(path)?;
-            signing_key(text.trim())
-                .ok_or_else(|| io::Error::other("is no secret: 24 bytes or more, or whsec_ and base64"))
-        };
-        let key = webhook.secret_file.as_ref().map(read).transpose();
-        let key =
-            key.map_err(|error| io::Error::other(format!("the secret of webhook {:?}: {error}", webhook.name)))?;
+        let key = read_key(webhook)?;
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             url: webhook.url.clone(),
@@ -86,6 +79,24 @@ fn innermost(error: &dyn std::error::Error) -> String {
         error = source;
     }
     error.to_string()
+}
+
+/// The key in a webhook's secret file, if it has one.
+fn read_key(webhook: &Webhook) -> io::Result<Option<hmac::Key>> {
+    let Some(path) = &webhook.secret_file else { return Ok(None) };
+    let wrong =
+        |why: String| io::Error::other(format!("secret_file {} of webhook {:?}: {why}", path.display(), webhook.name));
+    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let advice = "must hold 24 bytes or more, or whsec_ and base64; make one with `openssl rand -hex 32`";
+    signing_key(text.trim()).map(Some).ok_or_else(|| wrong(advice.to_owned()))
+}
+
+/// Reads a webhook's secret as a start does.
+///
+/// # Errors
+/// It cannot be read, or is too short.
+pub(crate) fn check_secret(webhook: &Webhook) -> io::Result<()> {
+    read_key(webhook).map(drop)
 }
 
 /// The key in a secret: base64 behind `whsec_`, else the bytes themselves.

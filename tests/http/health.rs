@@ -1,11 +1,15 @@
 //! Three questions with three answers.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use fuseboard::{
-    breaker::Timestamp,
+    breaker::{PolicySpec, Timestamp},
     engine::{self, Clock, Engine, FilePolicies},
     http::Limits,
+    pulse::Pulse,
     store::{Memory, Store},
 };
 
@@ -83,4 +87,58 @@ async fn a_failing_store_shows_and_leaves_the_server_ready() {
     assert_eq!(refused.headers["retry-after"], "1");
     store.recover();
     assert_eq!(server.get("/readyz").await.text(), "ready\n");
+}
+
+/// Asks until there is an answer, for at most 20 s.
+#[expect(clippy::disallowed_methods, reason = "a thread stands still in real time")]
+async fn soon<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..2_000 {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("has not come");
+}
+
+/// Beats every millisecond, and a thread is stalled after 50.
+fn fast_pulse() -> Pulse {
+    Pulse::with(1, Duration::from_millis(1), Duration::from_millis(50))
+}
+
+#[tokio::test]
+async fn liveness_fails_while_a_serving_thread_stands_still() {
+    let clock = Clock::manual(Timestamp::from_nanos(1));
+    let engine = Engine::new(clock, engine::Limits::default(), PolicySpec::default()).unwrap();
+    let pulse = fast_pulse();
+    let server = Server::beating(engine.clone(), pulse.clone(), Limits::default(), "");
+    let (stand_still, told_to) = mpsc::sync_channel::<mpsc::Receiver<()>>(1);
+    let serving = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            tokio::spawn(async move { pulse.keep(0, &engine).await });
+            loop {
+                match told_to.try_recv() {
+                    // Blocks the thread, as a lock that is never released does.
+                    Ok(until) => _ = until.recv(),
+                    Err(mpsc::TryRecvError::Empty) => tokio::task::yield_now().await,
+                    Err(mpsc::TryRecvError::Disconnected) => break,
+                }
+            }
+        });
+    });
+    assert_eq!(server.get("/livez").await.text(), "ok\n");
+    let (go_on, until) = mpsc::sync_channel(1);
+    stand_still.send(until).unwrap();
+    let answer = soon(async || Some(server.get("/livez").await).filter(|answer| answer.status == 503)).await;
+    assert!(answer.text().starts_with("serving thread 0 has made no progress for "), "{}", answer.text());
+    let metrics = server.get("/metrics").await;
+    let line = metrics.text().lines().find(|line| line.starts_with("fuseboard_serving_thread_stalled_seconds "));
+    let seconds: f64 = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(seconds > 0.0);
+    drop(go_on);
+    soon(async || Some(server.get("/livez").await).filter(|answer| answer.status == 200)).await;
+    drop(stand_still);
+    serving.join().unwrap();
+    assert_eq!(server.get("/livez").await.status, 200, "a thread that has ended is not stalled");
 }

@@ -8,6 +8,7 @@ use fuseboard::{
     grpc::{AdminService, BreakerService, Context, Gate, Services, bind},
     http::{Limits, Port},
     notify::Notifier,
+    pulse::Pulse,
     shutdown::Shutdown,
 };
 use http::{HeaderMap, Method, Request, StatusCode, header};
@@ -67,6 +68,11 @@ impl Server {
     }
 
     pub(crate) fn of(engine: Engine, limits: Limits, store_damage: &str) -> Self {
+        Self::beating(engine, Pulse::default(), limits, store_damage)
+    }
+
+    /// With serving threads that beat as they like.
+    pub(crate) fn beating(engine: Engine, pulse: Pulse, limits: Limits, store_damage: &str) -> Self {
         let (shutdown, stop) = (Shutdown::new(), Shutdown::new());
         let context = Arc::new(Context {
             engine: engine.clone(),
@@ -75,6 +81,7 @@ impl Server {
             session_handles: 10,
             gate: Gate::default(),
             notifier: Notifier::default(),
+            pulse,
             store_damage: store_damage.to_owned(),
         });
         let socket = bind(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);

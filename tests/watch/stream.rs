@@ -12,9 +12,13 @@ use fuseboard::{
     pb::{self, breaker_service_server::BreakerService as _, watch_events_response::Message as Sent},
     shutdown::Shutdown,
 };
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use hyper::body::Bytes;
 use tokio::time::{Instant, sleep};
 use tokio_stream::StreamExt as _;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, Streaming};
 
 use super::{engine, fail, reset};
 
@@ -36,6 +40,7 @@ impl Service {
             session_handles: 10,
             gate: Gate::default(),
             notifier: Notifier::default(),
+            pulse: fuseboard::pulse::Pulse::default(),
             store_damage: String::new(),
         };
         Self { engine, shutdown, context: Arc::new(context) }
@@ -218,4 +223,21 @@ async fn a_bad_filter_or_token_is_refused_and_takes_no_place() {
         assert_eq!(status.code(), Code::InvalidArgument, "{request:?}");
     }
     assert_eq!(service.engine.usage().watchers, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_session_gets_an_empty_frame_before_a_proxy_cuts_it() {
+    let service = Service::new(Limits::default());
+    let session = BreakerService::new(Arc::clone(&service.context));
+    // A client that has opened the stream and sends nothing.
+    let silence = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Status>>());
+    let frames = Streaming::new_request(tonic_prost::ProstDecoder::default(), silence, None, None);
+    let mut answers = session.session(Request::new(frames)).await.unwrap().into_inner();
+    let began = Instant::now();
+    for _ in 0..10 {
+        let before = Instant::now();
+        assert_eq!(answers.next().await.unwrap().unwrap(), pb::SessionResponse::default());
+        assert!(before.elapsed() <= 15 * SECOND, "{:?}", before.elapsed());
+    }
+    assert!(began.elapsed() >= 70 * SECOND, "too often: {:?}", began.elapsed());
 }

@@ -37,6 +37,7 @@ impl Server {
             session_handles: 10,
             gate: Gate::default(),
             notifier: Notifier::default(),
+            pulse: fuseboard::pulse::Pulse::default(),
             store_damage: String::new(),
         };
         let services = Services::new(grpc::Limits { drain_grace: Duration::from_secs(5), ..grpc::Limits::default() });

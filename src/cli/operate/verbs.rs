@@ -1,6 +1,6 @@
 //! The verbs: what can be typed, the call that each is, and what it shows.
 
-use std::{io::Write as _, time::Duration};
+use std::{io::Write as _, thread, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 use fuseboard_client::{
@@ -8,7 +8,12 @@ use fuseboard_client::{
     pb::{self, watch_events_response::Message},
 };
 use prost_types::Timestamp;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::{Failure, Output, REJECTED, Reach, Screen, apply, json, tables};
 
@@ -379,7 +384,10 @@ impl Verb {
                 let answer = reach.operator()?.probe_now(request).await?;
                 show(&reach, json("AdminService/ProbeNow", &answer)?, tables::status)
             }
-            Self::Watch(watch) => watch.run().await,
+            Self::Watch(watch) => tokio::select! {
+                ended = watch.run() => ended,
+                () = unread() => Ok(0),
+            },
             Self::History(history) => history.run().await,
             Self::Override(verb) => verb.run().await,
             Self::Policy(verb) => verb.run().await,
@@ -493,6 +501,22 @@ impl Report {
         };
         let answer = self.reach.operator()?.report(request).await?;
         show(&self.reach, json("BreakerService/Report", &answer)?, tables::reported)
+    }
+}
+
+/// Waits until nothing reads standard output any more, as after `fuseboard watch | head -1`: a watch that has nothing to write
+/// would not notice by itself. Never returns where standard output is a file.
+async fn unread() {
+    let (gone, is_gone) = oneshot::channel();
+    // A pipe whose reader has left reports an error, whatever is asked for.
+    thread::spawn(move || {
+        let stdout = std::io::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        while let Ok(0) | Err(Errno::INTR) = poll(&mut fds, None) {}
+        gone.send(())
+    });
+    if is_gone.await.is_err() {
+        std::future::pending().await
     }
 }
 
