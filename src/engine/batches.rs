@@ -1,6 +1,7 @@
 //! The last batch that each client has sent, so that a batch counts once.
 //!
-//! Bounded in clients; one that has been silent for the retention is forgotten when its place is wanted.
+//! Bounded in clients, and shared fairly; one that has been silent for the retention is forgotten when its place is wanted. One
+//! that has not is never forgotten, also where its holder has its share: its last batch could count twice.
 //!
 //! Invariant: a client's mark goes to the store before or with what its batch counted, as far as that would count again. It is
 //! noted as unwritten before the batch is counted, and who sends counts to the store takes the marks that are unwritten then
@@ -10,8 +11,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::error::Error;
-use crate::{breaker::Timestamp, store::Mark};
+use super::{error::Error, shares::add_one};
+use crate::{
+    breaker::Timestamp,
+    share::{Holder, Pool},
+    store::Mark,
+};
 
 /// How often silent clients are looked for while the table is full: it is read from end to end.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -21,7 +26,7 @@ pub(super) struct Batches {
     clients: Mutex<Clients>,
     /// `None`: the store keeps nothing, and has nothing to learn.
     unwritten: Option<Mutex<Unwritten>>,
-    max: usize,
+    pool: Arc<Pool>,
     retention: Duration,
 }
 
@@ -53,20 +58,25 @@ struct Clients {
 struct Client {
     /// When it last sent a batch.
     at: Timestamp,
+    holder: Holder,
     /// Number of its last batch. Locked while the batch is counted: batches of one client wait for each other.
     last: Arc<Mutex<u64>>,
 }
 
 impl Batches {
-    pub(super) fn new(max: usize, retention: Duration, is_lasting: bool) -> Self {
+    pub(super) fn new(pool: &Arc<Pool>, retention: Duration, is_lasting: bool) -> Self {
         let unwritten = is_lasting.then(Mutex::default);
-        Self { clients: Mutex::default(), unwritten, max, retention }
+        Self { clients: Mutex::default(), unwritten, pool: Arc::clone(pool), retention }
     }
 
     /// Takes what an earlier server has stored.
     pub(super) fn restore(&self, marks: Vec<Mark>) {
-        let client = |mark: Mark| (mark.client, Client { at: mark.at, last: Arc::new(Mutex::new(mark.sequence)) });
-        self.clients.lock().by_id.extend(marks.into_iter().map(client));
+        let mut clients = self.clients.lock();
+        for mark in marks {
+            let (holder, last) = (Holder::server(), Arc::new(Mutex::new(mark.sequence)));
+            self.pool.add_anyway(&holder, 1);
+            clients.by_id.insert(mark.client, Client { at: mark.at, holder, last });
+        }
     }
 
     /// What the store has to learn. Held while something is sent to it, so that marks go in the order they are taken.
@@ -77,12 +87,13 @@ impl Batches {
     /// Runs `count` unless this client's batch was counted before.
     pub(super) fn once<T>(
         &self,
+        holder: &Holder,
         client: &str,
         sequence: u64,
         now: Timestamp,
         count: impl FnOnce() -> T,
     ) -> Result<Option<T>, Error> {
-        let last = self.last(client, now)?;
+        let last = self.last(holder, client, now)?;
         let mut last = last.lock();
         if sequence <= *last {
             return Ok(None);
@@ -96,29 +107,21 @@ impl Batches {
         Ok(Some(count()))
     }
 
-    fn last(&self, client: &str, now: Timestamp) -> Result<Arc<Mutex<u64>>, Error> {
+    fn last(&self, holder: &Holder, client: &str, now: Timestamp) -> Result<Arc<Mutex<u64>>, Error> {
         let mut clients = self.clients.lock();
         if let Some(client) = clients.by_id.get_mut(client) {
             client.at = client.at.max(now);
             return Ok(Arc::clone(&client.last));
         }
-        if clients.by_id.len() >= self.max {
-            let forgotten = clients.sweep(now, self.retention);
+        if add_one(&self.pool, holder).is_err() {
+            let forgotten = clients.sweep(now, self.retention, &self.pool);
             if let Some(mut unwritten) = self.unwritten() {
                 unwritten.forgotten.extend(forgotten);
             }
-        }
-        if clients.by_id.len() >= self.max {
-            return Err(Error::Limit {
-                reason: "CLIENT_LIMIT",
-                what: "clients that send batches",
-                max: self.max as u64,
-                advice: "give each process one client_id for its life, or raise limits.max_batch_clients",
-                retry_after: Duration::from_secs(10),
-            });
+            add_one(&self.pool, holder)?;
         }
         let last = Arc::default();
-        clients.by_id.insert(client.into(), Client { at: now, last: Arc::clone(&last) });
+        clients.by_id.insert(client.into(), Client { at: now, holder: holder.clone(), last: Arc::clone(&last) });
         Ok(last)
     }
 
@@ -129,11 +132,16 @@ impl Batches {
 
 impl Clients {
     /// Makes silent clients go, and says which.
-    fn sweep(&mut self, now: Timestamp, retention: Duration) -> Vec<Box<str>> {
+    fn sweep(&mut self, now: Timestamp, retention: Duration, pool: &Pool) -> Vec<Box<str>> {
         if self.swept.is_some_and(|swept| now.since(swept) < SWEEP_EVERY) {
             return Vec::new();
         }
         self.swept = Some(now);
-        self.by_id.extract_if(|_, client| now.since(client.at) >= retention).map(|(id, _)| id).collect()
+        let silent = self.by_id.extract_if(|_, client| now.since(client.at) >= retention);
+        let forget = |(id, client): (_, Client)| {
+            pool.remove(&client.holder, 1);
+            id
+        };
+        silent.map(forget).collect()
     }
 }

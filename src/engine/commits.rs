@@ -34,6 +34,7 @@ use super::{
 };
 use crate::{
     breaker::{CallerId, OverrideMode, StateName, Status, Timestamp},
+    share::Holder,
     store::{Change, Changed, Commit, Committed, Floors, Follower, Health, Record, Refused, Version},
 };
 
@@ -307,7 +308,7 @@ pub(super) struct Listener(pub(super) Weak<Shared>);
 impl Follower for Listener {
     fn committed(&self, committed: &Committed) {
         if let Some(shared) = self.0.upgrade() {
-            Engine { shared }.committed(committed);
+            Engine { shared, holder: Holder::server() }.committed(committed);
         }
     }
 }

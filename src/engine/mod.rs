@@ -21,6 +21,7 @@ mod registry;
 mod requests;
 mod restore;
 mod seal;
+mod shares;
 mod timers;
 mod tokens;
 mod watch;
@@ -30,7 +31,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -62,6 +63,7 @@ use self::{
     policies::Policies,
     registry::{Name, Registry, Tenant, spread},
     requests::Requests,
+    shares::Shares,
     timers::Timers,
     tokens::Tokens,
 };
@@ -72,7 +74,7 @@ use crate::{
         Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, ProbeNow, Report, Reported, RequestId, State,
         StateName, Status, Tally, Timestamp, Totals, Transition, backoff::mix, policy::WindowSpec,
     },
-    share::FairShare,
+    share::{FairShare, Holder},
     store::{Change, Commit, Health, Store},
 };
 
@@ -143,6 +145,8 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 pub struct Engine {
     shared: Arc<Shared>,
+    /// What its calls take counts for this one.
+    holder: Holder,
 }
 
 #[derive(Debug)]
@@ -159,6 +163,7 @@ struct Shared {
     batches: Batches,
     callers: Callers,
     expected: Expected,
+    shares: Shares,
     store: Arc<dyn Store>,
     /// Whether the store outlives the server.
     is_lasting: bool,
@@ -179,7 +184,6 @@ struct Shared {
     statistics_bytes: AtomicUsize,
     /// Callers that breakers know, added up.
     callers_known: AtomicUsize,
-    watchers: AtomicU64,
     measures: Arc<Measures>,
     /// Held while a manual clock is moved.
     advancing: Mutex<()>,
@@ -318,6 +322,10 @@ pub struct Usage {
     pub events: usize,
     /// Watchers now.
     pub watchers: u64,
+    /// Keys and prefixes that watches name.
+    pub watch_keys: u64,
+    /// Handles of sessions.
+    pub handles: u64,
     /// Memory of all permit ledgers.
     pub ledger_bytes: usize,
     /// Memory of all breakers' statistics and known callers.
@@ -470,7 +478,7 @@ impl Engine {
             return self.acquire_now(moment, name, caller, request, lease);
         }
         let mut fresh = None;
-        let known = self.shared.requests.once(request, moment.now, || {
+        let known = self.shared.requests.once(&self.holder, request, moment.now, || {
             let told = self.acquire_now(moment, name, caller, request, lease).ok_or(())?;
             // A probe is remembered by its breaker, and what waits for the store may come to nothing.
             let permit = match &told {
@@ -617,7 +625,7 @@ impl Engine {
     ) -> Result<BatchAnswer, Error> {
         let moment = self.moment();
         let mut tickets = Vec::new();
-        let counted = self.shared.batches.once(client, sequence, moment.now, || {
+        let counted = self.shared.batches.once(&self.holder, client, sequence, moment.now, || {
             let counted = tallies.iter().filter(|tally| self.count_tally(moment, tally, &mut tickets)).count();
             u32::try_from(counted).unwrap_or(u32::MAX)
         })?;
@@ -785,13 +793,10 @@ impl Engine {
     /// Follows what happens.
     ///
     /// # Errors
-    /// Too many watchers.
+    /// Too many watchers, or keys of watches.
     pub fn watch(&self, options: WatchOptions) -> Result<Watch, Error> {
-        let max = self.shared.limits.watchers;
-        let more = |watchers| (watchers < max).then(|| watchers + 1);
-        let counted = self.shared.watchers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more);
-        counted.map_err(|_| watch::watcher_limit(max))?;
-        Ok(Watch::new(self.clone(), options))
+        let taken = self.take_watch(options.filter.keys.len() + options.filter.prefixes.len())?;
+        Ok(Watch::new(self.clone(), options, taken))
     }
 
     // ---- What operators do -----------------------------------------------------------------------------------------
@@ -1054,7 +1059,9 @@ impl Engine {
             policies: shared.policies.len(),
             tokens: shared.tokens.len(),
             events: shared.events.len(),
-            watchers: shared.watchers.load(Ordering::Relaxed),
+            watchers: shared.shares.watchers.used(),
+            watch_keys: shared.shares.watch_keys.used(),
+            handles: shared.shares.handles.used(),
             ledger_bytes: shared.ledger_bytes.load(Ordering::Relaxed),
             statistics_bytes: shared.statistics_bytes.load(Ordering::Relaxed),
             oldest_sequence: shared.events.oldest(),
@@ -1186,6 +1193,7 @@ impl Engine {
         self.shared.statistics_bytes.fetch_sub(held.statistics_bytes, Ordering::Relaxed);
         self.shared.callers_known.fetch_sub(held.callers, Ordering::Relaxed);
         self.shared.measures.leave(&tenant.breaker.totals());
+        self.shared.shares.remove_breaker(&tenant.holder);
     }
 
     // ---- Details ---------------------------------------------------------------------------------------------------
@@ -1205,8 +1213,11 @@ impl Engine {
             }
             may_go && !tenant.is_stored
         };
+        let vacate = |index, tenant: &mut Tenant| self.vacate(index, tenant);
+        let holder = shared.shares.intern(&self.holder);
         let create = || {
-            shared.registry.find_or_create(
+            let mut is_made = false;
+            let made = shared.registry.find_or_create(
                 key,
                 may_go,
                 // The slot is locked: who writes a policy now finds the breaker in it after that, and lets it follow.
@@ -1216,6 +1227,7 @@ impl Engine {
                         breaker: Breaker::new(Arc::clone(&policy.policy), generation, now),
                         policy,
                         key,
+                        holder: Arc::clone(&holder),
                         sequence: 0,
                         used: now,
                         scheduled: Timestamp::NEVER,
@@ -1225,12 +1237,29 @@ impl Engine {
                     };
                     (tenant, now)
                 },
-                |tenant, handle| self.schedule(tenant, handle.index, now),
-                |index, tenant| self.vacate(index, tenant),
-            )
+                |tenant, handle| {
+                    is_made = true;
+                    self.schedule(tenant, handle.index, now);
+                },
+                vacate,
+            );
+            if !is_made {
+                shared.shares.breakers.remove(&holder, 1);
+            }
+            made
         };
+        let mut refused = None;
         for _ in 0..ROOM_TRIES {
-            if let Some(handle) = create() {
+            if let Err(limit) = shares::add_one(&shared.shares.breakers, &holder) {
+                // A holder that has its share makes room among its own breakers, and one that has less among all.
+                let own = limit.is_share_used_up() && !shares::is_server(&holder);
+                let is_evicted =
+                    shared.registry.evict(own, |tenant| (!own || tenant.holder == holder) && may_go(tenant), vacate);
+                refused = Some(limit);
+                if is_evicted {
+                    continue;
+                }
+            } else if let Some(handle) = create() {
                 self.meet_expecting(key, handle);
                 return Ok(handle);
             }
@@ -1238,6 +1267,10 @@ impl Engine {
             if let Some(idle) = self.find(&key) {
                 self.let_go(idle, None);
             }
+        }
+        shared.shares.release(&holder);
+        if let Some(refused) = refused.filter(|refused| !shares::is_server(&refused.holder)) {
+            return Err(refused.into());
         }
         Err(self.breaker_limit())
     }
@@ -1474,7 +1507,6 @@ impl Engine {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.forget_expected();
-        self.engine().shared.watchers.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

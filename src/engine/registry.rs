@@ -25,12 +25,17 @@ use super::{
     keys::{Key, Keys},
     policies::Resolved,
 };
-use crate::breaker::{Breaker, Timestamp};
+use crate::{
+    breaker::{Breaker, Timestamp},
+    share::Holder,
+};
 
 /// Slots that come at once: as many as fit into 24 KiB, which allocators keep without waste.
 const CHUNK: u32 = (24 * 1024 / size_of::<Mutex<Slot>>()) as u32;
 /// Most slots looked at for one to evict when all are taken: some 15 ms.
 const EVICTION_SCAN_MAX: u32 = 1 << 17;
+/// The same for a holder that has its share and makes room among its own.
+const EVICTION_SCAN_OWN: u32 = 1_024;
 /// The same while a whole turn has found none, so that a refusal costs little.
 const EVICTION_SCAN_BARREN: u32 = 256;
 
@@ -77,6 +82,8 @@ pub(super) struct Tenant {
     pub(super) key: Key,
     pub(super) breaker: Breaker,
     pub(super) policy: Arc<Resolved>,
+    /// Who made it.
+    pub(super) holder: Arc<Holder>,
     /// Sequence of its last event.
     pub(super) sequence: u64,
     /// When it was last asked or reported, or had a deadline: its time, which never goes back.
@@ -181,16 +188,35 @@ impl Registry {
         let slots = self.end().max(1);
         let barren = self.barren.load(Ordering::Relaxed);
         let scan = slots.min(if barren >= slots { EVICTION_SCAN_BARREN } else { EVICTION_SCAN_MAX });
-        let vacated = (0..scan).find_map(|_| {
-            let index = self.hand.fetch_add(1, Ordering::Relaxed) % slots;
-            let key = {
-                let mut slot = self.cell(index)?.lock();
-                slot.tenant.as_mut().and_then(|tenant| evictable(tenant).then(|| tenant.key.to_arc()))
-            }?;
-            self.take_out(&key, &evictable, &evicted)
-        });
+        let vacated = (0..scan).find_map(|_| self.evict_next(&evictable, &evicted));
         self.barren.store(if vacated.is_some() { 0 } else { barren.saturating_add(scan) }, Ordering::Relaxed);
         vacated
+    }
+
+    /// Makes one tenant go that may, and gives its slot back. Of those of one holder, only the next few are looked at.
+    pub(super) fn evict(
+        &self,
+        of_one: bool,
+        evictable: impl Fn(&mut Tenant) -> bool,
+        evicted: impl Fn(u32, &mut Tenant),
+    ) -> bool {
+        let vacated = if of_one {
+            (0..EVICTION_SCAN_OWN.min(self.end())).find_map(|_| self.evict_next(&evictable, &evicted))
+        } else {
+            self.evict_one(evictable, evicted)
+        };
+        self.free.lock().extend(vacated);
+        vacated.is_some()
+    }
+
+    /// Looks at the next slot.
+    fn evict_next(&self, evictable: impl Fn(&mut Tenant) -> bool, evicted: impl Fn(u32, &mut Tenant)) -> Option<u32> {
+        let index = self.hand.fetch_add(1, Ordering::Relaxed) % self.end().max(1);
+        let key = {
+            let mut slot = self.cell(index)?.lock();
+            slot.tenant.as_mut().and_then(|tenant| evictable(tenant).then(|| tenant.key.to_arc()))
+        }?;
+        self.take_out(&key, evictable, evicted)
     }
 
     /// Removes a breaker if it may go. True where it went.

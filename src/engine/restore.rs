@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,9 +22,11 @@ use super::{
     expected::Expected,
     random,
     seal::seal_of,
+    shares::Shares,
 };
 use crate::{
     breaker::{Breaker, Moment, PolicySpec, Timestamp},
+    share::Holder,
     store::{Memory, Merge, Record, Refused, Store},
 };
 
@@ -65,14 +67,16 @@ impl Engine {
         let (to_do, works) = mpsc::unbounded_channel();
         let author = rand::random();
         let seal = seal_of(&*store, author, root.documents.clone()).await?;
+        let shares = Shares::new(&limits);
         let shared = Shared {
             registry: Registry::new(limits.breakers.max(1), root.floors.generation.max(1)),
             timers: Timers::default(),
             events: EventLog::new(limits.events, limits.events_age, root.newest),
             policies: Policies::new(file.default.clone(), limits.policies)?,
             tokens: Tokens::default(),
-            requests: Requests::new(limits.request_ids),
-            batches: Batches::new(limits.batch_clients, limits.batch_retention, store.is_lasting()),
+            requests: Requests::new(&limits),
+            batches: Batches::new(&shares.batch_clients, limits.batch_retention, store.is_lasting()),
+            shares,
             callers: Callers::new(limits.callers),
             author,
             seal,
@@ -89,13 +93,12 @@ impl Engine {
             ledger_bytes: AtomicUsize::new(0),
             statistics_bytes: AtomicUsize::new(0),
             callers_known: AtomicUsize::new(0),
-            watchers: AtomicU64::new(0),
             measures: Arc::default(),
             advancing: Mutex::new(()),
             clock,
             limits,
         };
-        let engine = Self { shared: Arc::new(shared) };
+        let engine = Self { shared: Arc::new(shared), holder: Holder::server() };
         let shared = &engine.shared;
         shared.policies.restore(root.policies, root.floors.policies);
         shared.policies.load_file(file.default, file.by_pattern, started)?;
@@ -163,6 +166,8 @@ impl Engine {
             let _ = self.caller(name);
         }
         let key = Arc::clone(&record.key);
+        // Who made it is not in its record.
+        let holder = self.shared.shares.intern(&Holder::server());
         let moment = Moment { now, random: random() };
         let mut changed = None;
         let handle = self.shared.registry.find_or_create(
@@ -174,6 +179,7 @@ impl Engine {
                     key,
                     breaker,
                     policy,
+                    holder,
                     sequence: record.sequence,
                     used: record.used.min(now),
                     scheduled: Timestamp::NEVER,
@@ -184,6 +190,7 @@ impl Engine {
                 (tenant, record.created)
             },
             |tenant, handle| {
+                self.shared.shares.breakers.add_anyway(&tenant.holder, 1);
                 self.account(Held::default(), tenant);
                 if is_changed {
                     let policy = Arc::clone(&tenant.policy.policy);

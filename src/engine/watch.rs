@@ -16,10 +16,12 @@ use tokio::sync::watch;
 
 use super::{
     Engine,
-    error::Error,
     events::{Event, EventKind, Read},
 };
-use crate::breaker::{CallerId, CallerStatus, KNOWN_FOR, Status, Timestamp};
+use crate::{
+    breaker::{CallerId, CallerStatus, KNOWN_FOR, Status, Timestamp},
+    share::Use,
+};
 
 /// Most entries of a part of a snapshot: at most 64 KiB, as an entry is at most 1,000 bytes. What encodes a part keeps a buffer of
 /// its size for as long as the watch lasts.
@@ -191,6 +193,8 @@ pub struct Watch {
     is_present: bool,
     /// When the breakers are told next that the caller is there.
     see_at: Timestamp,
+    /// Its place, and those of its keys.
+    _taken: [Use; 2],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,7 +208,7 @@ enum Phase {
 }
 
 impl Watch {
-    pub(super) fn new(engine: Engine, options: WatchOptions) -> Self {
+    pub(super) fn new(engine: Engine, options: WatchOptions, taken: [Use; 2]) -> Self {
         let mut watch = Self {
             changes: engine.shared.events.changes(),
             sequence: engine.shared.events.newest(),
@@ -218,6 +222,7 @@ impl Watch {
             caller: options.caller,
             is_present: options.is_present,
             see_at: Timestamp::default(),
+            _taken: taken,
         };
         if let Some(caller) = watch.caller {
             watch.engine.shared.expected.add(watch.filter.keys(), caller);
@@ -431,16 +436,5 @@ impl From<&Event> for Entry {
             status: event.status,
             caller: None,
         }
-    }
-}
-
-/// Refuses one watcher too many.
-pub(super) fn watcher_limit(max: u64) -> Error {
-    Error::Limit {
-        reason: "WATCHER_LIMIT",
-        what: "watchers",
-        max,
-        advice: "watch with one stream a process and filter there, or raise limits.max_watchers",
-        retry_after: std::time::Duration::from_secs(5),
     }
 }

@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     convert,
+    gate::Gate,
     pb::{self, admin_service_server},
     service::{Context, actor, to_event, to_event_kind, to_status},
     token::{Cursor, Listing, ResumeToken, decode_page, encode_page, filter_hash},
@@ -70,6 +71,11 @@ impl AdminService {
 
     fn engine(&self) -> &Engine {
         &self.context.engine
+    }
+
+    /// The engine on behalf of whoever sends a request.
+    fn engine_for<T>(&self, request: &Request<T>) -> Engine {
+        self.context.engine.on_behalf_of(Gate::holder(request.extensions()))
     }
 
     fn grant<T>(&self, request: &Request<T>) -> Result<Grant, Error> {
@@ -183,7 +189,7 @@ impl admin_service_server::AdminService for AdminService {
     }
 
     async fn set_override(&self, request: Request<pb::SetOverrideRequest>) -> Answer<pb::SetOverrideResponse> {
-        let grant = self.grant(&request)?;
+        let (grant, engine) = (self.grant(&request)?, self.engine_for(&request));
         let request = request.get_ref();
         let key = convert::key("breaker", &request.breaker)?;
         grant.check(key)?;
@@ -195,7 +201,7 @@ impl admin_service_server::AdminService for AdminService {
         let name = actor(&grant, &request.actor)?;
         let actor = Actor { name: &name, comment: convert::required_reason("reason", &request.reason)? };
         let expire_after = convert::expire_after("expire_after", request.expire_after.as_ref())?;
-        let entry = self.engine().set_override(key, mode, expire_after, actor).await?;
+        let entry = engine.set_override(key, mode, expire_after, actor).await?;
         Ok(Response::new(pb::SetOverrideResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
@@ -402,7 +408,7 @@ impl admin_service_server::AdminService for AdminService {
     }
 
     async fn get_server_info(&self, request: Request<pb::GetServerInfoRequest>) -> Answer<pb::GetServerInfoResponse> {
-        self.grant(&request)?;
+        let sees_others = self.grant(&request)?.sees_others();
         let engine = self.engine();
         let usage = engine.usage();
         let position = |sequence| Position { history: engine.history(), sequence, in_snapshot: false };
@@ -420,7 +426,7 @@ impl admin_service_server::AdminService for AdminService {
             oldest_sequence: usage.oldest_sequence,
             newest_sequence: usage.newest_sequence,
             oldest_resume_token: ResumeToken::from(oldest).encode(),
-            limits: engine_limits(engine).into_iter().chain(self.limits.iter().cloned()).collect(),
+            limits: engine_limits(engine, sees_others).into_iter().chain(self.limits.iter().cloned()).collect(),
             draining: self.context.shutdown.draining(),
             uptime: Some(convert::to_duration(now.since(engine.started()))),
         }))
@@ -515,7 +521,11 @@ fn to_policy_entry(entry: &PolicyEntry) -> pb::PolicyEntry {
     }
 }
 
-fn engine_limits(engine: &Engine) -> Vec<pb::Limit> {
+/// Most holders that a limit lists.
+const BIGGEST_MAX: usize = 5;
+
+/// The engine's limits, with those who use the most of each for people who may see others.
+fn engine_limits(engine: &Engine, sees_others: bool) -> Vec<pb::Limit> {
     let (limits, usage) = (engine.limits(), engine.usage());
     [
         ("max_breakers", u64::from(limits.breakers), u64::from(usage.breakers)),
@@ -526,10 +536,16 @@ fn engine_limits(engine: &Engine) -> Vec<pb::Limit> {
         ("max_tokens", limits.tokens as u64, usage.tokens as u64),
         ("event_log_events", limits.events as u64, usage.events as u64),
         ("max_watchers", limits.watchers, usage.watchers),
+        ("max_watch_keys", limits.watch_keys as u64, usage.watch_keys),
+        ("max_handles", limits.handles as u64, usage.handles),
         ("permit_ledger_bytes", limits.ledger_bytes as u64, usage.ledger_bytes as u64),
         ("statistics_bytes", limits.statistics_bytes as u64, usage.statistics_bytes as u64),
     ]
-    .map(|(name, max, used)| pb::Limit { name: name.to_owned(), max, used: Some(used), biggest: Vec::new() })
+    .map(|(name, max, used)| {
+        let biggest = if sees_others { engine.biggest(name, BIGGEST_MAX) } else { Vec::new() };
+        let biggest = biggest.into_iter().map(|(holder, used)| pb::Share { holder: holder.to_string(), used });
+        pb::Limit { name: name.to_owned(), max, used: Some(used), biggest: biggest.collect() }
+    })
     .into_iter()
     .chain([pb::Limit {
         name: "callers_per_breaker".to_owned(),

@@ -67,6 +67,11 @@ impl BreakerService {
         &self.context.engine
     }
 
+    /// The engine on behalf of whoever sends a request: what it takes counts for its share.
+    fn engine_for<T>(&self, request: &Request<T>) -> Engine {
+        self.context.engine.on_behalf_of(Gate::holder(request.extensions()))
+    }
+
     fn grant<T>(&self, request: &Request<T>) -> Result<Grant, Error> {
         self.context.gate.grant(request.extensions())
     }
@@ -78,8 +83,8 @@ type Answer<T> = Result<Response<T>, Status>;
 impl breaker_service_server::BreakerService for BreakerService {
     async fn acquire(&self, request: Request<pb::AcquireRequest>) -> Answer<pb::AcquireResponse> {
         let (patience, grant) = (patience(request.metadata()), self.grant(&request)?);
+        let engine = &self.engine_for(&request);
         let request = request.get_ref();
-        let engine = self.engine();
         let key = convert::key("breaker", &request.breaker)?;
         grant.check(key)?;
         let caller = engine.caller(grant.caller(convert::caller("caller", &request.caller)?)?);
@@ -106,21 +111,21 @@ impl breaker_service_server::BreakerService for BreakerService {
     }
 
     async fn report_batch(&self, request: Request<pb::ReportBatchRequest>) -> Answer<pb::ReportBatchResponse> {
-        let grant = self.grant(&request)?;
-        Ok(Response::new(Box::pin(report_batch(self.engine(), &grant, request.get_ref())).await?))
+        let (grant, engine) = (self.grant(&request)?, self.engine_for(&request));
+        Ok(Response::new(Box::pin(report_batch(&engine, &grant, request.get_ref())).await?))
     }
 
     type SessionStream = Session;
 
     async fn session(&self, request: Request<Streaming<pb::SessionRequest>>) -> Answer<Session> {
-        let grant = self.grant(&request)?;
-        Ok(Response::new(Session::new(Arc::clone(&self.context), grant, request.into_inner())))
+        let (grant, engine) = (self.grant(&request)?, self.engine_for(&request));
+        Ok(Response::new(Session::new(Arc::clone(&self.context), engine, grant, request.into_inner())))
     }
 
     async fn declare(&self, request: Request<pb::DeclareRequest>) -> Answer<pb::DeclareResponse> {
         let grant = self.grant(&request)?;
+        let engine = &self.engine_for(&request);
         let request = request.get_ref();
-        let engine = self.engine();
         let caller = engine.caller(grant.caller(convert::caller("caller", &request.caller)?)?);
         let declare = async |wanted: convert::Declaration<'_>| {
             let declaration = Declaration { spec: wanted.spec, revision: wanted.revision };
@@ -160,6 +165,7 @@ impl breaker_service_server::BreakerService for BreakerService {
 
     async fn watch_events(&self, request: Request<pb::WatchEventsRequest>) -> Answer<EventStream> {
         let grant = self.grant(&request)?;
+        let engine = self.engine_for(&request);
         let request = request.get_ref();
         // Who watches without a name is nobody's caller, whatever its identity is.
         let caller = match convert::caller("caller", &request.caller)? {
@@ -190,7 +196,7 @@ impl breaker_service_server::BreakerService for BreakerService {
             is_present,
         };
         let progress_interval = convert::progress_interval("progress_interval", request.progress_interval.as_ref())?;
-        let watch = self.engine().watch(options)?;
+        let watch = engine.watch(options)?;
         Ok(Response::new(event_stream(watch, &self.context, &grant, progress_interval)))
     }
 }

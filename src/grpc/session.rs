@@ -34,6 +34,7 @@ use crate::{
     access::Grant,
     breaker::{CallerId, Decision, Moment, Permit},
     engine::{Acquired, Engine, Error, Handle, ReportAnswer, STORE_PATIENCE, Told, key_hash},
+    share::Use,
 };
 
 /// Most items of a frame.
@@ -53,12 +54,16 @@ const PERMIT_BYTES_MAX: usize = 64;
 /// A session: the stream of its answers.
 pub struct Session {
     context: Arc<Context>,
+    /// The breakers, on behalf of whoever opened the session.
+    engine: Engine,
     /// What the session may do, until it ends.
     grant: Grant,
     frames: Streaming<pb::SessionRequest>,
     caller: CallerId,
     /// Breakers by their handle. A client chooses its handles, so memory follows how many there are and not which.
     known: HashMap<u32, Known>,
+    /// The places of the handles, of all sessions together.
+    handles: Option<Use>,
     permits: BytesMut,
     goodbye: Pin<Box<Goodbye>>,
     silence: Pin<Box<Sleep>>,
@@ -90,7 +95,12 @@ struct Known {
 }
 
 impl Session {
-    pub(super) fn new(context: Arc<Context>, grant: Grant, frames: Streaming<pb::SessionRequest>) -> Self {
+    pub(super) fn new(
+        context: Arc<Context>,
+        engine: Engine,
+        grant: Grant,
+        frames: Streaming<pb::SessionRequest>,
+    ) -> Self {
         // Without a bound it is nobody, until it says who it is.
         let caller = grant.caller("").map(|name| context.engine.caller(name)).unwrap_or_default();
         Self {
@@ -102,6 +112,8 @@ impl Session {
             frames,
             caller,
             known: HashMap::new(),
+            handles: engine.handles(),
+            engine,
             permits: BytesMut::new(),
             frames_since_look: 0,
             waiting: FuturesUnordered::new(),
@@ -117,7 +129,7 @@ impl Session {
             return Err(too_many_items().into());
         }
         let mut response = pb::SessionResponse::default();
-        let engine = self.context.engine.clone();
+        let engine = self.engine.clone();
         if !frame.caller.is_empty() {
             match convert::caller("caller", &frame.caller).and_then(|name| self.grant.caller(name)) {
                 Ok(name) => self.caller = engine.caller(name),
@@ -191,9 +203,19 @@ impl Session {
         }
         // Whatever comes next, the handle no longer means the old key: its items would go to the wrong breaker.
         self.known.remove(&introduction.handle);
+        let introduced = self.introduce_as(introduction);
+        // One more, or one less where it failed.
+        let counted = self.handles.as_mut().map_or(Ok(()), |handles| handles.resize(self.known.len() as u64));
+        if counted.is_err() {
+            self.known.remove(&introduction.handle);
+        }
+        introduced.and_then(|()| Ok(counted?))
+    }
+
+    fn introduce_as(&mut self, introduction: &pb::Introduction) -> Result<(), Error> {
         let key = convert::key("breaker", &introduction.breaker)?;
         self.grant.check(key)?;
-        let handle = self.context.engine.see(key, self.caller);
+        let handle = self.engine.see(key, self.caller);
         self.known.insert(introduction.handle, Known { key: key.into(), key_hash: key_hash(key), handle });
         Ok(())
     }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use fuseboard::{
-    breaker::{OWN_CALLS_MAX, PolicySpec, StateName, Tally, policy::WindowSpec},
-    engine::{CallerTally, Limits},
+    breaker::{Decision, OWN_CALLS_MAX, PolicySpec, RequestId, StateName, Tally, policy::WindowSpec},
+    engine::{CallerTally, Engine, Error, Filter, Limits, WatchOptions},
+    share::Holder,
 };
 
 use super::{World, failures};
-use crate::soon::Soon as _;
+use crate::soon::{Soon as _, now};
 
 /// A policy whose window is the last `calls` calls, which opens for no number of failures.
 fn last_calls(calls: u32) -> PolicySpec {
@@ -92,4 +93,138 @@ fn the_memory_of_time_windows_comes_back_when_their_calls_have_aged_out() {
     assert!(idle < full / 2, "{full} bytes, then {idle}");
     world.advance(Duration::from_secs(4 * 3600));
     assert_eq!(world.engine.usage().statistics_bytes, 0);
+}
+
+// ---- Fair shares ---------------------------------------------------------------------------------------------------
+
+/// The engine as one client uses it.
+fn as_identity(world: &World, name: &str) -> Engine {
+    world.engine.on_behalf_of(Holder::identity(name.into()))
+}
+
+fn ask(engine: &Engine, key: &str, request: u128, lease: Duration) -> Result<Decision, Error> {
+    let told = engine.acquire_by_key(engine.moment(), key, super::NOBODY, RequestId(request), Some(lease));
+    told.map(|told| now(told).decision)
+}
+
+/// Who was refused, and its share.
+fn share_of(error: Error) -> (String, &'static str, u64) {
+    let Error::Share(refused) = error else { panic!("{error:?}") };
+    (refused.holder.to_string(), refused.limit.reason, refused.share)
+}
+
+#[test]
+fn one_client_cannot_take_every_place_for_breakers() {
+    let world = World::with(Limits { breakers: 100, ..Limits::default() });
+    let (attacker, other) = (as_identity(&world, "attacker"), as_identity(&world, "other"));
+    let minute = Duration::from_secs(60);
+    let taken = (0..200).filter(|number| ask(&attacker, &format!("key-{number}"), 0, minute).is_ok()).count();
+    assert_eq!(taken, 75);
+    let refused = ask(&attacker, "one-more", 0, minute).unwrap_err();
+    assert_eq!(share_of(refused), ("identity:attacker".to_owned(), "BREAKER_LIMIT", 75));
+    for number in 0..15 {
+        ask(&other, &format!("other-{number}"), 0, minute).unwrap();
+    }
+    // What is there goes on working, for the attacker too.
+    ask(&attacker, "key-0", 0, minute).unwrap();
+    assert_eq!(world.engine.biggest("max_breakers", 1), [(Holder::identity("attacker".into()), 75)]);
+}
+
+#[test]
+fn a_client_with_its_share_of_breakers_loses_its_own_idle_ones_and_nobody_elses() {
+    let world = World::with(Limits { breakers: 100, ..Limits::default() });
+    let (busy, other) = (as_identity(&world, "busy"), as_identity(&world, "other"));
+    for number in 0..10 {
+        other.handle(&format!("other-{number}")).unwrap();
+    }
+    for number in 0..500 {
+        busy.handle(&format!("busy-{number}")).unwrap();
+    }
+    assert!((0..10).all(|number| world.engine.find(&format!("other-{number}")).is_some()));
+    assert!(world.engine.find("busy-499").is_some() && world.engine.find("busy-0").is_none());
+    assert!(world.engine.usage().breakers <= 78);
+}
+
+#[test]
+fn request_ids_with_long_leases_push_out_only_their_own() {
+    let world = World::with(Limits { request_ids: 1_600, ..Limits::default() });
+    let (attacker, other) = (as_identity(&world, "attacker"), as_identity(&world, "other"));
+    let hour = Duration::from_secs(3_600);
+    let first = ask(&other, "a", 1, hour).unwrap();
+    let granted: Vec<_> = (1_000..6_000).map(|request| ask(&attacker, "b", request, hour).unwrap()).collect();
+    assert_eq!(ask(&other, "a", 1, hour).unwrap(), first);
+    let second = ask(&other, "a", 2, hour).unwrap();
+    assert_eq!(ask(&other, "a", 2, hour).unwrap(), second, "there is still room for others");
+    let newest = ask(&attacker, "b", 5_999, hour).unwrap();
+    assert_eq!(newest, granted[4_999], "its newest are remembered");
+    assert_ne!(ask(&attacker, "b", 1_000, hour).unwrap(), granted[0], "its oldest are not");
+    assert!(world.engine.usage().request_ids <= 1_216, "{}", world.engine.usage().request_ids);
+}
+
+#[test]
+fn request_ids_whose_leases_end_give_their_share_back() {
+    let world = World::with(Limits { request_ids: 1_600, ..Limits::default() });
+    let client = as_identity(&world, "client");
+    for request in 1..3_000 {
+        ask(&client, "a", request, Duration::from_secs(1 + request as u64 % 50)).unwrap();
+    }
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.engine.usage().request_ids, 0);
+    assert_eq!(world.engine.biggest("max_request_ids", 5), []);
+}
+
+#[test]
+fn one_client_cannot_take_every_watcher_nor_every_key_of_watches() {
+    let world = World::with(Limits { watchers: 100, watch_keys: 1_000, ..Limits::default() });
+    let (attacker, other) = (as_identity(&world, "attacker"), as_identity(&world, "other"));
+    let held: Vec<_> = (0..100).map_while(|_| attacker.watch(WatchOptions::default()).ok()).collect();
+    assert_eq!(held.len(), 75);
+    let refused = attacker.watch(WatchOptions::default()).unwrap_err();
+    assert_eq!(share_of(refused), ("identity:attacker".to_owned(), "WATCHER_LIMIT", 75));
+    other.watch(WatchOptions::default()).unwrap();
+    drop(held);
+    assert_eq!(world.engine.usage().watchers, 0);
+
+    let keys = |count: usize| {
+        let keys = (0..count).map(|number| format!("key-{number}").into()).collect();
+        WatchOptions { filter: Filter { keys, ..Filter::default() }, ..WatchOptions::default() }
+    };
+    let held: Vec<_> = (0..10).map_while(|_| attacker.watch(keys(100)).ok()).collect();
+    assert_eq!((held.len(), world.engine.usage().watch_keys), (7, 700));
+    assert_eq!(share_of(attacker.watch(keys(100)).unwrap_err()).1, "WATCH_KEY_LIMIT");
+    other.watch(keys(100)).unwrap();
+    drop(held);
+    assert_eq!((world.engine.usage().watch_keys, world.engine.usage().watchers), (0, 0));
+}
+
+#[test]
+fn the_handles_of_all_sessions_have_a_bound_that_is_shared() {
+    let world = World::with(Limits { handles: 100, ..Limits::default() });
+    let mut attackers = as_identity(&world, "attacker").handles().unwrap();
+    attackers.resize(75).unwrap();
+    attackers.resize(76).unwrap_err();
+    let mut others = as_identity(&world, "other").handles().unwrap();
+    others.resize(10).unwrap();
+    assert_eq!(world.engine.usage().handles, 85);
+    drop((attackers, others));
+    assert_eq!(world.engine.usage().handles, 0);
+}
+
+#[test]
+fn batches_under_ever_new_client_ids_lock_nobody_else_out() {
+    let world = World::with(Limits { batch_clients: 100, ..Limits::default() });
+    let (attacker, other) = (as_identity(&world, "attacker"), as_identity(&world, "other"));
+    let sent = |engine: &Engine, client: &str| engine.report_batch(client, 1, &[]).soon();
+    let counted = (0..200).filter(|number| sent(&attacker, &format!("attacker-{number}")).is_ok()).count();
+    assert_eq!(counted, 75);
+    let refused = sent(&attacker, "attacker-again").unwrap_err();
+    assert_eq!(share_of(refused), ("identity:attacker".to_owned(), "CLIENT_LIMIT", 75));
+    for number in 0..15 {
+        sent(&other, &format!("other-{number}")).unwrap();
+    }
+    assert!(sent(&attacker, "attacker-0").unwrap().duplicate, "its clients are remembered");
+    world.advance(Duration::from_secs(600));
+    sent(&attacker, "attacker-again").unwrap();
+    assert_eq!(world.engine.usage().batch_clients, 1, "silent ones make room");
+    assert_eq!(world.engine.biggest("max_batch_clients", 5), [(Holder::identity("attacker".into()), 1)]);
 }

@@ -6,5 +6,6 @@ mod matrix;
 mod permits;
 #[path = "../support/process.rs"]
 mod process;
+mod shares;
 mod tls;
 mod tokens;

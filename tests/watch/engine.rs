@@ -523,7 +523,8 @@ async fn so_many_watchers_may_be_there_as_the_limit_says_and_one_that_leaves_mak
     let _other = start(&engine, WatchOptions::default());
     for _ in 0..3 {
         let refused = engine.watch(WatchOptions::default());
-        assert!(matches!(refused, Err(Error::Limit { reason: "WATCHER_LIMIT", max: 2, .. })));
+        let Err(Error::Share(refused)) = refused else { panic!("{refused:?}") };
+        assert_eq!((refused.limit.reason, refused.max), ("WATCHER_LIMIT", 2));
     }
     assert_eq!(engine.usage().watchers, 2);
     drop(one);
