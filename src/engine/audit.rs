@@ -15,14 +15,12 @@ use crate::{
     store::Refused,
 };
 
-/// What was done.
+/// What was done. It is stored by its number, so a new one goes to the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// A breaker was reset.
     Reset,
-    /// An open breaker or an isolated caller was moved to half-open.
-    ProbeNow,
     /// An override was set.
     OverrideSet,
     /// An override was cleared by somebody, not by its expiry.
@@ -37,6 +35,8 @@ pub enum Action {
     TokenCreated,
     /// A token was revoked.
     TokenRevoked,
+    /// An open breaker or an isolated caller was moved to half-open.
+    ProbeNow,
 }
 
 impl Action {
