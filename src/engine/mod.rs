@@ -1437,7 +1437,8 @@ impl Engine {
         }
         if resolved.policy == tenant.policy.policy {
             // Made of something else, which is no event: what the last one told as the version stays.
-            tenant.policy = Arc::new(Resolved { version: tenant.policy.version, ..(*resolved).clone() });
+            let resolved = Resolved { version: tenant.policy.version, ..(*resolved).clone() };
+            tenant.policy = self.shared.policies.share(resolved);
             return Vec::new();
         }
         tenant.policy = resolved;

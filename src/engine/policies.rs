@@ -4,9 +4,14 @@
 //! breaker, then operators' policies for a key or pattern, laid over each other field by field. Among those an exact key
 //! is stronger than a pattern, a longer literal prefix than a shorter one, the API than the file.
 
-use std::{cmp::Reverse, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::Error;
@@ -85,6 +90,38 @@ impl Resolved {
 pub(super) struct Policies {
     table: RwLock<Table>,
     max: usize,
+    interned: Mutex<Interned>,
+}
+
+/// What declared breakers follow, each content once: breakers whose declarations and policies are equal share it. It keeps none
+/// alive.
+#[derive(Debug, Default)]
+struct Interned {
+    by_hash: HashMap<u64, Vec<Weak<Resolved>>>,
+    /// When those that nobody follows any more are looked for: the next number of hashes.
+    sweep_at: usize,
+}
+
+impl Interned {
+    fn share(&mut self, resolved: Resolved) -> Arc<Resolved> {
+        if self.by_hash.len() >= self.sweep_at {
+            self.by_hash.retain(|_, equal| {
+                equal.retain(|resolved| resolved.strong_count() > 0);
+                !equal.is_empty()
+            });
+            self.sweep_at = (self.by_hash.len() * 2).max(SHARED_MAX);
+        }
+        let revision = resolved.declaration.as_ref().map_or(0, |declared| declared.revision);
+        let equal = self.by_hash.entry(resolved.hash ^ revision.rotate_left(17) ^ resolved.version).or_default();
+        let known = equal.iter().filter_map(Weak::upgrade);
+        if let Some(known) = { known }.find(|known| known.version == resolved.version && known.is_same(&resolved)) {
+            return known;
+        }
+        let resolved = Arc::new(resolved);
+        equal.retain(|resolved| resolved.strong_count() > 0);
+        equal.push(Arc::downgrade(&resolved));
+        resolved
+    }
 }
 
 #[derive(Debug)]
@@ -106,7 +143,8 @@ const SHARED_MAX: usize = 1024;
 impl Policies {
     pub(super) fn new(default: PolicySpec, max: usize) -> Result<Self, Error> {
         default.resolve()?;
-        Ok(Self { table: RwLock::new(Table { default, entries: Vec::new(), version: 1, undeclared: Vec::new() }), max })
+        let table = Table { default, entries: Vec::new(), version: 1, undeclared: Vec::new() };
+        Ok(Self { table: RwLock::new(table), max, interned: Mutex::default() })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -122,7 +160,9 @@ impl Policies {
         let table = self.table.read();
         let matching = table.matching(key);
         if declared.is_some() {
-            return Arc::new(table.resolve(&matching, declared));
+            let resolved = table.resolve(&matching, declared);
+            drop(table);
+            return self.share(resolved);
         }
         if let Some((_, resolved)) = table.undeclared.iter().find(|(entries, _)| *entries == matching) {
             return Arc::clone(resolved);
@@ -135,6 +175,11 @@ impl Policies {
             table.undeclared.push((matching, Arc::clone(&resolved)));
         }
         resolved
+    }
+
+    /// One pointer for all that say the same and came into force with one version.
+    pub(super) fn share(&self, resolved: Resolved) -> Arc<Resolved> {
+        self.interned.lock().share(resolved)
     }
 
     /// Takes what an earlier server has stored: the API's entries, and the version that was reached.

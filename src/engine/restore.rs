@@ -1,7 +1,6 @@
 //! From the store into memory and back: at the start, when another server has moved a breaker, and behind the calls.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -130,7 +129,6 @@ impl Engine {
 
     /// Returns the slots of breakers whose policy has changed since.
     async fn read_breakers(&self) -> Result<Vec<u32>, Error> {
-        let mut versions = HashMap::new();
         let mut after: Arc<str> = "".into();
         let mut changed = Vec::new();
         loop {
@@ -138,7 +136,7 @@ impl Engine {
             let Some(last) = page.last() else { break };
             after = Arc::clone(&last.key);
             for record in page {
-                changed.extend(self.place(record, &mut versions)?);
+                changed.extend(self.place(record)?);
             }
         }
         Ok(changed)
@@ -148,19 +146,14 @@ impl Engine {
     ///
     /// # Errors
     /// No room for another breaker.
-    fn place(&self, record: Record, versions: &mut HashMap<(usize, u64), Arc<Resolved>>) -> Result<Option<u32>, Error> {
+    fn place(&self, record: Record) -> Result<Option<u32>, Error> {
         let now = self.now();
         let resolved = self.shared.policies.resolve(&record.key, record.declaration.as_ref());
         let is_changed = resolved.hash != record.policy_hash;
         let mut policy = resolved;
         if !is_changed && policy.version != record.policy_version {
             // It came into force before, as all breakers say that share it.
-            let shared = (Arc::as_ptr(&policy) as usize, record.policy_version);
-            let earlier = || Arc::new(Resolved { version: record.policy_version, ..(*policy).clone() });
-            policy = match &policy.declaration {
-                Some(_) => earlier(),
-                None => Arc::clone(versions.entry(shared).or_insert_with(earlier)),
-            };
+            policy = self.shared.policies.share(Resolved { version: record.policy_version, ..(*policy).clone() });
         }
         for name in &record.callers {
             let _ = self.caller(name);
@@ -246,7 +239,7 @@ impl Engine {
             self.schedule(tenant, index, now);
             return;
         }
-        match self.place(record, &mut HashMap::new()) {
+        match self.place(record) {
             Ok(changed) => changed.into_iter().for_each(|index| self.submit(index)),
             Err(error) => tracing::error!(breaker = key, "cannot be taken over from another server: {error}"),
         }

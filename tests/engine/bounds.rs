@@ -1,6 +1,6 @@
 //! Memory that clients can make the engine use, and its bounds in bytes.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use fuseboard::{
     breaker::{Decision, OWN_CALLS_MAX, PolicySpec, RequestId, StateName, Tally, policy::WindowSpec},
@@ -227,4 +227,21 @@ fn batches_under_ever_new_client_ids_lock_nobody_else_out() {
     sent(&attacker, "attacker-again").unwrap();
     assert_eq!(world.engine.usage().batch_clients, 1, "silent ones make room");
     assert_eq!(world.engine.biggest("max_batch_clients", 5), [(Holder::identity("attacker".into()), 1)]);
+}
+
+#[test]
+fn breakers_that_declare_the_same_share_what_they_follow_also_after_a_policy_was_written_and_undone() {
+    let world = World::new();
+    let policies = |world: &World| ["a", "b", "c"].map(|key| world.view(key).policy);
+    for key in ["a", "b"] {
+        world.declare(key, failures(7));
+    }
+    world.declare("c", failures(8));
+    let [a, b, c] = policies(&world);
+    assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
+    world.engine.set_policy("*", failures(9), None, super::OPERATOR).soon().unwrap();
+    world.engine.delete_policy("*", None, super::OPERATOR).soon().unwrap();
+    let [a, b, c] = policies(&world);
+    assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
+    assert_eq!((a.policy.failure_threshold, c.policy.failure_threshold), (NonZeroU32::new(7), NonZeroU32::new(8)));
 }
