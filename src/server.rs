@@ -22,7 +22,7 @@ use tokio::{runtime, sync::mpsc};
 
 use crate::{
     breaker::Timestamp,
-    config::{Config, DEFAULT_HTTP_ADDRESS, Endpoint, PolicyFile},
+    config::{self, Config, DEFAULT_HTTP_ADDRESS, Endpoint, PolicyFile},
     engine::{self, Clock, Engine, FilePolicies},
     grpc::{
         self, AdminService, BreakerService, ClockService, Context, Dispatch, Gate, Services, pb,
@@ -107,7 +107,7 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
     let keys = reload::keys(config.admin_token_file.path(), &config.identities).map_err(Error::Identities)?;
     let engine = engine(config, store)?;
     let gate = Gate::new(&engine, keys);
-    have_descriptors(config);
+    let config = &Config { limits: have_descriptors(config), ..config.clone() };
     let shutdown = Shutdown::new();
     let context = Arc::new(Context {
         engine: engine.clone(),
@@ -133,10 +133,13 @@ pub fn run_with(config: &Config, store: Arc<dyn Store>, store_damage: String) ->
     let services = services(config, &context, otel.as_ref(), breakers.clone(), admin.clone());
     let dispatch = services.dispatch(shutdown.clone());
     let pulse = context.pulse.clone();
+    let shown = admin.clone();
+    shown.show(dispatch.pools());
     let http_stop = Shutdown::new();
     let http = http_socket.zip(http_address).map(|(socket, address)| {
         let port =
             http::Port::new(breakers, admin, context, dispatch.clone(), http_limits(config), address, tls.clone());
+        shown.show(port.pools());
         serve_http(socket, port, shutdown.clone(), http_stop.clone())
     });
     let http = http.transpose()?;
@@ -275,6 +278,9 @@ fn transport_limits(config: &Config) -> grpc::Limits {
         calls: limits.max_in_flight,
         // A session for each connection, and the watchers.
         streams: limits.max_connections.saturating_add(limits.max_watchers),
+        // A client that asks for health watches it once on each of its connections.
+        health_watches: limits.max_connections,
+        unread_bytes: limits.unread_bytes,
         streams_per_connection: limits.max_streams_per_connection,
         unary_message_bytes: limits.unary_message_bytes,
         batch_message_bytes: limits.batch_message_bytes,
@@ -300,36 +306,59 @@ fn http_limits(config: &Config) -> http::Limits {
     }
 }
 
-/// What the transport is bounded by, for server info. The engine tells its own bounds.
+/// What the transport is bounded by and nobody shares, for server info. The engine tells its own bounds.
 fn transport_bounds(config: &Config) -> Vec<pb::Limit> {
     let limits = &config.limits;
     [
-        ("max_connections", limits.max_connections as u64),
+        ("fair_share_percent", u64::from(limits.fair_share_percent)),
         ("max_streams_per_connection", u64::from(limits.max_streams_per_connection)),
-        ("max_in_flight", limits.max_in_flight as u64),
         ("session_handles", u64::from(limits.session_handles)),
         ("unary_message_bytes", limits.unary_message_bytes as u64),
         ("batch_message_bytes", limits.batch_message_bytes as u64),
         ("header_list_bytes", u64::from(limits.header_list_bytes)),
         ("send_buffer_bytes", limits.send_buffer_bytes as u64),
-        ("max_http_connections", limits.max_http_connections as u64),
-        ("max_http_in_flight", limits.max_http_in_flight as u64),
-        ("max_http_streams", limits.max_http_streams as u64),
         ("metrics_breakers", u64::from(limits.metrics_breakers)),
     ]
     .map(|(name, max)| pb::Limit { name: name.to_owned(), max, used: None, biggest: Vec::new() })
     .into()
 }
 
-/// Asks the system for as many descriptors as there may be connections: the usual 1,024 would be the true bound.
-fn have_descriptors(config: &Config) {
-    let http = config.http_address.address().map_or(0, |_| config.limits.max_http_connections as u64);
-    let wanted = config.limits.max_connections as u64 + http + DESCRIPTORS_BESIDE;
-    match rlimit::increase_nofile_limit(wanted) {
-        Ok(had) if had >= wanted => {}
-        Ok(had) => tracing::warn!(had, wanted, "too few open files for limits.max_connections: raise `ulimit -n`"),
-        Err(error) => tracing::warn!(%error, wanted, "the limit of open files cannot be raised"),
-    }
+/// Asks the system for as many descriptors as there may be connections: the usual 1,024 would be the true bound. Where it has
+/// fewer, there may be fewer connections: what the HTTP port, the store and the log need is kept back for them.
+fn have_descriptors(config: &Config) -> config::Limits {
+    let limits = config.limits.clone();
+    let http = config.http_address.address().map_or(0, |_| limits.max_http_connections as u64);
+    let wanted = limits.max_connections as u64 + http + DESCRIPTORS_BESIDE;
+    let had = match rlimit::increase_nofile_limit(wanted) {
+        Ok(had) if had >= wanted => return limits,
+        Ok(had) => had,
+        Err(error) => {
+            tracing::warn!(%error, wanted, "the limit of open files cannot be raised");
+            match rlimit::Resource::NOFILE.get() {
+                Ok((had, _)) if had < wanted => had,
+                _ => return limits,
+            }
+        }
+    };
+    let (connections, http) = descriptors(had, limits.max_connections as u64, http);
+    tracing::warn!(
+        had,
+        wanted,
+        max_connections = connections,
+        max_http_connections = http,
+        "too few open files for limits.max_connections, so there may be fewer connections: raise `ulimit -n`"
+    );
+    let to_count = |count| usize::try_from(count).unwrap_or(usize::MAX);
+    config::Limits { max_connections: to_count(connections), max_http_connections: to_count(http).max(1), ..limits }
+}
+
+/// How many connections each port may have with so many descriptors: a quarter is HTTP's, as far as it may use it.
+const fn descriptors(had: u64, grpc: u64, http: u64) -> (u64, u64) {
+    let beside = if had / 4 < DESCRIPTORS_BESIDE { had / 4 } else { DESCRIPTORS_BESIDE };
+    let left = had - beside;
+    let http = if http < left / 4 { http } else { left / 4 };
+    let rest = if left - http > 1 { left - http } else { 1 };
+    (if grpc < rest { grpc } else { rest }, http)
 }
 
 /// The files that make up TLS, where a certificate is configured.
@@ -371,5 +400,22 @@ fn engine(config: &Config, store: Arc<dyn Store>) -> Result<Engine, Error> {
 impl From<PolicyFile> for FilePolicies {
     fn from(file: PolicyFile) -> Self {
         Self { default: file.default, by_pattern: file.by_pattern }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_descriptors_are_kept_back_for_http_and_the_store() {
+        assert_eq!(descriptors(256, 10_000, 1_000), (144, 48));
+        assert_eq!(descriptors(1_024, 10_000, 1_000), (720, 240));
+        assert_eq!(descriptors(1_024, 10_000, 0), (960, 0));
+        assert_eq!(descriptors(4_096, 3_500, 100), (3_500, 100));
+        for had in 0..2_000 {
+            let (grpc, http) = descriptors(had, 10_000, 1_000);
+            assert!(grpc >= 1 && grpc + http <= had.max(1), "{had}");
+        }
     }
 }

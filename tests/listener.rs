@@ -2,15 +2,22 @@
 //!
 //! Health and reflection are service enough. All is on loopback, with limits small enough to be reached in a moment.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use fuseboard::{
-    grpc::{Dispatch, Limits, Services, bind, serve, standard_services},
+    grpc::{Dispatch, Limits, RequestBody, Services, bind, serve, standard_services},
+    share::FairShare,
     shutdown::Shutdown,
     store::Health,
 };
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -19,7 +26,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_stream::StreamExt as _;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status, body::Body, server::NamedService, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
@@ -28,6 +35,9 @@ use tonic_reflection::pb::v1::{
 use tonic_types::StatusExt as _;
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
+const ACQUIRE: &str = "/fuseboard.v1.BreakerService/Acquire";
+/// A call that operators make.
+const RESET: &str = "/fuseboard.v1.BreakerService/Reset";
 /// Every wait of these tests ends by then.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// An empty message, as gRPC frames it.
@@ -42,9 +52,13 @@ struct Server {
 
 impl Server {
     fn start(limits: Limits) -> Self {
+        Self::with(Services::new(limits))
+    }
+
+    fn with(services: Services) -> Self {
         let shutdown = Shutdown::new();
-        let dispatch = standard_services(Services::new(limits), &shutdown, watch::channel(Health::Well).1)
-            .dispatch(shutdown.clone());
+        let dispatch =
+            standard_services(services, &shutdown, watch::channel(Health::Well).1).dispatch(shutdown.clone());
         let socket = bind(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);
         let address = socket.local_addr().unwrap();
         let serving = tokio::spawn(serve(socket, dispatch.clone(), None));
@@ -64,8 +78,43 @@ impl Server {
         Ok(client.check(HealthCheckRequest::default()).await?.into_inner().status)
     }
 
+    async fn calls_are(&self, calls: usize) {
+        within(async {
+            while self.dispatch.usage().calls != calls {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     async fn stopped(self) {
         within(self.serving).await.unwrap().unwrap();
+    }
+}
+
+/// A service whose calls are under way until it is told otherwise.
+#[derive(Clone)]
+struct Held(watch::Receiver<bool>);
+
+impl NamedService for Held {
+    const NAME: &'static str = "fuseboard.v1.BreakerService";
+}
+
+impl tower::Service<Request<RequestBody>> for Held {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<RequestBody>) -> Self::Future {
+        let mut told = self.0.clone();
+        Box::pin(async move {
+            _ = told.wait_for(|is_over| *is_over).await;
+            Ok(Status::ok("").into_http())
+        })
     }
 }
 
@@ -167,21 +216,31 @@ async fn reflection_lists_what_is_served_and_finds_the_details_of_errors() {
 async fn connections_above_the_limit_are_closed_at_once() {
     const LIMIT: usize = 5;
     const MORE: usize = 40;
-    let server = Server::start(Limits { connections: LIMIT, ..Limits::default() });
+    let server = Server::start(Limits {
+        connections: LIMIT,
+        fair_share: FairShare::OFF,
+        message_timeout: PATIENCE,
+        ..Limits::default()
+    });
     let mut held = Vec::new();
     for _ in 0..LIMIT {
-        held.push(ByHand::connect(&server).await);
+        let mut one = ByHand::connect(&server).await;
+        // One that has nothing to do would give way.
+        let call = one.begin(CHECK, HeaderMap::new()).await;
+        assert_eq!(one.begin(CHECK, HeaderMap::new()).await.finish().await.code(), Code::Ok);
+        held.push((one, call));
     }
     for _ in 0..MORE {
         hung_up(&mut server.connect().await).await;
     }
     let usage = server.dispatch.usage();
     assert_eq!((usage.connections, usage.refused_connections), (LIMIT, MORE as u64));
-    for one in &mut held {
+    for (one, _) in &mut held {
         let call = one.begin(CHECK, HeaderMap::new()).await;
         assert_eq!(call.finish().await.code(), Code::Ok, "what is already there keeps working");
     }
-    let gone = held.pop().unwrap();
+    let (gone, call) = held.pop().unwrap();
+    assert_eq!(call.finish().await.code(), Code::Ok);
     drop(gone.requests);
     within(gone.connection).await.unwrap().unwrap();
     within(async { while server.check().await.is_err() {} }).await;
@@ -264,40 +323,138 @@ async fn what_is_not_served_is_unimplemented() {
 }
 
 #[tokio::test]
-async fn calls_above_capacity_are_refused_at_once_and_streams_do_not_count() {
-    let server = Server::start(Limits { calls: 2, streams: 1, ..Limits::default() });
+async fn an_idle_connection_gives_way_to_a_new_one() {
+    let limits = Limits { connections: 2, handshake_timeout: Duration::from_millis(400), ..Limits::default() };
+    let server = Server::start(limits);
+    let mut busy = ByHand::connect(&server).await;
     let mut watcher = HealthClient::new(server.channel().await);
-    let _watch = watcher.watch(HealthCheckRequest::default()).await.unwrap();
-    let mut client = ByHand::connect(&server).await;
-    let held = [client.begin(CHECK, HeaderMap::new()).await, client.begin(CHECK, HeaderMap::new()).await];
-    let refused = client.begin(CHECK, HeaderMap::new()).await.finish().await;
-    assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert_eq!(refused.get_details_error_info().unwrap().reason, "CALL_LIMIT");
-    assert!(refused.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
-    for call in held {
-        assert_eq!(call.finish().await.code(), Code::Ok);
-    }
-    assert_eq!(server.check().await.unwrap(), ServingStatus::Serving as i32, "there is room again");
-    let refused = watcher.watch(HealthCheckRequest::default()).await.unwrap_err();
-    assert_eq!(refused.get_details_error_info().unwrap().reason, "STREAM_LIMIT");
-    assert_eq!(server.dispatch.usage().refused_calls, 2);
+    let mut watch = watcher.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(busy.begin(CHECK, HeaderMap::new()).await.finish().await.code(), Code::Ok);
+    // Refused until the listener has seen one of them idle.
+    within(async { while server.check().await.is_err() {} }).await;
+    within(busy.connection).await.unwrap().unwrap();
+    assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::Serving, "one that is used stays");
 }
 
 #[tokio::test]
-async fn a_call_whose_message_never_comes_gives_its_place_back() {
-    let server = Server::start(Limits { calls: 1, call_timeout: Duration::from_millis(100), ..Limits::default() });
+async fn calls_above_capacity_are_refused_at_once_and_streams_do_not_count() {
+    let (is_over, told) = watch::channel(false);
+    let limits = Limits { calls: 4, operator_calls: 2, health_watches: 1, ..Limits::default() };
+    let server = Server::with(Services::new(limits).service(Held(told)));
+    let mut watcher = HealthClient::new(server.channel().await);
+    let _watch = watcher.watch(HealthCheckRequest::default()).await.unwrap();
     let mut client = ByHand::connect(&server).await;
-    let late = client.begin(CHECK, HeaderMap::new()).await;
-    assert_eq!(late.answer().await.code(), Code::DeadlineExceeded);
-    let reset = client.begin(CHECK, HeaderMap::new()).await;
-    drop(reset);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut call = client.begin(ACQUIRE, HeaderMap::new()).await;
+        call.body.send_data(EMPTY_MESSAGE, true).unwrap();
+        held.push(call);
+    }
+    server.calls_are(3).await;
+    let refused = client.begin(ACQUIRE, HeaderMap::new()).await.finish().await;
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let info = refused.get_details_error_info().unwrap();
+    assert_eq!(info.reason, "CALL_LIMIT");
+    let of = |name: &str| info.metadata[name].as_str();
+    assert_eq!([of("limit"), of("holder"), of("used"), of("share")], ["max_in_flight", "address:127.0.0.1", "3", "3"]);
+    assert!(refused.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
+    let refused = watcher.watch(HealthCheckRequest::default()).await.unwrap_err();
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "STREAM_LIMIT");
+    assert_eq!(server.dispatch.usage().refused_calls, 2);
+    // What people and orchestrators need last has places of its own.
+    assert_eq!(server.check().await.unwrap(), ServingStatus::Serving as i32);
+    let mut operators = client.begin(RESET, HeaderMap::new()).await;
+    operators.body.send_data(EMPTY_MESSAGE, true).unwrap();
+    server.calls_are(4).await;
+    is_over.send(true).unwrap();
+    for call in held.into_iter().chain([operators]) {
+        assert_eq!(call.answer().await.code(), Code::Ok);
+    }
+    assert_eq!(client.begin(ACQUIRE, HeaderMap::new()).await.finish().await.code(), Code::Ok, "there is room again");
+}
+
+#[tokio::test]
+async fn a_call_counts_when_its_message_is_there_and_an_unfinished_one_has_its_time() {
+    let (_is_over, told) = watch::channel(true);
+    let limits =
+        Limits { calls: 1, operator_calls: 0, message_timeout: Duration::from_millis(500), ..Limits::default() };
+    let server = Server::with(Services::new(limits).service(Held(told)));
+    let mut client = ByHand::connect(&server).await;
+    let mut late = Vec::new();
+    for path in [ACQUIRE, CHECK, RESET, "/grpc.health.v1.Health/Watch"] {
+        let mut call = client.begin(path, HeaderMap::new()).await;
+        call.body.send_data(EMPTY_MESSAGE.slice(..3), false).unwrap();
+        late.push(call);
+    }
+    assert_eq!(client.begin(ACQUIRE, HeaderMap::new()).await.finish().await.code(), Code::Ok);
+    let usage = server.dispatch.usage();
+    assert_eq!((usage.calls, usage.streams, usage.refused_calls), (0, 0, 0));
+    for call in late {
+        let status = call.answer().await;
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(status.get_details_error_info().unwrap().reason, "MESSAGE_TIMEOUT");
+    }
+    let unread = server.dispatch.pools().into_iter().find(|pool| pool.limit().name == "unread_bytes").unwrap();
     within(async {
-        while server.dispatch.usage().calls > 0 {
-            tokio::task::yield_now().await
+        while unread.used() > 0 {
+            tokio::task::yield_now().await;
         }
     })
     .await;
-    assert_eq!(server.check().await.unwrap(), ServingStatus::Serving as i32);
+}
+
+#[tokio::test]
+async fn unfinished_messages_of_one_holder_have_their_share_of_the_budget() {
+    // Room for two and a half of what each counts, of which three quarters are one holder's.
+    let server = Server::start(Limits { unread_bytes: 13 << 10, message_timeout: PATIENCE * 2, ..Limits::default() });
+    let mut client = ByHand::connect(&server).await;
+    let mut held = [client.begin(CHECK, HeaderMap::new()).await, client.begin(CHECK, HeaderMap::new()).await];
+    let refused = client.begin(CHECK, HeaderMap::new()).await.answer().await;
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "UNREAD_LIMIT");
+    // Of a message what has come counts, too.
+    held[0].body.send_data(Bytes::from_static(&[0, 0, 0, 15, 160]), false).unwrap();
+    held[0].body.send_data(vec![0; 3_000].into(), false).unwrap();
+    let [first, second] = held;
+    assert_eq!(first.answer().await.get_details_error_info().unwrap().reason, "UNREAD_LIMIT");
+    assert_eq!(second.finish().await.code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn an_unfinished_message_of_a_stream_has_its_time() {
+    let limits = Limits { message_timeout: Duration::from_millis(200), ..Limits::default() };
+    let server = Server::start(limits);
+    let mut client = ByHand::connect(&server).await;
+    let mut call = client.begin("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", HeaderMap::new()).await;
+    // {"listServices": ""}, and the begin of another one.
+    call.body.send_data(Bytes::from_static(&[0, 0, 0, 0, 2, 0x3a, 0, 0, 0]), false).unwrap();
+    // Reflection takes the end of its requests for the end of the stream.
+    assert_eq!(call.answer().await.code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn reflection_streams_take_no_places_of_other_streams() {
+    let server = Server::start(Limits { reflections: 4, ..Limits::default() });
+    let mut curious = ServerReflectionClient::new(server.channel().await);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(curious.server_reflection_info(tokio_stream::pending()).await.unwrap());
+    }
+    let refused = curious.server_reflection_info(tokio_stream::pending()).await.unwrap_err();
+    assert_eq!(refused.get_details_error_info().unwrap().metadata["limit"], "reflection_streams");
+    let mut watcher = HealthClient::new(server.channel().await);
+    watcher.watch(HealthCheckRequest::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_is_reset_gives_its_place_back() {
+    let (_is_over, told) = watch::channel(false);
+    let server = Server::with(Services::new(Limits { calls: 1, ..Limits::default() }).service(Held(told)));
+    let mut client = ByHand::connect(&server).await;
+    let mut reset = client.begin(ACQUIRE, HeaderMap::new()).await;
+    reset.body.send_data(EMPTY_MESSAGE, true).unwrap();
+    server.calls_are(1).await;
+    drop(reset);
+    server.calls_are(0).await;
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ impl Grant {
     /// Whether it may see what others use: operators, and everybody where nobody is asked who they are.
     #[must_use]
     pub fn sees_others(&self) -> bool {
-        self.identity().is_none_or(|identity| identity.roles.meet(Need::Operate) && identity.prefixes.is_empty())
+        self.identity().is_none_or(|identity| identity.roles.meet(Need::Read) && identity.prefixes.is_empty())
     }
 
     /// Checks the role for a call.

@@ -143,6 +143,8 @@ fn the_defaults_are_the_engines_and_the_transports() {
     assert_eq!(limits.max_connections, grpc.connections);
     assert_eq!(limits.max_in_flight, grpc.calls);
     assert_eq!(limits.max_connections + limits.max_watchers, grpc.streams);
+    assert_eq!(limits.max_connections, grpc.health_watches);
+    assert_eq!(limits.unread_bytes, grpc.unread_bytes);
     assert_eq!(limits.max_streams_per_connection, grpc.streams_per_connection);
     assert_eq!(limits.unary_message_bytes, grpc.unary_message_bytes);
     assert_eq!(limits.batch_message_bytes, grpc.batch_message_bytes);

@@ -352,7 +352,7 @@ pub struct Limits {
     #[arg(value_parser = count::<usize>(1..=100_000_000))]
     pub max_handles: usize,
 
-    /// Connections of the HTTP port open at a time. One more is closed at once. 1 to 100,000. Zero is invalid.
+    /// Connections of the HTTP port open at a time. For one more, the one that has been idle the longest gives way. 1 to 100,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_HTTP_CONNECTIONS", value_name = "COUNT", default_value = "1000")]
     #[arg(value_parser = count::<usize>(1..=100_000))]
     pub max_http_connections: usize,
@@ -373,6 +373,12 @@ pub struct Limits {
     #[arg(long, env = "FUSEBOARD_METRICS_BREAKERS", value_name = "COUNT", default_value = "1000")]
     #[arg(value_parser = count::<u32>(0..=100_000))]
     pub metrics_breakers: u32,
+
+    /// Bytes of messages that have begun and are not there whole, of all connections; each counts 4KiB beside what has come of it,
+    /// and has 5s to be whole. 1MiB to 64GiB. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_UNREAD_BYTES", value_name = "BYTES", default_value = "128MiB")]
+    #[arg(value_parser = bytes::<usize>(MIB..=64 * GIB))]
+    pub unread_bytes: usize,
 
     /// Largest message of a unary call, but for those that bring lists. 1KiB to 16MiB. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_UNARY_MESSAGE_BYTES", value_name = "BYTES", default_value = "64KiB")]

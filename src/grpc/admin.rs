@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
@@ -17,6 +18,7 @@ use crate::{
     breaker::{CALLERS_MAX, Timestamp},
     engine::{Actor, AuditEntry, Engine, Error, PolicyEntry, PolicyOrigin, Position},
     notify::{Condition, Dead, Webhook},
+    share::{Holder, Pool},
 };
 
 /// Most bytes of the entries of a page.
@@ -60,13 +62,20 @@ impl<T: Message> Page<T> {
 pub struct AdminService {
     context: Arc<Context>,
     limits: Arc<[pb::Limit]>,
+    /// The bounds that are shared; they are made after the service.
+    pools: Arc<RwLock<Vec<Arc<Pool>>>>,
 }
 
 impl AdminService {
     /// The service. `limits` are the transport's; the engine tells its own.
     #[must_use]
     pub fn new(context: Arc<Context>, limits: Vec<pb::Limit>) -> Self {
-        Self { context, limits: limits.into() }
+        Self { context, limits: limits.into(), pools: Arc::default() }
+    }
+
+    /// Has server info tell of bounds that are shared, and of who uses the most of each.
+    pub fn show(&self, pools: impl IntoIterator<Item = Arc<Pool>>) {
+        self.pools.write().extend(pools);
     }
 
     fn engine(&self) -> &Engine {
@@ -411,6 +420,7 @@ impl admin_service_server::AdminService for AdminService {
         let sees_others = self.grant(&request)?.sees_others();
         let engine = self.engine();
         let usage = engine.usage();
+        let shared: Vec<pb::Limit> = self.pools.read().iter().map(|pool| to_limit(pool, sees_others)).collect();
         let position = |sequence| Position { history: engine.history(), sequence, in_snapshot: false };
         let oldest = position(usage.oldest_sequence.saturating_sub(1));
         let now = engine.now();
@@ -426,10 +436,26 @@ impl admin_service_server::AdminService for AdminService {
             oldest_sequence: usage.oldest_sequence,
             newest_sequence: usage.newest_sequence,
             oldest_resume_token: ResumeToken::from(oldest).encode(),
-            limits: engine_limits(engine, sees_others).into_iter().chain(self.limits.iter().cloned()).collect(),
+            limits: engine_limits(engine, sees_others)
+                .into_iter()
+                .chain(self.limits.iter().cloned())
+                .chain(shared)
+                .collect(),
             draining: self.context.shutdown.draining(),
             uptime: Some(convert::to_duration(now.since(engine.started()))),
         }))
+    }
+}
+
+/// A bound that is shared. Who uses it is told only to those who may see others.
+pub(super) fn to_limit(pool: &Pool, sees_others: bool) -> pb::Limit {
+    let biggest = if sees_others { pool.biggest(BIGGEST_MAX) } else { Vec::new() };
+    let share = |(holder, used): (Holder, u64)| pb::Share { holder: holder.to_string(), used };
+    pb::Limit {
+        name: pool.limit().name.to_owned(),
+        max: pool.max(),
+        used: Some(pool.used()),
+        biggest: biggest.into_iter().map(share).collect(),
     }
 }
 

@@ -2,27 +2,34 @@
 //!
 //! tonic's own router goes through axum and costs a tenth of a call or more, so the path is looked up here, in a short
 //! list with the hottest methods first, and the generated server is called as it is. A method is either a *call*, which is answered soon, or
-//! a *stream*, which lives long; both are bounded for the server as a whole, apart from each other, and what is above the
-//! bound is refused at once: a queue would only make everybody late.
+//! a *stream*, which lives long; both are bounded for the server as a whole, apart from each other and shared between holders
+//! ([`crate::share`]), and what is above the bound is refused at once: a queue would only make everybody late.
+//!
+//! A request of one message is read before its service is called, and takes its place when the message is there: until then
+//! it uses bytes of a budget for unfinished messages, and has little time. So a peer that never ends its messages takes no
+//! places of calls. Health checks are answered without waiting and take no place, operators' calls have places of their own.
 
 use std::{
+    collections::{HashMap, VecDeque},
     convert::Infallible,
     fmt,
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
-use http_body::{Frame, SizeHint};
+use http::{Extensions, HeaderMap, Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use tokio::time::Sleep;
 use tonic::{Status, body::Body, server::NamedService, transport::server::TcpConnectInfo};
+use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::Service;
 
 use super::{
@@ -32,14 +39,25 @@ use super::{
         admin_service_server::{AdminService, AdminServiceServer},
         breaker_service_server::{BreakerService, BreakerServiceServer},
     },
-    status::explained,
+    status::{DOMAIN, explained},
 };
-use crate::{access, engine::Error, otel, share::Holder, shutdown::Shutdown};
+use crate::{
+    access::{self, Grant, Need},
+    engine::Error,
+    otel,
+    share::{Holder, Limit, Pool, Refused, Use},
+    shutdown::Shutdown,
+};
 
 /// A refused call may come back after this: calls are answered so fast that room is there again at once.
 const CALL_RETRY_AFTER: Duration = Duration::from_millis(100);
 /// A refused stream may come back after this: streams live for minutes.
 const STREAM_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What an unfinished message counts beside its bytes: its headers, and what keeps track of it.
+const UNFINISHED_BYTES: u64 = 4 << 10;
+/// The length of a message stands before it, after one byte of flags.
+const PREFIX_BYTES: usize = 5;
 
 /// Comes when a stream is to be cut.
 type Cut = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -84,9 +102,10 @@ impl Services {
         let large = self.limits.batch_message_bytes;
         let service = Arc::new(service);
         let server = |bytes| BreakerServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(bytes);
-        self.methods(&["Acquire", "Report"], Kind::HotCall, server(small))
-            .methods(&["Session", "WatchEvents"], Kind::Stream, server(large))
-            .methods(&["ReportBatch", "Declare"], Kind::Call, server(large))
+        self.methods(&["Acquire", "Report"], Kind::HotCall, small, server(small))
+            .methods(&["Session"], Kind::Stream, large, server(large))
+            .methods(&["WatchEvents"], Kind::Watch, large, server(large))
+            .methods(&["ReportBatch", "Declare"], Kind::Call, large, server(large))
             .service(server(small))
     }
 
@@ -100,21 +119,23 @@ impl Services {
     /// Adds a service, or what is left of it, all of whose methods are calls.
     #[must_use]
     pub fn service<S: Handler + NamedService>(self, service: S) -> Self {
-        self.methods(&[], Kind::Call, service)
+        let bytes = self.limits.unary_message_bytes;
+        self.methods(&[], Kind::Call, bytes, service)
     }
 
-    /// Adds some methods of a service; an empty list is all that were not added before.
+    /// Adds some methods of a service, and how large their messages may be; an empty list is all that were not added before.
     #[must_use]
     pub(super) fn methods<S: Handler + NamedService>(
         mut self,
         methods: &'static [&'static str],
         kind: Kind,
+        bytes: usize,
         service: S,
     ) -> Self {
         if !self.names.contains(&S::NAME) {
             self.names.push(S::NAME);
         }
-        self.routes.push(Route { service: S::NAME, methods, kind, handler: Box::new(service) });
+        self.routes.push(Route { service: S::NAME, methods, kind, bytes, handler: Box::new(service) });
         self
     }
 
@@ -128,10 +149,7 @@ impl Services {
     #[must_use]
     pub fn dispatch(self, shutdown: Shutdown) -> Dispatch {
         let load = Load {
-            connections: Gauge::new(self.limits.connections),
-            calls: Gauge::new(self.limits.calls),
-            streams: Gauge::new(self.limits.streams),
-            refused_connections: AtomicU64::new(0),
+            pools: Pools::new(&self.limits),
             refused_calls: AtomicU64::new(0),
             failed_handshakes: AtomicU64::new(0),
             denied: AtomicU64::new(0),
@@ -162,10 +180,28 @@ pub(super) enum Kind {
     HotCall,
     /// Answered soon.
     Call,
-    /// Lives long, and ends by itself when the server drains.
+    /// Answered at once, without waiting for anything, and needed by orchestrators: it takes no place.
+    Check,
+    /// Sends messages and gets some, lives long, and ends by itself when the server drains.
     Stream,
+    /// As a stream, of one request.
+    Watch,
+    /// A watch of the health service.
+    HealthWatch,
     /// Lives long and knows nothing of draining: it is cut.
     ForeignStream,
+}
+
+impl Kind {
+    /// Whether a request has one message, which is read before the service is called.
+    const fn has_one_message(self) -> bool {
+        !matches!(self, Self::Stream | Self::ForeignStream)
+    }
+
+    /// Whether it is over when it is answered.
+    const fn is_call(self) -> bool {
+        matches!(self, Self::HotCall | Self::Call | Self::Check)
+    }
 }
 
 /// A generated server: always ready, and cheap to clone.
@@ -189,6 +225,8 @@ struct Route {
     /// Empty: all that no route before this one has.
     methods: &'static [&'static str],
     kind: Kind,
+    /// Largest message.
+    bytes: usize,
     handler: Box<dyn Handler>,
 }
 
@@ -211,13 +249,85 @@ struct Shared {
 
 #[derive(Debug)]
 struct Load {
-    connections: Gauge,
-    calls: Gauge,
-    streams: Gauge,
-    refused_connections: AtomicU64,
+    pools: Pools,
     refused_calls: AtomicU64,
     failed_handshakes: AtomicU64,
     denied: AtomicU64,
+}
+
+/// What is bounded, and shared between holders.
+#[derive(Debug)]
+struct Pools {
+    connections: Arc<Pool>,
+    calls: Arc<Pool>,
+    operator_calls: Arc<Pool>,
+    streams: Arc<Pool>,
+    health_watches: Arc<Pool>,
+    reflections: Arc<Pool>,
+    unread: Arc<Pool>,
+}
+
+impl Pools {
+    fn new(limits: &Limits) -> Self {
+        let pool = |max: usize, name, reason, what, advice, retry_after| {
+            let limit = Limit { name, reason, what, advice, retry_after };
+            Arc::new(Pool::new(limit, max as u64, limits.fair_share))
+        };
+        let stream =
+            |max, name, what| pool(max, name, "STREAM_LIMIT", what, "end some, or raise the limit", STREAM_RETRY_AFTER);
+        let call = |max, name, what| {
+            let advice = "send fewer at a time, use a session, or raise the limit";
+            pool(max, name, "CALL_LIMIT", what, advice, CALL_RETRY_AFTER)
+        };
+        Self {
+            connections: pool(
+                limits.connections,
+                "max_connections",
+                "CONNECTION_LIMIT",
+                "connections",
+                "close some, or raise the limit",
+                STREAM_RETRY_AFTER,
+            ),
+            calls: call(limits.calls, "max_in_flight", "calls at a time"),
+            operator_calls: call(limits.operator_calls, "operator_calls", "operators' calls at a time"),
+            streams: stream(limits.streams, "max_streams", "streams at a time"),
+            health_watches: stream(limits.health_watches, "health_watches", "health watches at a time"),
+            reflections: stream(limits.reflections, "reflection_streams", "reflection streams at a time"),
+            unread: pool(
+                limits.unread_bytes,
+                "unread_bytes",
+                "UNREAD_LIMIT",
+                "bytes of unfinished messages",
+                "send each message at once and whole",
+                CALL_RETRY_AFTER,
+            ),
+        }
+    }
+
+    fn all(&self) -> [&Arc<Pool>; 7] {
+        let Self { connections, calls, operator_calls, streams, health_watches, reflections, unread } = self;
+        [connections, calls, operator_calls, streams, health_watches, reflections, unread]
+    }
+
+    fn of(&self, place: Place) -> &Pool {
+        match place {
+            Place::Call => &self.calls,
+            Place::OperatorCall => &self.operator_calls,
+            Place::Stream => &self.streams,
+            Place::HealthWatch => &self.health_watches,
+            Place::Reflection => &self.reflections,
+        }
+    }
+}
+
+/// What a call or stream takes one of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Call,
+    OperatorCall,
+    Stream,
+    HealthWatch,
+    Reflection,
 }
 
 /// How much the transport has to do.
@@ -245,14 +355,23 @@ impl Dispatch {
     pub fn usage(&self) -> Usage {
         let load = &self.shared.load;
         Usage {
-            connections: load.connections.used(),
-            calls: load.calls.used(),
-            streams: load.streams.used(),
-            refused_connections: load.refused_connections.load(Ordering::Relaxed),
+            connections: load.pools.connections.used() as usize,
+            calls: (load.pools.calls.used() + load.pools.operator_calls.used()) as usize,
+            streams: [&load.pools.streams, &load.pools.health_watches, &load.pools.reflections]
+                .map(|pool| pool.used() as usize)
+                .iter()
+                .sum(),
+            refused_connections: load.pools.connections.refused(),
             refused_calls: load.refused_calls.load(Ordering::Relaxed),
             failed_handshakes: load.failed_handshakes.load(Ordering::Relaxed),
             denied: load.denied.load(Ordering::Relaxed),
         }
+    }
+
+    /// What is bounded and shared, and who uses how much of it.
+    #[must_use]
+    pub fn pools(&self) -> Vec<Arc<Pool>> {
+        self.shared.load.pools.all().map(Arc::clone).into()
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -266,15 +385,13 @@ impl Dispatch {
     }
 
     /// A place for another connection, if there is room.
-    pub(super) fn connect(&self, peer: TcpConnectInfo) -> Option<Arc<Connection>> {
-        let load = &self.shared.load;
-        if !load.connections.enter() {
-            load.refused_connections.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Arc::new(Connection {
+    pub(super) fn connect(&self, peer: TcpConnectInfo) -> Result<Arc<Connection>, Box<Refused>> {
+        let address = peer.remote_addr().map_or_else(Holder::server, |remote| Holder::address(remote.ip()));
+        let place = self.shared.load.pools.connections.take(&address, 1)?;
+        Ok(Arc::new(Connection {
             shared: Arc::clone(&self.shared),
-            address: peer.remote_addr().map_or_else(Holder::server, |remote| Holder::address(remote.ip())),
+            place: Mutex::new(Some(place)),
+            address,
             peer,
             names: OnceLock::new(),
             greeted: AtomicBool::new(false),
@@ -291,55 +408,20 @@ impl fmt::Debug for Dispatch {
 }
 
 impl Shared {
-    fn find(&self, path: &str) -> Option<&Route> {
+    fn find(&self, path: &str) -> Option<(usize, &Route)> {
         let (service, method) = path.strip_prefix('/')?.split_once('/')?;
-        let takes =
-            |route: &&Route| route.service == service && (route.methods.is_empty() || route.methods.contains(&method));
-        self.routes.iter().find(takes)
-    }
-
-    fn gauge(&self, kind: Kind) -> &Gauge {
-        match kind {
-            Kind::HotCall | Kind::Call => &self.load.calls,
-            Kind::Stream | Kind::ForeignStream => &self.load.streams,
-        }
-    }
-}
-
-/// A running count with a bound.
-#[derive(Debug)]
-struct Gauge {
-    used: AtomicUsize,
-    max: usize,
-}
-
-impl Gauge {
-    const fn new(max: usize) -> Self {
-        Self { used: AtomicUsize::new(0), max }
-    }
-
-    /// Counts one more, unless there are as many as there may be.
-    fn enter(&self) -> bool {
-        let room = self.used.fetch_add(1, Ordering::Relaxed) < self.max;
-        if !room {
-            self.leave();
-        }
-        room
-    }
-
-    fn leave(&self) {
-        self.used.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn used(&self) -> usize {
-        // Somebody on the way in or out may be counted for a moment.
-        self.used.load(Ordering::Relaxed).min(self.max)
+        let takes = |(_, route): &(usize, &Route)| {
+            route.service == service && (route.methods.is_empty() || route.methods.contains(&method))
+        };
+        self.routes.iter().enumerate().find(takes)
     }
 }
 
 /// One connection: its requests come in here.
 pub(super) struct Connection {
     shared: Arc<Shared>,
+    /// Given back when it ends, or when it gives way to another one.
+    place: Mutex<Option<Use>>,
     peer: TcpConnectInfo,
     /// Who uses what its requests take, unless they have an identity.
     address: Holder,
@@ -386,9 +468,24 @@ impl Connection {
         &self.peer
     }
 
+    /// Who uses its place.
+    pub(super) const fn address(&self) -> &Holder {
+        &self.address
+    }
+
+    /// Whether it could give way to another one: nothing is under way, and it has not done so before.
+    pub(super) fn could_give_way(&self) -> bool {
+        !self.busy() && self.place.lock().is_some()
+    }
+
+    /// Gives its place to another one, before it has ended.
+    pub(super) fn give_way(&self) {
+        self.place.lock().take();
+    }
+
     /// Begins to answer a request.
     pub(super) fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Answering {
-        let Some(route) = self.shared.find(request.uri().path()) else {
+        let Some((route_index, route)) = self.shared.find(request.uri().path()) else {
             return Answering::known(Status::unimplemented(""));
         };
         let span = self.shared.calls.as_ref().map(|calls| Box::new(calls.begin(&request)));
@@ -400,16 +497,23 @@ impl Connection {
                 return Answering::known(error.into());
             }
         };
-        request.extensions_mut().insert(holder);
-        if !self.shared.gauge(route.kind).enter() {
-            return self.refuse(route.kind);
-        }
-        let ticket = Ticket::new(Arc::clone(self), route.kind);
-        let mut request = request.map(|inner| RequestBody { inner, cut: self.cut(route.kind) });
         if route.kind != Kind::HotCall {
             request.extensions_mut().insert(self.peer.clone());
         }
-        Answering { state: State::Called(route.handler.call(request)), ticket: Some(ticket), timeout: None, span }
+        request.extensions_mut().insert(holder.clone());
+        let mut ticket = Ticket::new(Arc::clone(self), route.kind, holder);
+        let state = if route.kind.has_one_message() {
+            State::Reading(Reading::new(route_index, request))
+        } else if let Err(error) = ticket.enter(request.uri().path(), request.extensions()) {
+            return Answering::known(error.into());
+        } else {
+            let cut = self.cut(route.kind);
+            let arriving = Arriving::new(Arc::clone(self), ticket.holder.clone());
+            let messages =
+                |inner| RequestBody(Content::Stream(Messages { inner, cut, arriving, framing: Framing::default() }));
+            State::Called(route.handler.call(request.map(messages)))
+        };
+        Answering { state, ticket: Some(ticket), timeout: None, span }
     }
 
     /// Finds out who asks, for the service, which knows what that bounds, and who uses what the request takes.
@@ -435,59 +539,63 @@ impl Connection {
             Box::pin(async move { shutdown.drained().await }) as Cut
         })
     }
-
-    #[cold]
-    fn refuse(&self, kind: Kind) -> Answering {
-        self.shared.load.refused_calls.fetch_add(1, Ordering::Relaxed);
-        let max = self.shared.gauge(kind).max as u64;
-        let error = match kind {
-            Kind::HotCall | Kind::Call => Error::Limit {
-                reason: "CALL_LIMIT",
-                what: "calls at a time",
-                max,
-                advice: "send fewer at a time, use a session, or raise the limit",
-                retry_after: CALL_RETRY_AFTER,
-            },
-            Kind::Stream | Kind::ForeignStream => Error::Limit {
-                reason: "STREAM_LIMIT",
-                what: "streams at a time",
-                max,
-                advice: "end some, or raise the limit",
-                retry_after: STREAM_RETRY_AFTER,
-            },
-        };
-        Answering::known(error.into())
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.shared.load.connections.leave();
-    }
 }
 
 /// The place of one call or stream. A call gives its place back when it is answered, a stream when it is over.
 struct Ticket {
     connection: Arc<Connection>,
     kind: Kind,
-    counted: bool,
+    holder: Holder,
+    place: Option<Place>,
 }
 
 impl Ticket {
-    fn new(connection: Arc<Connection>, kind: Kind) -> Self {
+    fn new(connection: Arc<Connection>, kind: Kind, holder: Holder) -> Self {
         connection.begun.fetch_add(1, Ordering::Relaxed);
-        Self { connection, kind, counted: true }
+        Self { connection, kind, holder, place: None }
+    }
+
+    /// Takes a place for a request that can be answered now.
+    fn enter(&mut self, path: &str, extensions: &Extensions) -> Result<(), Error> {
+        let pools = &self.connection.shared.load.pools;
+        let place = match self.kind {
+            Kind::Check => return Ok(()),
+            Kind::HotCall => Place::Call,
+            Kind::Call if is_operators(path) && pools.operator_calls.add(&self.holder, 1).is_ok() => {
+                self.place = Some(Place::OperatorCall);
+                return Ok(());
+            }
+            Kind::Call => Place::Call,
+            Kind::Stream | Kind::Watch => Place::Stream,
+            Kind::HealthWatch => Place::HealthWatch,
+            Kind::ForeignStream => Place::Reflection,
+        };
+        let pool = pools.of(place);
+        match pool.add(&self.holder, 1) {
+            Ok(()) => self.place = Some(place),
+            Err(refused) => return Err(self.refuse(refused, pool, extensions)),
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse(&self, refused: Box<Refused>, pool: &Pool, extensions: &Extensions) -> Error {
+        let shared = &self.connection.shared;
+        shared.load.refused_calls.fetch_add(1, Ordering::Relaxed);
+        // Where nobody is asked who they are, everybody may see everything; it is not looked for at each refusal of a flood.
+        let sees_others = extensions.get::<Grant>().is_some_and(Grant::sees_others);
+        if sees_others { refused.telling(pool).into() } else { refused.into() }
     }
 
     fn answered(&mut self) {
-        if matches!(self.kind, Kind::HotCall | Kind::Call) {
+        if self.kind.is_call() {
             self.leave();
         }
     }
 
     fn leave(&mut self) {
-        if std::mem::take(&mut self.counted) {
-            self.connection.shared.gauge(self.kind).leave();
+        if let Some(place) = self.place.take() {
+            self.connection.shared.load.pools.of(place).remove(&self.holder, 1);
         }
     }
 }
@@ -499,37 +607,219 @@ impl Drop for Ticket {
     }
 }
 
-/// The body of a request. A stream that is cut ends here too: who reads it would hold the connection open otherwise.
-pub struct RequestBody {
+/// Whether a call is one of those that operators make, and need most where everything else is used up.
+fn is_operators(path: &str) -> bool {
+    matches!(access::need(path.trim_start_matches('/')), Need::Read | Need::Operate | Need::Admin)
+}
+
+// ---- How messages arrive -------------------------------------------------------------------------------------------
+
+/// A message on its way: what has come of it counts in the budget of unfinished messages, and it has a deadline.
+struct Arriving {
+    connection: Arc<Connection>,
+    holder: Holder,
+    /// Absent while no message is unfinished: nearly all come whole.
+    late: Option<(Use, Pin<Box<Sleep>>)>,
+}
+
+impl Arriving {
+    const fn new(connection: Arc<Connection>, holder: Holder) -> Self {
+        Self { connection, holder, late: None }
+    }
+
+    /// Waits for more of a message of which there are so many bytes.
+    #[expect(clippy::disallowed_methods, reason = "a peer takes real time, whatever clock the breakers have")]
+    fn poll_late(&mut self, bytes: usize, context: &mut Context<'_>) -> Poll<Status> {
+        let shared = &self.connection.shared;
+        let wanted = UNFINISHED_BYTES + bytes as u64;
+        let taken = match &mut self.late {
+            Some((used, _)) => used.resize(wanted),
+            None => shared.load.pools.unread.take(&self.holder, wanted).map(|used| {
+                let sleep = tokio::time::sleep(shared.limits.message_timeout);
+                self.late = Some((used, Box::pin(sleep)));
+            }),
+        };
+        if let Err(refused) = taken {
+            shared.load.refused_calls.fetch_add(1, Ordering::Relaxed);
+            return Poll::Ready(Error::from(refused).into());
+        }
+        let Some((_, deadline)) = &mut self.late else { return Poll::Pending };
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(late(shared.limits.message_timeout))
+    }
+
+    /// The message is there.
+    fn arrived(&mut self) {
+        self.late = None;
+    }
+}
+
+#[cold]
+fn late(timeout: Duration) -> Status {
+    let details = ErrorDetails::with_error_info("MESSAGE_TIMEOUT", DOMAIN, HashMap::new());
+    let message = format!("the request's message was not there whole within {timeout:?}: send it at once");
+    Status::with_error_details(tonic::Code::DeadlineExceeded, message, details)
+}
+
+/// A request of one message that is being read.
+struct Reading {
+    route: usize,
+    /// Absent when it was read.
+    request: Option<Request<Incoming>>,
+    arriving: Option<Arriving>,
+    /// What has come of the message: nearly always one piece.
+    pieces: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Reading {
+    const fn new(route: usize, request: Request<Incoming>) -> Self {
+        Self { route, request: Some(request), arriving: None, pieces: VecDeque::new(), bytes: 0 }
+    }
+
+    /// The request, when its message is there, or as much of it as shows that it is too large.
+    fn poll(&mut self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Request<RequestBody>, Status>> {
+        let shared = &ticket.connection.shared;
+        let Some(request) = &mut self.request else { return Poll::Pending };
+        let body = request.body_mut();
+        while !body.is_end_stream() && !is_too_large(&self.pieces, self.bytes, shared.routes[self.route].bytes) {
+            match Pin::new(&mut *body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(piece) = frame.into_data()
+                        && !piece.is_empty()
+                    {
+                        self.bytes += piece.len();
+                        self.pieces.push_back(piece);
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Status::from_error(error.into()))),
+                Poll::Ready(None) => break,
+                Poll::Pending => {
+                    let new = || Arriving::new(Arc::clone(&ticket.connection), ticket.holder.clone());
+                    return self.arriving.get_or_insert_with(new).poll_late(self.bytes, context).map(Err);
+                }
+            }
+        }
+        self.arriving = None;
+        let pieces = std::mem::take(&mut self.pieces);
+        Poll::Ready(self.request.take().map_or_else(
+            || Err(Status::cancelled("the request was read already")),
+            |request| Ok(request.map(|_| RequestBody(Content::Whole(pieces)))),
+        ))
+    }
+}
+
+/// Whether a message says that it is larger than it may be, or is. Its service refuses it then, and says so.
+fn is_too_large(pieces: &VecDeque<Bytes>, bytes: usize, max: usize) -> bool {
+    let said = pieces.front().and_then(|first| first.get(1..PREFIX_BYTES)).and_then(|said| said.try_into().ok());
+    bytes > max + PREFIX_BYTES || said.is_some_and(|said| u32::from_be_bytes(said) as usize > max)
+}
+
+/// The body of a request.
+pub struct RequestBody(Content);
+
+enum Content {
+    /// One message that is there.
+    Whole(VecDeque<Bytes>),
+    Stream(Messages),
+}
+
+/// The messages of a stream, one after the other. One that is cut ends here too: who reads it would hold the connection open
+/// otherwise.
+struct Messages {
     inner: Incoming,
     cut: Option<Cut>,
+    arriving: Arriving,
+    framing: Framing,
 }
 
 impl http_body::Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Status;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.inner).poll_frame(context);
-        if frame.is_pending()
-            && let Some(cut) = &mut self.cut
-        {
-            ready!(cut.as_mut().poll(context));
-            self.cut = None;
-            return Poll::Ready(None);
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match &mut self.get_mut().0 {
+            Content::Whole(pieces) => Poll::Ready(pieces.pop_front().map(|piece| Ok(Frame::data(piece)))),
+            Content::Stream(messages) => messages.poll_frame(context),
         }
-        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.0 {
+            Content::Whole(pieces) => pieces.is_empty(),
+            Content::Stream(messages) => messages.inner.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.0 {
+            Content::Whole(pieces) => SizeHint::with_exact(pieces.iter().map(|piece| piece.len() as u64).sum()),
+            Content::Stream(messages) => messages.inner.size_hint(),
+        }
+    }
+}
+
+impl Messages {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match Pin::new(&mut self.inner).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(piece) = frame.data_ref() {
+                    self.framing.take(piece);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Status::from_error(error.into())))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                if let Some(cut) = &mut self.cut
+                    && cut.as_mut().poll(context).is_ready()
+                {
+                    self.cut = None;
+                    return Poll::Ready(None);
+                }
+                match self.framing.unfinished() {
+                    0 => self.arriving.arrived(),
+                    bytes => return self.arriving.poll_late(bytes, context).map(|status| Some(Err(status))),
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// Where in a stream of messages the last piece ended.
+#[derive(Default)]
+struct Framing {
+    /// Bytes of the prefix that have come.
+    prefix: usize,
+    /// The length that it says, as far as it has come.
+    length: u32,
+    /// Bytes of the message that have come.
+    body: usize,
+}
+
+impl Framing {
+    fn take(&mut self, mut piece: &[u8]) {
+        while let Some((first, rest)) = piece.split_first() {
+            if self.prefix < PREFIX_BYTES {
+                // The first byte holds flags.
+                self.length = if self.prefix == 0 { 0 } else { self.length << 8 | u32::from(*first) };
+                self.prefix += 1;
+                piece = rest;
+            } else {
+                let taken = piece.len().min(self.length as usize - self.body);
+                self.body += taken;
+                piece = &piece[taken..];
+            }
+            if self.prefix == PREFIX_BYTES && self.body == self.length as usize {
+                *self = Self::default();
+            }
+        }
+    }
+
+    /// Bytes of a message that has begun and is not whole.
+    const fn unfinished(&self) -> usize {
+        self.prefix + self.body
     }
 }
 
@@ -546,7 +836,9 @@ pub(super) struct Answering {
     span: Option<Box<opentelemetry_sdk::trace::Span>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "every call is read first, and a box costs")]
 enum State {
+    Reading(Reading),
     Called(Call),
     Known(Box<Status>),
 }
@@ -569,15 +861,27 @@ impl Future for Answering {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if let (State::Reading(reading), Some(ticket)) = (&mut this.state, &mut this.ticket) {
+            let route = reading.route;
+            this.state = match ready!(reading.poll(ticket, context)).and_then(|request| {
+                ticket.enter(request.uri().path(), request.extensions())?;
+                Ok(request)
+            }) {
+                Ok(request) => State::Called(ticket.connection.shared.routes[route].handler.call(request)),
+                Err(status) => State::Known(Box::new(status)),
+            };
+        }
         let response = match &mut this.state {
             State::Known(status) => status.clone().into_http(),
             State::Called(call) => match call.as_mut().poll(context) {
                 Poll::Ready(Ok(response)) => response,
                 Poll::Pending => {
                     ready!(this.poll_timeout(context));
-                    Status::deadline_exceeded("the request's message did not arrive in time").into_http()
+                    Status::deadline_exceeded("the answer took too long").into_http()
                 }
             },
+            // Without a ticket nothing is read.
+            State::Reading(_) => return Poll::Pending,
         };
         if let Some(span) = this.span.take() {
             tell(*span, response.headers());

@@ -9,10 +9,20 @@ use crate::share::FairShare;
 pub struct Limits {
     /// Connections; one more is closed at once. Default 10,000.
     pub connections: usize,
-    /// Calls that have begun and are not answered yet, streams left out; one more is refused at once. Default 10,000.
+    /// Calls whose message is there and that are not answered yet, streams left out; one more is refused at once. Default
+    /// 10,000.
     pub calls: usize,
+    /// Places that operators' calls have for themselves, beside those of all calls. Default 64.
+    pub operator_calls: usize,
     /// Streams that live long (sessions, watches), of all connections; one more is refused. Default 20,000.
     pub streams: usize,
+    /// Watches of the health service, beside the streams. Default 10,000.
+    pub health_watches: usize,
+    /// Streams of the reflection service, beside the streams. Default 1,000.
+    pub reflections: usize,
+    /// Bytes of all messages that have begun and are not there whole, of all connections; each counts 4 KiB beside what has
+    /// come of it. Default 128 MiB.
+    pub unread_bytes: usize,
     /// How much of each bound one holder may use of what the others leave.
     pub fair_share: FairShare,
     /// Calls and streams of one connection at a time. Default 1,000.
@@ -33,7 +43,10 @@ pub struct Limits {
     /// Streams that a peer has opened and reset before we saw them; one more ends the connection (rapid reset). Default
     /// 20.
     pub pending_resets: usize,
-    /// How long a call may take until its answer begins; its message may be late, our answer never is. Default 30 s.
+    /// How long a message may take from its begin until it is there whole, and a call's also from the call's begin. Default
+    /// 5 s.
+    pub message_timeout: Duration,
+    /// How long a call whose message is there may take until its answer begins. Default 30 s.
     pub call_timeout: Duration,
     /// How long a new connection may take until it speaks HTTP/2. Default 10 s.
     pub handshake_timeout: Duration,
@@ -54,7 +67,11 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             calls: 10_000,
+            operator_calls: 64,
             streams: 20_000,
+            health_watches: 10_000,
+            reflections: 1_000,
+            unread_bytes: 128 << 20,
             fair_share: FairShare::default(),
             streams_per_connection: 1_000,
             unary_message_bytes: 64 << 10,
@@ -64,6 +81,7 @@ impl Default for Limits {
             stream_window_bytes: 256 << 10,
             connection_window_bytes: 1 << 20,
             pending_resets: 20,
+            message_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(15 * 60),

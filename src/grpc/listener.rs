@@ -36,7 +36,10 @@ use super::{
     gate::Peer,
     limits::Limits,
 };
-use crate::tls::{self, Alpn, Tls, Wire};
+use crate::{
+    share::Refused,
+    tls::{self, Alpn, Tls, Wire},
+};
 
 /// Connections that the kernel holds for us before they are accepted.
 const BACKLOG: i32 = 1_024;
@@ -179,7 +182,16 @@ impl Connections {
 
     fn admit(&mut self, stream: TcpStream, remote: SocketAddr) {
         let peer = TcpConnectInfo { local_addr: stream.local_addr().ok(), remote_addr: Some(remote) };
-        let Some(connection) = self.dispatch.connect(peer) else { return };
+        let connection = match self.dispatch.connect(peer.clone()) {
+            Ok(connection) => connection,
+            Err(refused) => {
+                if !self.make_room(&refused) {
+                    return;
+                }
+                let Ok(connection) = self.dispatch.connect(peer) else { return };
+                connection
+            }
+        };
         if let Err(error) = prepare(&stream) {
             // Whoever called has hung up already.
             tracing::debug!(%error, %remote, "a connection cannot be used");
@@ -191,6 +203,25 @@ impl Connections {
         let task =
             self.tasks.spawn(run(self.http.clone(), stream, self.tls.clone(), Arc::clone(&connection), asked, ends));
         self.clients.insert(task.id(), Client { connection, end: Some(end), task, quiet: 0, seen: 0 });
+    }
+
+    /// Has a connection go that does nothing, in favor of a new one: of the holder that has its share, or of any where there are as
+    /// many as there may be. Those that have not spoken HTTP/2 go first, then those that have been idle the longest.
+    fn make_room(&mut self, refused: &Refused) -> bool {
+        let holder = refused.is_share_used_up().then_some(&refused.holder);
+        let could_go = |client: &&mut Client| {
+            holder.is_none_or(|holder| client.connection.address() == holder) && client.connection.could_give_way()
+        };
+        // One that came just now has had no time to ask for anything.
+        let idle = self.clients.values_mut().filter(could_go).filter(|client| client.quiet > 0);
+        let Some(client) = idle.max_by_key(|client| (!client.connection.greeted(), client.quiet)) else { return false };
+        client.connection.give_way();
+        if client.connection.greeted() {
+            client.ask_to_go()
+        } else {
+            client.task.abort()
+        }
+        true
     }
 
     fn forget(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {

@@ -29,12 +29,22 @@ const MESSAGE_BYTES: usize = 4 << 10;
 pub fn standard_services(services: Services, shutdown: &Shutdown, store: Receiver<store::Health>) -> Services {
     let health = HealthServer::new(Healthy { shutdown: shutdown.clone(), store, names: services.names().to_vec() })
         .max_decoding_message_size(MESSAGE_BYTES);
-    let services = services.methods(&["Watch"], Kind::Stream, health.clone()).service(health);
+    let services = services.methods(&["Watch"], Kind::HealthWatch, MESSAGE_BYTES, health.clone()).methods(
+        &[],
+        Kind::Check,
+        MESSAGE_BYTES,
+        health,
+    );
     let names = [services.names(), &[V1, V1ALPHA]].concat();
     let (v1, v1alpha) = (describe(&names).build_v1(), describe(&names).build_v1alpha());
     let v1 = v1.expect("built in").max_decoding_message_size(MESSAGE_BYTES);
     let v1alpha = v1alpha.expect("built in").max_decoding_message_size(MESSAGE_BYTES);
-    services.methods(&[], Kind::ForeignStream, v1).methods(&[], Kind::ForeignStream, v1alpha)
+    services.methods(&[], Kind::ForeignStream, MESSAGE_BYTES, v1).methods(
+        &[],
+        Kind::ForeignStream,
+        MESSAGE_BYTES,
+        v1alpha,
+    )
 }
 
 const V1: &str = "grpc.reflection.v1.ServerReflection";

@@ -29,11 +29,6 @@ impl Error {
         told.insert("message".into(), Value::String(message.into()));
         Self { status, retry_after: None, told }
     }
-
-    /// There may be as many as there are.
-    pub(super) fn limit(reason: &str, message: impl Into<String>) -> Self {
-        Self { retry_after: Some(1.0), ..Self::new(StatusCode::TOO_MANY_REQUESTS, reason, message) }
-    }
 }
 
 impl From<engine::Error> for Error {

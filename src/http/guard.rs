@@ -22,20 +22,28 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http_body::{Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::{App, dashboard, error::Error, openapi, session, stream};
+use super::{
+    App, dashboard,
+    error::Error,
+    json,
+    listener::{Busy, Standing},
+    openapi, session, stream,
+};
 use crate::{
     access::Grant,
     engine,
-    grpc::{Peer, bearer},
-    share::Holder,
+    grpc::{Gate, Peer, bearer},
+    share::{Holder, Use},
 };
 
 const JSON: &str = "application/json";
 
 /// What tells nothing of breakers, beside the dashboard's own files.
 const OPEN: [&str; 5] = ["/livez", "/readyz", openapi::PATH, session::LOGIN, session::LOGOUT];
+
+/// What orchestrators ask; it takes no place.
+const PROBES: [&str; 2] = ["/livez", "/readyz"];
 
 /// Nothing but our own files, nothing inline, in no frame.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -78,21 +86,37 @@ async fn checked(app: &App, mut request: Request, next: Next) -> Result<Response
     if app.context.shutdown.draining() && path.starts_with("/api/") {
         return Err(engine::Error::Draining.into());
     }
-    // A stream has a bound of its own, and no end that one could wait for.
-    if path == stream::PATH {
-        return Ok(next.run(request).await);
+    let (is_probe, is_stream, is_operators) = (PROBES.contains(&path), path == stream::PATH, is_operators(path));
+    // The body first: a request counts when it is whole.
+    if !is_safe(request.method()) {
+        let (parts, body) = request.into_parts();
+        request = Request::from_parts(parts, json::body(body, &app.limits).await?.into());
     }
-    let place = Arc::clone(&app.requests).try_acquire_owned().map_err(|_| {
-        let max = app.limits.requests;
-        Error::limit(
-            "REQUEST_LIMIT",
-            format!("{max} requests are under way: try again, or raise limits.max_http_in_flight"),
-        )
-    })?;
+    let busy = request.extensions().get::<Arc<Standing>>().map(Standing::busy);
+    // A probe is answered at once and has to be at any time; a stream has a bound of its own, and no end that one could wait for.
+    if is_probe || is_stream {
+        return Ok(next.run(request).await.map(|body| Body::new(Held { body, _place: None, _busy: busy })));
+    }
+    let place = place(app, &request, is_operators)?;
     let answered = tokio::time::timeout(app.limits.call_timeout, next.run(request)).await;
     let response =
         answered.map_err(|_| Error::new(StatusCode::GATEWAY_TIMEOUT, "CALL_TIMEOUT", "the answer took too long"))?;
-    Ok(response.map(|body| Body::new(Held { body, _place: place })))
+    Ok(response.map(|body| Body::new(Held { body, _place: Some(place), _busy: busy })))
+}
+
+/// A place for a request: for an operator's one of those that are theirs, while there are any.
+fn place(app: &App, request: &Request, is_operators: bool) -> Result<Use, Error> {
+    let holder = Gate::holder(request.extensions());
+    if is_operators && let Ok(place) = app.pools.operator_requests.take(&holder, 1) {
+        return Ok(place);
+    }
+    Ok(app.pools.requests.take(&holder, 1).map_err(engine::Error::from)?)
+}
+
+/// Whether a route is for people and monitoring. The others are calls as services make them.
+fn is_operators(path: &str) -> bool {
+    let is_call = path.ends_with("/acquire") || path.ends_with("/report");
+    !is_call && !matches!(path, "/api/v1/declare" | "/api/v1/report-batch")
 }
 
 /// Who asks: by the header, by the cookie, or by the connection's certificate.
@@ -194,7 +218,8 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Error> {
 /// An answer on its way, which keeps its request's place until it is sent or given up.
 struct Held {
     body: Body,
-    _place: OwnedSemaphorePermit,
+    _place: Option<Use>,
+    _busy: Option<Busy>,
 }
 
 impl HttpBody for Held {

@@ -7,10 +7,13 @@ use crate::share::FairShare;
 /// Everything of the HTTP port that can grow or last, and how far.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections; one more is closed at once. Default 1,000.
+    /// Connections; for one more, the one that has been idle the longest gives way, or it is closed at once. Default 1,000.
     pub connections: usize,
-    /// Requests that are not answered and sent yet, streams left out; one more is refused at once. Default 256.
+    /// Requests whose body is there and that are not answered and sent yet, streams and probes left out; one more is refused
+    /// at once. Default 256.
     pub requests: usize,
+    /// Places that operators' requests have for themselves, beside those of all requests. Default 32.
+    pub operator_requests: usize,
     /// Event streams; one more is refused. Default 500.
     pub streams: usize,
     /// How much of each bound one holder may use of what the others leave.
@@ -25,7 +28,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Body of a request, in bytes. Default 64 KiB.
     pub body_bytes: usize,
-    /// How long a body may take to arrive. Default 10 s.
+    /// How long a body may take to arrive. Default 5 s.
     pub body_timeout: Duration,
     /// How long an answer may take until it begins. Default 30 s.
     pub call_timeout: Duration,
@@ -42,6 +45,7 @@ impl Default for Limits {
         Self {
             connections: 1_000,
             requests: 256,
+            operator_requests: 32,
             streams: 500,
             fair_share: FairShare::default(),
             metrics_breakers: 1_000,
@@ -49,7 +53,7 @@ impl Default for Limits {
             headers: 64,
             header_timeout: Duration::from_secs(15),
             body_bytes: 64 << 10,
-            body_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(20),
             certificate_max_age: Duration::from_secs(3600),

@@ -1,12 +1,19 @@
 //! From a socket to requests: accepting connections, bounding them and cutting those that do not keep up.
 //!
 //! HTTP/1.1, on one thread of its own, so that whoever looks never delays those who call.
+//!
+//! Where there are as many connections as there may be, or a holder has its share of them, the one that has been idle the longest
+//! gives way to a new one: whoever holds connections without using them keeps nobody out.
 
 use std::{
+    collections::HashMap,
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,11 +24,11 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
+    task::{self, AbortHandle, JoinSet},
     time::{Instant, Sleep},
 };
 use tower::ServiceExt as _;
@@ -29,7 +36,7 @@ use tower::ServiceExt as _;
 use super::limits::Limits;
 use crate::{
     grpc::Peer,
-    share::Holder,
+    share::{Holder, Pool, Use},
     shutdown::Shutdown,
     tls::{self, Alpn, Tls, Wire},
 };
@@ -42,7 +49,7 @@ pub(super) async fn serve(
     socket: std::net::TcpListener,
     router: Router,
     limits: &Limits,
-    places: Arc<Semaphore>,
+    places: Arc<Pool>,
     tls: Option<Tls>,
     stop: &Shutdown,
 ) -> io::Result<()> {
@@ -51,25 +58,28 @@ pub(super) async fn serve(
     let http = http(limits);
     let mut stopped = pin!(stop.drained());
     let mut connections = JoinSet::new();
+    let mut standings = Standings { places, clock: Arc::default(), all: HashMap::new() };
     loop {
         tokio::select! {
             biased;
             () = &mut stopped => break,
-            Some(ended) = connections.join_next() => log_panic(ended),
+            Some(ended) = connections.join_next_with_id() => standings.forget(ended),
             accepted = socket.accept() => match accepted {
                 Ok((stream, remote)) => {
-                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    let Some(standing) = standings.admit(remote) else {
                         tracing::debug!(%remote, "a connection of the HTTP port is refused: there are as many as there may be");
                         continue;
                     };
+                    let held = Arc::clone(&standing);
                     let (http, router, limits, tls) = (http.clone(), router.clone(), limits.clone(), tls.clone());
                     let stop = stop.clone();
-                    connections.spawn(async move {
+                    let task = connections.spawn(async move {
                         if let Some(stream) = shake_hands(stream, tls.as_ref(), limits.header_timeout, remote).await {
-                            run(http, stream, router, &limits, tls, Holder::address(remote.ip()), stop).await;
+                            run(http, stream, router, &limits, tls, &standing, stop).await;
                         }
-                        drop(place);
+                        standing.give_back();
                     });
+                    standings.all.insert(task.id(), (task, held));
                 }
                 Err(error) => after_failed_accept(&error).await,
             },
@@ -113,13 +123,15 @@ async fn run(
     router: Router,
     limits: &Limits,
     tls: Option<Tls>,
-    address: Holder,
+    standing: &Arc<Standing>,
     stop: Shutdown,
 ) {
+    let standing = Arc::clone(standing);
     let peer = Peer(tls::names(&stream).into());
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        request.extensions_mut().insert(address.clone());
+        request.extensions_mut().insert(standing.address.clone());
+        request.extensions_mut().insert(Arc::clone(&standing));
         request
     });
     let certificate = tls.zip(tls::shown(&stream));
@@ -154,9 +166,94 @@ async fn run(
     }
 }
 
-fn log_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a connection of the HTTP port has panicked");
+/// The connections of the port.
+struct Standings {
+    places: Arc<Pool>,
+    /// Counts requests: the order in which connections became idle.
+    clock: Arc<AtomicU64>,
+    all: HashMap<task::Id, (AbortHandle, Arc<Standing>)>,
+}
+
+impl Standings {
+    /// A place for a new connection, if need be that of one that has been idle for long.
+    fn admit(&self, remote: SocketAddr) -> Option<Arc<Standing>> {
+        let address = Holder::address(remote.ip());
+        let place = match self.places.take(&address, 1) {
+            Ok(place) => place,
+            Err(refused) => {
+                // Its own connections where it has its share, else those of whoever has the most.
+                let of = if refused.is_share_used_up() { address.clone() } else { self.places.biggest(1).pop()?.0 };
+                let idle = self.all.values().filter(|(_, standing)| standing.address == of && standing.is_idle());
+                let (task, standing) = idle.min_by_key(|(_, standing)| standing.idle_since.load(Ordering::Relaxed))?;
+                standing.give_back();
+                task.abort();
+                self.places.take(&address, 1).ok()?
+            }
+        };
+        let idle_since = self.clock.fetch_add(1, Ordering::Relaxed);
+        Some(Arc::new(Standing {
+            address,
+            place: Mutex::new(Some(place)),
+            clock: Arc::clone(&self.clock),
+            working: AtomicU32::new(0),
+            idle_since: AtomicU64::new(idle_since),
+        }))
+    }
+
+    fn forget(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                if error.is_panic() {
+                    tracing::error!(%error, "a connection of the HTTP port has panicked");
+                }
+                error.id()
+            }
+        };
+        if let Some((_, standing)) = self.all.remove(&id) {
+            standing.give_back();
+        }
+    }
+}
+
+/// How a connection stands.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// Who uses what it takes, unless its requests have an identity.
+    address: Holder,
+    place: Mutex<Option<Use>>,
+    clock: Arc<AtomicU64>,
+    /// Requests that are whole and not answered and sent.
+    working: AtomicU32,
+    /// When it became idle, by the clock of requests.
+    idle_since: AtomicU64,
+}
+
+impl Standing {
+    fn is_idle(&self) -> bool {
+        self.working.load(Ordering::Relaxed) == 0 && self.place.lock().is_some()
+    }
+
+    fn give_back(&self) {
+        self.place.lock().take();
+    }
+
+    /// Keeps its place as long as a request is under way.
+    pub(super) fn busy(self: &Arc<Self>) -> Busy {
+        self.working.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+}
+
+/// A request of a connection that is under way.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Standing>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let Standing { clock, working, idle_since, .. } = &*self.0;
+        idle_since.store(clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        working.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{
     engine::{COMMIT_BOUNDS, Engine, Measured, REJECTIONS, RESYNCS, Surveyed, Usage},
     grpc,
     notify::Condition,
+    share::Pool,
     telemetry,
 };
 
@@ -36,6 +37,8 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// Outcomes of calls, as the first of [`Numbers`] count them.
 const OUTCOMES: [&str; 4] = ["success", "failure", "timeout", "ignored"];
+/// Holders told of for each limit.
+const HOLDERS: usize = 3;
 /// Where calls refused are among [`Numbers`].
 const REJECTED: usize = OUTCOMES.len();
 
@@ -146,6 +149,7 @@ struct Scrape {
     usage: Usage,
     limits: [(&'static str, u64, u64); 11],
     transport: grpc::Usage,
+    pools: Vec<Arc<Pool>>,
     http: [(&'static str, u64); 3],
     store: &'static str,
     is_store_healthy: bool,
@@ -173,7 +177,6 @@ impl Scrape {
     fn new(app: &App) -> Self {
         let engine = &app.context.engine;
         let (limits, usage) = (engine.limits(), engine.usage());
-        let in_use = |max: usize, free: usize| max.saturating_sub(free) as u64;
         Self {
             sum: Numbers::default(),
             states: [0; STATES.len()],
@@ -199,10 +202,11 @@ impl Scrape {
                 ("statistics_bytes", usage.statistics_bytes as u64, limits.statistics_bytes as u64),
             ],
             transport: app.dispatch.usage(),
+            pools: app.dispatch.pools().into_iter().chain(app.pools.all().map(Arc::clone)).collect(),
             http: [
-                ("connections", in_use(app.limits.connections, app.connections.available_permits())),
-                ("requests", in_use(app.limits.requests, app.requests.available_permits())),
-                ("streams", in_use(app.limits.streams, app.streams.available_permits())),
+                ("connections", app.pools.connections.used()),
+                ("requests", app.pools.requests.used() + app.pools.operator_requests.used()),
+                ("streams", app.pools.streams.used()),
             ],
             store: engine.store_name(),
             is_store_healthy: engine.store_problem().is_none(),
@@ -390,10 +394,34 @@ impl Scrape {
             "Watches that lost events and got a snapshot instead, by reason; slow_reader: the reader was slower than the event log is long.",
             resyncs.map(|(reason, count)| ([("reason", reason.name())], count)),
         )?;
-        let used = self.limits.into_iter().map(|(name, used, _)| ([("limit", name)], used));
+        let pools = || self.pools.iter().map(|pool| (pool.limit().name, pool));
+        let used = self.limits.into_iter().map(|(name, used, _)| (name, used));
+        let used = used.chain(pools().map(|(name, pool)| (name, pool.used())));
+        let used = used.map(|(name, used)| ([("limit", name)], used));
         told.gauges("fuseboard_limit_used", "What is used of each limit.", used)?;
-        let max = self.limits.into_iter().map(|(name, _, max)| ([("limit", name)], max));
-        told.gauges("fuseboard_limit_max", "The limits; at one there is a clear error, and what is there goes on.", max)
+        let max = self.limits.into_iter().map(|(name, _, max)| (name, max));
+        let max = max.chain(pools().map(|(name, pool)| (name, pool.max())));
+        let max = max.map(|(name, max)| ([("limit", name)], max));
+        told.gauges(
+            "fuseboard_limit_max",
+            "The limits; at one there is a clear error, and what is there goes on.",
+            max,
+        )?;
+        told.counters(
+            "fuseboard_limit_refused",
+            "Requests refused because their holder had its share of a limit, or the limit was reached.",
+            pools().map(|(name, pool)| ([("limit", name)], pool.refused())),
+        )?;
+        let biggest: Vec<(&str, String, u64)> = pools()
+            .flat_map(|(name, pool)| {
+                pool.biggest(HOLDERS).into_iter().map(move |(holder, used)| (name, holder.to_string(), used))
+            })
+            .collect();
+        told.gauges(
+            "fuseboard_limit_biggest",
+            "What the identities or addresses use that use the most of a limit, at most three of them.",
+            biggest.iter().map(|(name, holder, used)| ([("limit", *name), ("holder", holder.as_str())], *used)),
+        )
     }
 
     fn transports(&self, told: &mut Told<'_>) -> fmt::Result {

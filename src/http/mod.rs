@@ -42,7 +42,7 @@ mod process;
 mod session;
 mod stream;
 
-use std::{io, net::SocketAddr, net::TcpListener, sync::Arc};
+use std::{io, net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -51,16 +51,19 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::Value;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
 use self::error::Error;
 pub use self::limits::Limits;
 use crate::{
     grpc::{AdminService, BreakerService, Context, Dispatch},
+    share::{Limit, Pool},
     shutdown::Shutdown,
     tls::Tls,
 };
 
+/// A refused request may come back after this.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Breakers looked at before another request may be served.
 const SURVEY_PLACES: u32 = 1_024;
 
@@ -76,15 +79,54 @@ struct App {
     /// Where the port listens.
     address: SocketAddr,
     tls: Option<Tls>,
-    connections: Arc<Semaphore>,
-    requests: Arc<Semaphore>,
-    streams: Arc<Semaphore>,
+    pools: Pools,
     /// Who is signed in to the dashboard.
     sessions: session::Sessions,
     baseline: metrics::Baseline,
     /// The turn of one scrape, and what the last one told.
     scrapes: Mutex<metrics::LastTold>,
     openapi: Value,
+}
+
+/// What is bounded, and shared between holders.
+#[derive(Debug)]
+struct Pools {
+    connections: Arc<Pool>,
+    requests: Arc<Pool>,
+    operator_requests: Arc<Pool>,
+    streams: Arc<Pool>,
+}
+
+impl Pools {
+    fn new(limits: &Limits) -> Self {
+        let pool = |max: usize, name, reason, what, advice| {
+            let limit = Limit { name, reason, what, advice, retry_after: RETRY_AFTER };
+            Arc::new(Pool::new(limit, max as u64, limits.fair_share))
+        };
+        let (close, fewer) = ("close some, or raise the limit", "send fewer at a time, or raise the limit");
+        Self {
+            connections: pool(
+                limits.connections,
+                "max_http_connections",
+                "CONNECTION_LIMIT",
+                "HTTP connections",
+                close,
+            ),
+            requests: pool(limits.requests, "max_http_in_flight", "REQUEST_LIMIT", "HTTP requests at a time", fewer),
+            operator_requests: pool(
+                limits.operator_requests,
+                "http_operator_requests",
+                "REQUEST_LIMIT",
+                "operators' HTTP requests at a time",
+                fewer,
+            ),
+            streams: pool(limits.streams, "max_http_streams", "STREAM_LIMIT", "event streams at a time", close),
+        }
+    }
+
+    const fn all(&self) -> [&Arc<Pool>; 4] {
+        [&self.connections, &self.requests, &self.operator_requests, &self.streams]
+    }
 }
 
 /// The port, ready to serve.
@@ -105,16 +147,13 @@ impl Port {
         address: SocketAddr,
         tls: Option<Tls>,
     ) -> Self {
-        let places = |max| Arc::new(Semaphore::new(max));
         let app = App {
             breakers,
             admin,
             dispatch,
             address,
             tls,
-            connections: places(limits.connections),
-            requests: places(limits.requests),
-            streams: places(limits.streams),
+            pools: Pools::new(&limits),
             sessions: session::Sessions::default(),
             baseline: metrics::Baseline::of(&context.engine, limits.metrics_breakers),
             scrapes: Mutex::default(),
@@ -125,6 +164,12 @@ impl Port {
         Self { app: Arc::new(app) }
     }
 
+    /// What is bounded and shared, and who uses how much of it.
+    #[must_use]
+    pub fn pools(&self) -> Vec<Arc<Pool>> {
+        self.app.pools.all().map(Arc::clone).into()
+    }
+
     /// Serves what comes in at a socket until `stop`.
     ///
     /// # Errors
@@ -132,7 +177,8 @@ impl Port {
     pub async fn serve(self, socket: TcpListener, stop: &Shutdown) -> io::Result<()> {
         let app = self.app;
         let tls = app.tls.clone();
-        listener::serve(socket, router(Arc::clone(&app)), &app.limits, Arc::clone(&app.connections), tls, stop).await
+        let connections = Arc::clone(&app.pools.connections);
+        listener::serve(socket, router(Arc::clone(&app)), &app.limits, connections, tls, stop).await
     }
 }
 

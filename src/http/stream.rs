@@ -18,7 +18,10 @@ use prost_reflect::MessageDescriptor;
 use super::{App, api, error::Error, json};
 use crate::{
     engine,
-    grpc::pb::{self, breaker_service_server::BreakerService as _, watch_events_response::Message},
+    grpc::{
+        Gate,
+        pb::{self, breaker_service_server::BreakerService as _, watch_events_response::Message},
+    },
 };
 
 /// Its route.
@@ -29,13 +32,7 @@ pub(super) const RPC: &str = "BreakerService/WatchEvents";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 pub(super) async fn watch(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
-    let place = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
-        let max = app.limits.streams;
-        Error::limit(
-            "STREAM_LIMIT",
-            format!("{max} event streams are open: close some, or raise limits.max_http_streams"),
-        )
-    })?;
+    let place = app.pools.streams.take(&Gate::holder(request.extensions()), 1).map_err(engine::Error::from)?;
     let rpc = json::method(RPC).ok_or_else(api::not_found)?;
     let asker = api::granted(RPC, &request)?;
     let mut object = json::query(&rpc.input(), &api::pairs(request.uri())?)?;

@@ -13,27 +13,49 @@ use crate::frames::{
 
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
+    pub(crate) port: Port,
     pub(crate) run: fn(SocketAddr, Duration),
 }
 
+/// Which port is attacked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Port {
+    Grpc,
+    Http,
+}
+
+const fn grpc(name: &'static str, run: fn(SocketAddr, Duration)) -> Attack {
+    Attack { name, port: Port::Grpc, run }
+}
+
+const fn http(name: &'static str, run: fn(SocketAddr, Duration)) -> Attack {
+    Attack { name, port: Port::Http, run }
+}
+
 /// All of them.
-pub(crate) const ATTACKS: [Attack; 12] = [
-    Attack { name: "idle connections", run: idle_connections },
-    Attack { name: "half-open handshakes", run: half_open_handshakes },
-    Attack { name: "connections in a loop", run: connections_in_a_loop },
-    Attack { name: "slow readers", run: slow_readers },
-    Attack { name: "rapid reset", run: rapid_reset },
-    Attack { name: "CONTINUATION flood", run: continuation_flood },
-    Attack { name: "header bombs", run: header_bombs },
-    Attack { name: "message bombs", run: message_bombs },
-    Attack { name: "messages never ended", run: messages_never_ended },
-    Attack { name: "empty DATA flood", run: empty_data_flood },
-    Attack { name: "SETTINGS flood", run: settings_flood },
-    Attack { name: "PING flood", run: ping_flood },
+pub(crate) const ATTACKS: [Attack; 16] = [
+    grpc("idle connections", idle_connections),
+    grpc("half-open handshakes", half_open_handshakes),
+    grpc("connections in a loop", connections_in_a_loop),
+    grpc("slow readers", slow_readers),
+    grpc("rapid reset", rapid_reset),
+    grpc("CONTINUATION flood", continuation_flood),
+    grpc("header bombs", header_bombs),
+    grpc("message bombs", message_bombs),
+    grpc("messages never ended", messages_never_ended),
+    grpc("empty DATA flood", empty_data_flood),
+    grpc("SETTINGS flood", settings_flood),
+    grpc("PING flood", ping_flood),
+    grpc("reflection streams", reflection_streams),
+    grpc("unfinished health checks", unfinished_health_checks),
+    http("slow POSTs", slow_posts),
+    http("idle keep-alives", idle_keep_alives),
 ];
 
 const ACQUIRE: &str = "/fuseboard.v1.BreakerService/Acquire";
 const WATCH: &str = "/fuseboard.v1.BreakerService/WatchEvents";
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+const REFLECT: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const IDLE_MAX: usize = 10_000;
 const THREADS: usize = 4;
 /// Bytes that one attack sends at most.
@@ -166,6 +188,72 @@ fn messages_never_ended(server: SocketAddr, length: Duration) {
         .collect();
     hold(length);
     drop(connections);
+}
+
+/// 21 connections with all the reflection streams that one may have: more than there may be sessions and watches.
+fn reflection_streams(server: SocketAddr, length: Duration) {
+    hold_streams(server, length, 21, REFLECT, &[]);
+}
+
+/// 10 connections with all the calls that one may have, of the service that answers without a token.
+fn unfinished_health_checks(server: SocketAddr, length: Duration) {
+    hold_streams(server, length, 10, CHECK, &[0, 0, 0, 1]);
+}
+
+/// Opens as many streams on each connection as it may have, and ends none.
+fn hold_streams(server: SocketAddr, length: Duration, connections: usize, path: &str, part: &[u8]) {
+    let connections: Vec<_> = (0..connections)
+        .filter_map(|_| {
+            let mut stream = greeted(server)?;
+            for number in 0..1_000_u32 {
+                let stream_id = number * 2 + 1;
+                let mut asked = frame(HEADERS, END_HEADERS, stream_id, &call(path));
+                asked.extend(frame(DATA, 0, stream_id, part));
+                stream.write_all(&asked).ok()?;
+            }
+            Some(stream)
+        })
+        .collect();
+    hold(length);
+    drop(connections);
+}
+
+/// Requests whose bodies never end: as many as may be under way.
+fn slow_posts(server: SocketAddr, length: Duration) {
+    hold_requests(
+        server,
+        length,
+        256,
+        b"POST /api/v1/breakers/mail/acquire HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+          content-length: 2\r\n\r\n{",
+    );
+}
+
+/// Connections that were used once and are kept: as many as there may be.
+fn idle_keep_alives(server: SocketAddr, length: Duration) {
+    hold_requests(server, length, 1_000, b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n");
+}
+
+/// Opens connections and sends a request on each; those that are closed are opened again.
+fn hold_requests(server: SocketAddr, length: Duration, count: usize, request: &[u8]) {
+    _ = rlimit::increase_nofile_limit(count as u64 + 100);
+    let until = now() + length;
+    let mut connections: Vec<_> = (0..count).filter_map(|_| asking(server, request)).collect();
+    while now() < until {
+        for stream in &mut connections {
+            let is_closed = stream.set_nonblocking(true).is_err() || matches!(stream.read(&mut [0; 1_024]), Ok(0));
+            if is_closed && let Some(anew) = asking(server, request) {
+                *stream = anew;
+            }
+        }
+        hold(Duration::from_millis(100).min(length));
+    }
+}
+
+fn asking(server: SocketAddr, request: &[u8]) -> Option<TcpStream> {
+    let mut stream = connect(server)?;
+    stream.write_all(request).ok()?;
+    Some(stream)
 }
 
 /// DATA frames that hold nothing and end nothing.

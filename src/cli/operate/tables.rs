@@ -435,7 +435,15 @@ pub(super) fn info(screen: &mut Screen, answer: &Value) -> Result<()> {
     screen.line("")?;
     let row = |limit: &Value| {
         let used = limit.get("used").map_or(String::new(), |_| number(limit, "/used").to_string());
-        vec![Cell::new(text(limit, "/name")), Cell::new(used), Cell::new(number(limit, "/max").to_string())]
+        let biggest = array(limit, "/biggest");
+        let biggest = biggest.iter().map(|share| format!("{} {}", text(share, "/holder"), number(share, "/used")));
+        vec![
+            Cell::new(text(limit, "/name")),
+            Cell::new(used),
+            Cell::new(number(limit, "/max").to_string()),
+            Cell::new(biggest.collect::<Vec<_>>().join(", ")),
+        ]
     };
-    screen.table(&["LIMIT", "USED", "MAX"], &array(answer, "/limits").iter().map(row).collect::<Vec<_>>())
+    screen
+        .table(&["LIMIT", "USED", "MAX", "USED MOST BY"], &array(answer, "/limits").iter().map(row).collect::<Vec<_>>())
 }
