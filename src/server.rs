@@ -35,7 +35,7 @@ use crate::{
     reload::{self, Reload},
     share::FairShare,
     shutdown::Shutdown,
-    store::{Disk, DiskOptions, Memory, OpenError, Opened, Store},
+    store::{AuditRetention, Disk, DiskOptions, Memory, OpenError, Opened, Store},
     tls::{self, Tls},
 };
 
@@ -84,11 +84,16 @@ pub enum Error {
 /// The server cannot start.
 pub fn run(config: &Config) -> Result<(), Error> {
     let Some(directory) = config.home() else {
-        return run_with(config, Arc::new(Memory::new(config.limits.event_log_events)), String::new());
+        return run_with(
+            config,
+            Arc::new(Memory::keeping(config.limits.event_log_events, audit_retention(config))),
+            String::new(),
+        );
     };
     let options = DiskOptions {
         events_max: config.limits.event_log_events,
         events_age: config.limits.event_log_age,
+        audit: audit_retention(config),
         on_damage: config.on_damage,
         ..DiskOptions::default()
     };
@@ -269,6 +274,14 @@ fn services(
         services = services.service(clock.max_decoding_message_size(config.limits.unary_message_bytes));
     }
     standard_services(services, &shutdown, store_health)
+}
+
+fn audit_retention(config: &Config) -> AuditRetention {
+    AuditRetention {
+        entries: config.limits.audit_entries,
+        bytes: config.limits.audit_bytes as u64,
+        age: config.limits.audit_age,
+    }
 }
 
 fn transport_limits(config: &Config) -> grpc::Limits {

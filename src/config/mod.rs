@@ -309,6 +309,22 @@ pub struct Limits {
     #[arg(value_parser = duration(SECOND..=365 * DAY))]
     pub event_log_age: Duration,
 
+    /// Entries of the audit trail. At the bound the oldest entry of the identity that has the most goes. 1,000 to 10,000,000.
+    /// Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_AUDIT_ENTRIES", value_name = "COUNT", default_value = "100000")]
+    #[arg(value_parser = count::<u64>(1_000..=10_000_000))]
+    pub audit_entries: u64,
+
+    /// Bytes of the audit trail as it is stored. The same holds at this bound. 1MiB to 1TiB. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_AUDIT_BYTES", value_name = "BYTES", default_value = "64MiB")]
+    #[arg(value_parser = bytes::<usize>(MIB..=1024 * GIB))]
+    pub audit_bytes: usize,
+
+    /// Age at which an entry leaves the audit trail, even where there is room for it. 1h to 3650days. Zero is invalid.
+    #[arg(long, env = "FUSEBOARD_AUDIT_AGE", value_name = "DURATION", default_value = "400days")]
+    #[arg(value_parser = duration(3_600 * SECOND..=3650 * DAY))]
+    pub audit_age: Duration,
+
     /// Watches open at a time. 1 to 1,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_WATCHERS", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<usize>(1..=1_000_000))]

@@ -90,6 +90,20 @@ impl AuditEntry {
         }
     }
 
+    /// Writes it to the log output.
+    pub(super) fn log(&self) {
+        tracing::info!(
+            target: "audit",
+            sequence = self.sequence,
+            actor = %self.actor,
+            target = %self.target,
+            reason = %self.reason,
+            detail = %self.detail,
+            "{}",
+            self.action.name(),
+        );
+    }
+
     /// What an event says of an operator; `None` where nobody asked for it.
     pub(super) fn of(event: &Event) -> Option<Self> {
         if event.reason != EventReason::Breaker(Reason::Requested) {

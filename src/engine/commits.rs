@@ -450,6 +450,9 @@ impl Engine {
             }
         }
         log(events);
+        if is_own {
+            committed.audit.iter().for_each(AuditEntry::log);
+        }
     }
 
     fn refused(&self, key: &Arc<str>, refused: &Refused) {

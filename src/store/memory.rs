@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
-    AUDIT_MAX, Answer, Change, Changed, Commit, Committed, Document, Floors, Follower, Health, Mark, Merge, Record,
-    Refused, Root, Store,
+    Answer, AuditRetention, Change, Changed, Commit, Committed, Document, Floors, Follower, Health, Mark, Merge,
+    Record, Refused, Root, Store, encoding, trail::Trail,
 };
 use crate::{
     breaker::Timestamp,
@@ -28,6 +28,7 @@ pub struct Memory {
 struct Inner {
     epoch: u64,
     events_max: usize,
+    audit: AuditRetention,
     health: watch::Sender<Health>,
     /// Held while followers are told: they hear commits in the order of the log.
     kept: Mutex<Kept>,
@@ -39,7 +40,8 @@ struct Kept {
     policies: BTreeMap<Arc<str>, PolicyEntry>,
     marks: BTreeMap<Box<str>, Mark>,
     documents: BTreeMap<Arc<str>, Document>,
-    audit: VecDeque<AuditEntry>,
+    audit: BTreeMap<u64, AuditEntry>,
+    trail: Trail,
     floors: Floors,
     events: VecDeque<Arc<Event>>,
     newest: u64,
@@ -59,9 +61,16 @@ impl Memory {
     /// An empty store that holds so many events, at least 1.
     #[must_use]
     pub fn new(events_max: usize) -> Self {
+        Self::keeping(events_max, AuditRetention::default())
+    }
+
+    /// As [`Memory::new`], with the bounds of the audit trail.
+    #[must_use]
+    pub fn keeping(events_max: usize, audit: AuditRetention) -> Self {
         let inner = Inner {
             epoch: rand::random::<u64>().max(1),
             events_max: events_max.max(1),
+            audit,
             health: watch::Sender::default(),
             kept: Mutex::default(),
         };
@@ -70,7 +79,7 @@ impl Memory {
 }
 
 impl Kept {
-    fn commit(&mut self, commit: Commit, events_max: usize) -> Result<Committed, Refused> {
+    fn commit(&mut self, commit: Commit, events_max: usize, retention: &AuditRetention) -> Result<Committed, Refused> {
         if !self.fits(&commit.change) {
             return Err(Refused::Moved);
         }
@@ -110,15 +119,18 @@ impl Kept {
                 self.documents.insert(key, *document);
             }
         }
+        let mut audit = Vec::with_capacity(commit.audit.len());
         for entry in commit.audit {
-            let sequence = self.audit.back().map_or(0, |last| last.sequence) + 1;
-            self.audit.push_back(AuditEntry { sequence, ..entry });
-            if self.audit.len() as u64 > AUDIT_MAX {
-                self.audit.pop_front();
+            let entry = AuditEntry { sequence: self.trail.newest() + 1, ..entry };
+            self.trail.add_audit(&entry, encoding::encode(&entry).map_or(0, |bytes| bytes.len()));
+            self.audit.insert(entry.sequence, entry.clone());
+            for gone in self.trail.trim(retention, now) {
+                self.audit.remove(&gone);
             }
+            audit.push(entry);
         }
         self.note(commit.marks, floors);
-        Ok(Committed { author: commit.author, changed, events })
+        Ok(Committed { author: commit.author, changed, events, audit })
     }
 
     fn fits(&self, change: &Change) -> bool {
@@ -219,8 +231,7 @@ impl Store for Memory {
     fn audit(&self, before: u64, max: usize) -> Answer<'_, Vec<AuditEntry>> {
         Box::pin(async move {
             let kept = self.inner.kept.lock();
-            let place = kept.audit.partition_point(|entry| entry.sequence < before);
-            Ok(kept.audit.range(..place).rev().take(max).cloned().collect())
+            Ok(kept.audit.range(..before).rev().take(max).map(|(_, entry)| entry.clone()).collect())
         })
     }
 
@@ -228,7 +239,7 @@ impl Store for Memory {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
             let mut kept = inner.kept.lock();
-            let committed = kept.commit(commit, inner.events_max)?;
+            let committed = kept.commit(commit, inner.events_max, &inner.audit)?;
             for follower in &kept.followers {
                 follower.committed(&committed);
             }

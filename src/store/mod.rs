@@ -25,6 +25,7 @@
 mod disk;
 pub mod encoding;
 mod memory;
+mod trail;
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -36,14 +37,12 @@ pub use self::disk::Backends;
 pub use self::{
     disk::{Damage, Disk, DiskOptions, OnDamage, OpenError, Opened, inspect},
     memory::Memory,
+    trail::AuditRetention,
 };
 use crate::{
     breaker::{Snapshot, Timestamp},
     engine::{AuditEntry, Declaration, Event, PolicyEntry},
 };
-
-/// Entries of the audit trail that are kept; the oldest go.
-pub const AUDIT_MAX: u64 = 100_000;
 
 /// A store. See the [contract](self).
 pub trait Store: Debug + Send + Sync {
@@ -229,7 +228,8 @@ pub struct Commit {
     pub events: Vec<Event>,
     /// Batches that are counted in it.
     pub marks: Vec<Mark>,
-    /// What the audit trail says of it. The store gives each its sequence, and keeps [`AUDIT_MAX`].
+    /// What the audit trail says of it. The store gives each its sequence, and takes away what is beyond its
+    /// [`AuditRetention`].
     pub audit: Vec<AuditEntry>,
     /// The author's floors.
     pub floors: Floors,
@@ -276,6 +276,8 @@ pub struct Committed {
     pub changed: Changed,
     /// What happened, with sequences.
     pub events: Vec<Arc<Event>>,
+    /// What the audit trail says of it, with its sequences.
+    pub audit: Vec<AuditEntry>,
 }
 
 /// What has changed.

@@ -140,13 +140,16 @@ impl Model {
             }
             Change::Document { key, to: None, .. } => _ = self.documents.remove(&**key),
         }
+        let mut audit = Vec::new();
         for entry in &commit.audit {
             self.held.floors.now = self.held.floors.now.max(entry.at);
             let sequence = self.held.audit.len() as u64 + 1;
-            self.held.audit.insert(0, AuditEntry { sequence, ..entry.clone() });
+            let entry = AuditEntry { sequence, ..entry.clone() };
+            audit.push(entry.clone());
+            self.held.audit.insert(0, entry);
         }
         self.note(&commit.marks, commit.floors);
-        self.told.push(Committed { author: commit.author, changed: (&commit.change).into(), events });
+        self.told.push(Committed { author: commit.author, changed: (&commit.change).into(), events, audit });
         Ok(())
     }
 

@@ -50,7 +50,7 @@ use self::{
     watchdog::Watchdog,
     writer::{Queue, Shared, Waiting, Writer},
 };
-use super::{Answer, Commit, Follower, Health, Merge, Record, Refused, Root, Store};
+use super::{Answer, AuditRetention, Commit, Follower, Health, Merge, Record, Refused, Root, Store};
 use crate::{
     breaker::Timestamp,
     engine::{AuditEntry, Event},
@@ -66,6 +66,8 @@ pub struct DiskOptions {
     pub events_max: usize,
     /// How long an event is held at most, by the server's time. The newest is held for ever. Default 30 days.
     pub events_age: Duration,
+    /// How much of the audit trail is kept.
+    pub audit: AuditRetention,
     /// Memory for pages of the file, in bytes. Default 32 MiB.
     pub cache_bytes: usize,
     /// What becomes of a damaged file. Default: it is set aside.
@@ -81,6 +83,7 @@ impl Default for DiskOptions {
         Self {
             events_max: 65_536,
             events_age: Duration::from_secs(30 * 24 * 3600),
+            audit: AuditRetention::default(),
             cache_bytes: 32 << 20,
             on_damage: OnDamage::default(),
             patience: Duration::from_secs(1),
@@ -248,10 +251,15 @@ impl Disk {
         let writer = Writer {
             shared: Arc::clone(&shared),
             site,
-            retention: Retention { events_max: options.events_max.max(1) as u64, events_age: options.events_age },
+            retention: Retention {
+                events_max: options.events_max.max(1) as u64,
+                events_age: options.events_age,
+                audit: options.audit,
+            },
             retry_min: options.retry,
             meta,
             oldest,
+            trail: Mutex::default(),
             commits: Default::default(),
             merges: Default::default(),
             merged: 0,

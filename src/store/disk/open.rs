@@ -112,12 +112,12 @@ impl Site {
         tables::create(&transaction)?;
         transaction.commit()?;
         let mut meta = meta;
-        let mut oldest = None;
+        let (mut oldest, mut trail) = (None, None);
         let most = contents.lengths();
         let most = most.into_iter().max().unwrap_or(0).max(1);
         for start in (0..most).step_by(BUILD_CHUNK) {
             let transaction = database.begin_write()?;
-            let mut writing = Writing::begin(&transaction, meta, oldest)?;
+            let mut writing = Writing::begin(&transaction, meta, oldest, Retention::NONE, &mut trail)?;
             chunk(&contents.records, start).iter().try_for_each(|record| writing.put_record(record))?;
             chunk(&contents.policies, start).iter().try_for_each(|entry| writing.put_policy(entry))?;
             writing.put_marks(chunk(&contents.marks, start))?;
@@ -126,7 +126,7 @@ impl Site {
             for event in chunk(&contents.events, start) {
                 writing.append(event.clone())?;
             }
-            (meta, oldest) = writing.finish(Retention::NONE)?;
+            (meta, oldest) = writing.finish()?;
             transaction.commit()?;
         }
         database.close()?;

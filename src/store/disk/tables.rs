@@ -12,8 +12,9 @@ use crate::{
     breaker::Timestamp,
     engine::{AuditEntry, Event, PolicyEntry},
     store::{
-        AUDIT_MAX, Change, Changed, Commit, Committed, Document, Floors, Mark, Merge, Record, Refused, Root,
+        AuditRetention, Change, Changed, Commit, Committed, Document, Floors, Mark, Merge, Record, Refused, Root,
         encoding::{self, EncodingError},
+        trail::Trail,
     },
 };
 
@@ -119,16 +120,17 @@ pub(super) struct Meta {
     pub(super) transaction: u64,
 }
 
-/// How much of the log is kept.
+/// How much of the log and of the audit trail is kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retention {
     pub(super) events_max: u64,
     pub(super) events_age: Duration,
+    pub(super) audit: AuditRetention,
 }
 
 impl Retention {
     /// Everything is kept.
-    pub(super) const NONE: Self = Self { events_max: u64::MAX, events_age: Duration::MAX };
+    pub(super) const NONE: Self = Self { events_max: u64::MAX, events_age: Duration::MAX, audit: AuditRetention::NONE };
 }
 
 /// The oldest event that is held: sequence and time.
@@ -145,12 +147,23 @@ pub(super) struct Writing<'t> {
     pub(super) bytes: usize,
     appended: usize,
     pub(super) is_changed: bool,
+    retention: Retention,
+    /// Read from the table when it is first needed.
+    trail: &'t mut Option<Trail>,
 }
 
 impl<'t> Writing<'t> {
-    pub(super) fn begin(transaction: &'t WriteTransaction, meta: Meta, oldest: Oldest) -> Result<Self, Fault> {
+    /// Where the transaction does not come to its end, `trail` is no longer what the file has, and has to be dropped.
+    pub(super) fn begin(
+        transaction: &'t WriteTransaction,
+        meta: Meta,
+        oldest: Oldest,
+        retention: Retention,
+        trail: &'t mut Option<Trail>,
+    ) -> Result<Self, Fault> {
         let (records, events) = (transaction.open_table(RECORDS)?, transaction.open_table(EVENTS)?);
-        Ok(Self { transaction, records, events, meta, oldest, bytes: 0, appended: 0, is_changed: false })
+        let (bytes, appended, is_changed) = (0, 0, false);
+        Ok(Self { transaction, records, events, meta, oldest, bytes, appended, is_changed, retention, trail })
     }
 
     /// Writes a commit, unless it is refused.
@@ -184,10 +197,10 @@ impl<'t> Writing<'t> {
             }
             Change::Document { to: Some(document), .. } => self.put_document(document)?,
         }
-        self.put_audit(&commit.audit)?;
+        let audit = self.put_audit(&commit.audit)?;
         self.put_marks(&commit.marks)?;
         self.meta.floors = self.meta.floors.max(Floors { now: commit.now(), ..commit.floors });
-        Ok(Ok(Committed { author: commit.author, changed: Changed::from(&commit.change), events }))
+        Ok(Ok(Committed { author: commit.author, changed: Changed::from(&commit.change), events, audit }))
     }
 
     fn fits(&self, change: &Change) -> Result<bool, Fault> {
@@ -273,22 +286,30 @@ impl<'t> Writing<'t> {
     }
 
     /// Adds to the audit trail, with the next sequences, and takes away what is too much of it.
-    pub(super) fn put_audit(&mut self, entries: &[AuditEntry]) -> Result<(), Fault> {
+    pub(super) fn put_audit(&mut self, entries: &[AuditEntry]) -> Result<Vec<AuditEntry>, Fault> {
+        let mut put = Vec::with_capacity(entries.len());
         if entries.is_empty() {
-            return Ok(());
+            return Ok(put);
         }
         let mut table = self.transaction.open_table(AUDIT)?;
+        let trail = match &mut *self.trail {
+            Some(trail) => trail,
+            trail => trail.insert(trail_of(&table)?),
+        };
         let mut sequence = table.last()?.map_or(0, |(last, _)| last.value());
         for entry in entries {
             sequence += 1;
-            let bytes = encoding::encode(&AuditEntry { sequence, ..entry.clone() })?;
+            let entry = AuditEntry { sequence, ..entry.clone() };
+            let bytes = encoding::encode(&entry)?;
             self.bytes += bytes.len();
-            table.insert(sequence, &*bytes)?;
+            table.insert(entry.sequence, &*bytes)?;
+            trail.add_audit(&entry, bytes.len());
+            for gone in trail.trim(&self.retention.audit, self.meta.floors.now.max(entry.at)) {
+                table.remove(gone)?;
+            }
+            put.push(entry);
         }
-        while table.len()? > AUDIT_MAX {
-            table.pop_first()?;
-        }
-        Ok(())
+        Ok(put)
     }
 
     pub(super) fn put_marks(&mut self, marks: &[Mark]) -> Result<(), Fault> {
@@ -305,7 +326,8 @@ impl<'t> Writing<'t> {
     }
 
     /// Takes old events away, a few at a time. The newest stays: it says where the log is.
-    fn trim(&mut self, retention: Retention) -> Result<(), Fault> {
+    fn trim(&mut self) -> Result<(), Fault> {
+        let retention = self.retention;
         let Some((first, mut at)) = self.oldest else { return Ok(()) };
         let steps = (self.appended * 2 + TRIM) as u64;
         let held = self.meta.newest - first + 1;
@@ -329,13 +351,25 @@ impl<'t> Writing<'t> {
     }
 
     /// Writes what goes with every transaction. The tables are closed then, and it can be committed.
-    pub(super) fn finish(mut self, retention: Retention) -> Result<(Meta, Oldest), Fault> {
-        self.trim(retention)?;
+    pub(super) fn finish(mut self) -> Result<(Meta, Oldest), Fault> {
+        self.trim()?;
         self.meta.transaction += 1;
         let bytes = encoding::encode(&self.meta)?;
         self.transaction.open_table(META)?.insert(STATE_KEY, &*bytes)?;
         Ok((self.meta, self.oldest))
     }
+}
+
+/// Who holds which entries of the audit trail. What cannot be read has no holder, and stays.
+fn trail_of(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<Trail, Fault> {
+    let mut trail = Trail::default();
+    for entry in table.iter()? {
+        let (sequence, bytes) = entry?;
+        if let Ok(entry) = encoding::decode("audit", &sequence.value().to_string(), bytes.value()) {
+            trail.add_audit(&entry, bytes.value().len());
+        }
+    }
+    Ok(trail)
 }
 
 /// Makes the tables of a new file.

@@ -23,7 +23,7 @@ use super::{
     tables::{Fault, Meta, Oldest, Retention, Writing},
     watchdog::Watchdog,
 };
-use crate::store::{Commit, Committed, Follower, Health, Merge, Refused};
+use crate::store::{Commit, Committed, Follower, Health, Merge, Refused, trail::Trail};
 
 /// Most commits of a transaction.
 const COMMITS_MAX: usize = 4_096;
@@ -110,6 +110,8 @@ pub(super) struct Writer {
     pub(super) retry_min: Duration,
     pub(super) meta: Meta,
     pub(super) oldest: Oldest,
+    /// Who holds which entries of the audit trail, once it is known.
+    pub(super) trail: Mutex<Option<Trail>>,
     /// Taken from the queue and not answered.
     pub(super) commits: VecDeque<Waiting<Commit>>,
     pub(super) merges: VecDeque<Waiting<Merge>>,
@@ -169,6 +171,7 @@ impl Writer {
             let durable = match written {
                 Ok(()) => None,
                 Err(fault) => {
+                    *self.trail.get_mut() = None;
                     self.shared.failing(fault.to_string());
                     let Some(durable) = self.reopen() else { return false };
                     Some(durable)
@@ -203,7 +206,8 @@ impl Writer {
         let database = self.shared.database.read();
         let Some(database) = &*database else { return Err(redb::StorageError::DatabaseClosed.into()) };
         let transaction = database.begin_write()?;
-        let mut writing = Writing::begin(&transaction, self.meta, self.oldest)?;
+        let mut trail = self.trail.lock();
+        let mut writing = Writing::begin(&transaction, self.meta, self.oldest, self.retention, &mut trail)?;
         let mut commits = Vec::new();
         for commit in self.commits.iter().take(COMMITS_MAX) {
             commits.push(writing.commit(&commit.what)?);
@@ -226,7 +230,7 @@ impl Writer {
             transaction.abort()?;
             return Ok(());
         }
-        let (meta, oldest) = writing.finish(self.retention)?;
+        let (meta, oldest) = writing.finish()?;
         *attempt = Some(Attempt { meta, oldest, commits, merged });
         transaction.commit()?;
         Ok(())
