@@ -298,8 +298,9 @@ pub struct Limits {
     #[arg(value_parser = count::<usize>(1..=100_000_000))]
     pub max_callers: usize,
 
-    /// Events held for watchers to resume from and for the history. Who needs an older one gets a resync. 1 to 100,000,000.
-    /// Zero is invalid.
+    /// Events held for watchers to resume from and for the history. Who needs an older one gets a resync. The history also
+    /// keeps the newest 16 of each breaker that have left, a quarter as many in all and at most 64 MiB, until the server
+    /// stops. 1 to 100,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_EVENT_LOG_EVENTS", value_name = "COUNT", default_value = "65536")]
     #[arg(value_parser = count::<usize>(1..=100_000_000))]
     pub event_log_events: usize,

@@ -96,7 +96,7 @@ impl AuditEntry {
             target: "audit",
             sequence = self.sequence,
             actor = %self.actor,
-            target = %self.target,
+            subject = %self.target,
             reason = %self.reason,
             detail = %self.detail,
             "{}",

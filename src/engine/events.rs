@@ -4,13 +4,29 @@
 //! those who read. Invariant: sequences have no gap, and times never go back; the log holds the newest events, up to its
 //! bounds in number and age. Watchers have no queues of their own: each remembers the sequence it has read to and reads on from the log, so a slow one costs nothing and
 //! delays nobody. One that the log has gone past is told what it lost.
+//!
+//! Events that the log's bound in number takes away are kept for the history, at most [`KEPT_EACH`] of each breaker and those
+//! of a quarter of the log in all, so that a breaker with many events does not take away those of the others. They are not
+//! part of the log: watchers resume from the log alone, and they end with the process.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::breaker::{CallerId, CallerStatus, Evidence, Kind, Reason, StateName, Status, Timestamp};
+use crate::{
+    breaker::{CallerEvidence, CallerId, CallerStatus, Evidence, Kind, Reason, StateName, Status, Timestamp},
+    store::{AuditRetention, Trail},
+};
+
+/// Events of a breaker that are kept when they have left the log.
+pub const KEPT_EACH: usize = 16;
+/// Memory of all of them.
+const KEPT_BYTES_MAX: u64 = 64 << 20;
 
 /// What happened to a breaker.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
@@ -95,6 +111,15 @@ pub struct Event {
 }
 
 impl Event {
+    /// Memory that it takes, about.
+    fn bytes(&self) -> usize {
+        let callers = self.evidence.as_ref().and_then(|evidence| evidence.callers.as_ref());
+        let callers = callers.map_or(0, |callers| callers.with.len() + callers.without.len());
+        let texts = [self.key.len(), self.error_class.len(), self.actor.len(), self.comment.len()];
+        let names = self.names.iter().map(|(_, name)| size_of::<(CallerId, Arc<str>)>() + name.len());
+        size_of::<Self>() + callers * size_of::<CallerEvidence>() + texts.into_iter().chain(names).sum::<usize>()
+    }
+
     /// The name of a caller that it is about.
     #[must_use]
     pub fn name(&self, caller: CallerId) -> Option<&str> {
@@ -113,9 +138,41 @@ pub(super) enum Read {
     Future,
 }
 
+#[derive(Default, Debug)]
+struct Held {
+    log: VecDeque<Arc<Event>>,
+    kept: Kept,
+}
+
+/// Events that have left the log, by sequence, and whose they are.
+#[derive(Default, Debug)]
+struct Kept {
+    events: BTreeMap<u64, Arc<Event>>,
+    trail: Trail,
+}
+
+impl Kept {
+    fn add(&mut self, event: Arc<Event>, retention: &AuditRetention) {
+        if self.trail.held(&event.key) >= KEPT_EACH
+            && let Some(gone) = self.trail.take_oldest(&event.key)
+        {
+            self.events.remove(&gone);
+        }
+        self.trail.add(&event.key, event.sequence, event.at, event.bytes());
+        self.events.insert(event.sequence, event);
+        self.trim(retention, Timestamp::default());
+    }
+
+    fn trim(&mut self, retention: &AuditRetention, now: Timestamp) {
+        for gone in self.trail.trim(retention, now) {
+            self.events.remove(&gone);
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct EventLog {
-    events: Mutex<VecDeque<Arc<Event>>>,
+    events: Mutex<Held>,
     max: usize,
     max_age: Duration,
     /// The newest sequence; watchers wait for it to change.
@@ -131,17 +188,26 @@ impl EventLog {
     /// Takes what is durable, in the order of the store's log, and tells the watchers.
     pub(super) fn append(&self, events: &[Arc<Event>]) {
         let Some(last) = events.last() else { return };
-        let mut log = self.events.lock();
+        let mut held = self.events.lock();
+        let Held { log, kept } = &mut *held;
+        let retention = self.kept();
         for event in events {
-            if log.len() >= self.max {
-                log.pop_front();
+            if log.len() >= self.max
+                && let Some(oldest) = log.pop_front()
+            {
+                kept.add(oldest, &retention);
             }
             log.push_back(Arc::clone(event));
         }
         while log.front().is_some_and(|oldest| last.at.since(oldest.at) > self.max_age) {
             log.pop_front();
         }
+        kept.trim(&retention, last.at);
         self.newest.send_replace(last.sequence);
+    }
+
+    const fn kept(&self) -> AuditRetention {
+        AuditRetention { entries: (self.max / 4) as u64, bytes: KEPT_BYTES_MAX, age: self.max_age }
     }
 
     pub(super) fn newest(&self) -> u64 {
@@ -150,11 +216,11 @@ impl EventLog {
 
     /// The oldest sequence held; 0 where none is.
     pub(super) fn oldest(&self) -> u64 {
-        self.events.lock().front().map_or(0, |event| event.sequence)
+        self.events.lock().log.front().map_or(0, |event| event.sequence)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.events.lock().len()
+        self.events.lock().log.len()
     }
 
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
@@ -163,7 +229,7 @@ impl EventLog {
 
     /// At most `max` events after a sequence.
     pub(super) fn read(&self, after: u64, max: usize) -> Read {
-        let log = self.events.lock();
+        let log = &self.events.lock().log;
         let newest = self.newest();
         if after >= newest {
             return if after == newest { Read::Events(Vec::new()) } else { Read::Future };
@@ -171,27 +237,31 @@ impl EventLog {
         if log.front().is_none_or(|oldest| after + 1 < oldest.sequence) {
             return Read::Lost(newest - after);
         }
-        Read::Events(log.range(place(&log, after + 1)..).take(max).map(Arc::clone).collect())
+        Read::Events(log.range(place(log, after + 1)..).take(max).map(Arc::clone).collect())
     }
 
     /// The event of a sequence, while the log holds it.
     pub(super) fn get(&self, sequence: u64) -> Option<Arc<Event>> {
         match self.read(sequence.checked_sub(1)?, 1) {
             Read::Events(events) => events.into_iter().next(),
-            Read::Lost(_) | Read::Future => None,
+            Read::Lost(_) => self.events.lock().kept.events.get(&sequence).cloned(),
+            Read::Future => None,
         }
     }
 
     /// The oldest events after a sequence of those that are held, oldest first.
     pub(super) fn read_on(&self, after: u64, max: usize) -> Vec<Arc<Event>> {
-        let log = self.events.lock();
-        log.range(place(&log, after.saturating_add(1))..).take(max).map(Arc::clone).collect()
+        let held = self.events.lock();
+        let after = after.saturating_add(1);
+        let events = held.kept.events.range(after..).map(|(_, event)| event);
+        events.chain(held.log.range(place(&held.log, after)..)).take(max).map(Arc::clone).collect()
     }
 
     /// The newest events before a sequence, newest first.
     pub(super) fn read_back(&self, before: u64, max: usize) -> Vec<Arc<Event>> {
-        let log = self.events.lock();
-        log.range(..place(&log, before)).rev().take(max).map(Arc::clone).collect()
+        let held = self.events.lock();
+        let kept = held.kept.events.range(..before).rev().map(|(_, event)| event);
+        held.log.range(..place(&held.log, before)).rev().chain(kept).take(max).map(Arc::clone).collect()
     }
 }
 

@@ -46,7 +46,7 @@ pub use self::{
     clock::Clock,
     commits::{STORE_PATIENCE, Ticket, Told},
     error::Error,
-    events::{Event, EventKind, EventReason},
+    events::{Event, EventKind, EventReason, KEPT_EACH},
     measures::{COMMIT_BOUNDS, Measured, REJECTIONS, RESYNCS, Surveyed},
     policies::{Declaration, PolicyEntry, PolicyOrigin, Resolved, matches},
     registry::{Handle, key_hash},

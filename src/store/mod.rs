@@ -34,6 +34,7 @@ use tokio::sync::watch;
 
 #[doc(hidden)]
 pub use self::disk::Backends;
+pub(crate) use self::trail::Trail;
 pub use self::{
     disk::{Damage, Disk, DiskOptions, OnDamage, OpenError, Opened, inspect},
     memory::Memory,

@@ -8,7 +8,10 @@ use std::{
 
 use fuseboard::{
     breaker::{CallerId, Kind, Outcome, OverrideMode, PolicySpec},
-    engine::{Engine, Error, Event, EventKind, Filter, Limits, Message, Position, ResyncReason, Watch, WatchOptions},
+    engine::{
+        Engine, Error, Event, EventKind, Filter, KEPT_EACH, Limits, Message, Position, ResyncReason, Watch,
+        WatchOptions,
+    },
 };
 use futures_util::FutureExt as _;
 
@@ -246,6 +249,43 @@ async fn a_position_in_the_middle_of_a_snapshot_brings_the_snapshot_again() {
     assert!(matches!(messages[0], Message::Snapshot { complete: false, .. }));
     follower.check();
     follower.check_board();
+}
+
+#[tokio::test]
+async fn a_breaker_that_flaps_takes_away_its_own_history_and_not_that_of_others() {
+    let engine = engine(Limits { events: 200, ..Limits::default() });
+    fail(&engine, "quiet");
+    let before = engine.events(u64::MAX, true, usize::MAX).remove(0);
+    let mut late = Follower::new(&engine, WatchOptions::default());
+    late.catch_up().await;
+    let position = late.position();
+    for _ in 0..1_000 {
+        reset(&engine, "flapping");
+    }
+    let history = engine.events(u64::MAX, true, usize::MAX);
+    let of = |key: &str| history.iter().filter(|event| &*event.key == key).count();
+    assert_eq!(of("quiet"), 1, "kept");
+    assert_eq!(of("flapping"), 200 + KEPT_EACH, "those of the log, and no more than its share of what is kept");
+    assert!(history.is_sorted_by(|a, b| a.sequence > b.sequence));
+    let mut forwards = engine.events(0, false, usize::MAX);
+    forwards.reverse();
+    assert_eq!(forwards, history);
+    assert_eq!(engine.view("quiet").soon().unwrap().last_event, Some(before));
+    // Watchers resume from the log alone.
+    late.reconnect(position);
+    late.catch_up().await;
+    assert_eq!(late.resyncs.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_the_history_is_bounded_however_many_breakers_there_are() {
+    let engine = engine(Limits { events: 80, ..Limits::default() });
+    for round in 0..10 {
+        for number in 0..100 {
+            reset(&engine, &format!("b{number}"));
+        }
+        assert!(engine.events(u64::MAX, true, usize::MAX).len() <= 80 + 20, "round {round}");
+    }
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::{ops::Bound, sync::Arc, time::Duration};
 
 use redb::{
-    CommitError, DatabaseError, ReadTransaction, ReadableTable, ReadableTableMetadata as _, StorageError, Table,
-    TableDefinition, TableError, TransactionError, WriteTransaction,
+    CommitError, DatabaseError, ReadTransaction, ReadableTable, StorageError, Table, TableDefinition, TableError,
+    TransactionError, WriteTransaction,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
