@@ -316,9 +316,9 @@ pub struct Limits {
     #[arg(value_parser = count::<u64>(1_000..=10_000_000))]
     pub audit_entries: u64,
 
-    /// Bytes of the audit trail as it is stored. The same holds at this bound. 1MiB to 1TiB. Zero is invalid.
+    /// Bytes of the audit trail as it is stored. The same holds at this bound. 1MiB to 64GiB. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_AUDIT_BYTES", value_name = "BYTES", default_value = "64MiB")]
-    #[arg(value_parser = bytes::<usize>(MIB..=1024 * GIB))]
+    #[arg(value_parser = bytes::<usize>(MIB..=64 * GIB))]
     pub audit_bytes: usize,
 
     /// Age at which an entry leaves the audit trail, even where there is room for it. 1h to 3650days. Zero is invalid.
