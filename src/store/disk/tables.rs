@@ -296,9 +296,8 @@ impl<'t> Writing<'t> {
             Some(trail) => trail,
             trail => trail.insert(trail_of(&table)?),
         };
-        let mut sequence = table.last()?.map_or(0, |(last, _)| last.value());
-        for entry in entries {
-            sequence += 1;
+        let last = table.last()?.map_or(0, |(last, _)| last.value());
+        for (sequence, entry) in (last + 1..).zip(entries) {
             let entry = AuditEntry { sequence, ..entry.clone() };
             let bytes = encoding::encode(&entry)?;
             self.bytes += bytes.len();
