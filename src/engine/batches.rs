@@ -3,15 +3,26 @@
 //! Bounded in clients, and shared fairly; one that has been silent for the retention is forgotten when its place is wanted. One
 //! that has not is never forgotten, also where its holder has its share: its last batch could count twice.
 //!
-//! Invariant: a client's mark goes to the store before or with what its batch counted, as far as that would count again. It is
-//! noted as unwritten before the batch is counted, and who sends counts to the store takes the marks that are unwritten then
-//! along, one sender after the other.
+//! Invariant: a client's mark is stored in the same write as what its batches counted since the mark before. A batch is counted
+//! under the gate for reading, and so is a record without counts of batches sent to the store; the marks, with every record that
+//! batches have counted in, are gathered and sent under it for writing ([`Engine::write_batches`]). Whoever finds that a breaker
+//! has to be written in the generation that such counts are of sends all of that with it.
+//!
+//! [`Engine::write_batches`]: super::Engine::write_batches
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{error::Error, shares::add_one};
+use super::{error::Error, registry::Handle, shares::add_one};
 use crate::{
     breaker::Timestamp,
     share::{Holder, Pool},
@@ -21,11 +32,44 @@ use crate::{
 /// How often silent clients are looked for while the table is full: it is read from end to end.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// Who sends batches. Each has a sequence of its own: a client id is good under the identity that it is used with, so that
+/// nobody can make the batches of another identity duplicates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BatchClient<'a> {
+    /// The identity; `None` where there is none.
+    pub identity: Option<&'a str>,
+    /// The client id, of printable ASCII.
+    pub id: &'a str,
+}
+
+impl<'a> From<&'a str> for BatchClient<'a> {
+    fn from(id: &'a str) -> Self {
+        Self { identity: None, id }
+    }
+}
+
+impl<'a> BatchClient<'a> {
+    /// Its name in the table and in the store. A client id has no line break, so no two have one name; one without an identity is
+    /// named as it was before there were identities in it.
+    fn name(self) -> Cow<'a, str> {
+        match self.identity {
+            Some(identity) => format!("{identity}\n{}", self.id).into(),
+            None => self.id.into(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Batches {
     clients: Mutex<Clients>,
+    /// See the invariant above.
+    gate: RwLock<()>,
     /// `None`: the store keeps nothing, and has nothing to learn.
     unwritten: Option<Mutex<Unwritten>>,
+    /// Marks and counts are on their way to the store.
+    is_writing: AtomicBool,
+    /// They have to be written as soon as that is possible.
+    is_wanted: AtomicBool,
     pool: Arc<Pool>,
     retention: Duration,
 }
@@ -34,7 +78,9 @@ pub(super) struct Batches {
 #[derive(Debug, Default)]
 pub(super) struct Unwritten {
     marks: HashMap<Box<str>, Mark>,
-    forgotten: Vec<Box<str>>,
+    pub(super) forgotten: Vec<Box<str>>,
+    /// Breakers that batches have counted in.
+    pub(super) counted: Vec<Handle>,
 }
 
 impl Unwritten {
@@ -42,8 +88,8 @@ impl Unwritten {
         if self.marks.is_empty() { Vec::new() } else { self.marks.drain().map(|(_, mark)| mark).collect() }
     }
 
-    pub(super) fn take_forgotten(&mut self) -> Vec<Box<str>> {
-        std::mem::take(&mut self.forgotten)
+    pub(super) fn is_empty(&self) -> bool {
+        self.marks.is_empty() && self.forgotten.is_empty() && self.counted.is_empty()
     }
 }
 
@@ -66,7 +112,15 @@ struct Client {
 impl Batches {
     pub(super) fn new(pool: &Arc<Pool>, retention: Duration, is_lasting: bool) -> Self {
         let unwritten = is_lasting.then(Mutex::default);
-        Self { clients: Mutex::default(), unwritten, pool: Arc::clone(pool), retention }
+        Self {
+            clients: Mutex::default(),
+            gate: RwLock::default(),
+            unwritten,
+            is_writing: AtomicBool::default(),
+            is_wanted: AtomicBool::default(),
+            pool: Arc::clone(pool),
+            retention,
+        }
     }
 
     /// Takes what an earlier server has stored.
@@ -79,49 +133,106 @@ impl Batches {
         }
     }
 
-    /// What the store has to learn. Held while something is sent to it, so that marks go in the order they are taken.
+    /// What the store has to learn.
     pub(super) fn unwritten(&self) -> Option<MutexGuard<'_, Unwritten>> {
         self.unwritten.as_ref().map(|unwritten| unwritten.lock())
+    }
+
+    /// While this is held, no marks are gathered. Not while a batch is counted, which holds it already.
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, ()> {
+        self.gate.read()
+    }
+
+    /// While this is held, no batch is counted, and nothing of a breaker is sent to the store by others.
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write()
+    }
+
+    /// Notes a breaker that a batch has counted in.
+    pub(super) fn counted(&self, handle: Handle) {
+        if let Some(mut unwritten) = self.unwritten() {
+            unwritten.counted.push(handle);
+        }
+    }
+
+    /// Says whether marks and counts are on their way. Asked and said under the gate for writing, but for the end.
+    pub(super) fn set_writing(&self, is_writing: bool) {
+        self.is_writing.store(is_writing, Ordering::Release);
+    }
+
+    pub(super) fn is_writing(&self) -> bool {
+        self.is_writing.load(Ordering::Acquire)
+    }
+
+    /// They could not be gathered now, and somebody waits for them.
+    pub(super) fn want(&self) {
+        self.is_wanted.store(true, Ordering::Release);
+    }
+
+    pub(super) fn take_wanted(&self) -> bool {
+        self.is_wanted.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the store has all of it.
+    pub(super) fn is_written(&self) -> bool {
+        !self.is_writing() && self.unwritten().is_none_or(|unwritten| unwritten.is_empty())
     }
 
     /// Runs `count` unless this client's batch was counted before.
     pub(super) fn once<T>(
         &self,
         holder: &Holder,
-        client: &str,
+        client: BatchClient<'_>,
         sequence: u64,
         now: Timestamp,
         count: impl FnOnce() -> T,
     ) -> Result<Option<T>, Error> {
-        let last = self.last(holder, client, now)?;
+        let name = client.name();
+        let last = self.last(holder, client, &name, sequence, now)?;
         let mut last = last.lock();
         if sequence <= *last {
             return Ok(None);
         }
+        // The marks that are gathered are of whole batches.
+        let _counting = self.gate.read();
         *last = sequence;
         if let Some(mut unwritten) = self.unwritten() {
-            // It is back. What is to be forgotten may be written after its mark.
-            unwritten.forgotten.retain(|forgotten| **forgotten != *client);
-            unwritten.marks.insert(client.into(), Mark { client: client.into(), sequence, at: now });
+            // It is back.
+            unwritten.forgotten.retain(|forgotten| **forgotten != *name);
+            let client: Box<str> = name.into();
+            unwritten.marks.insert(client.clone(), Mark { client, sequence, at: now });
         }
         Ok(Some(count()))
     }
 
-    fn last(&self, holder: &Holder, client: &str, now: Timestamp) -> Result<Arc<Mutex<u64>>, Error> {
+    fn last(
+        &self,
+        holder: &Holder,
+        client: BatchClient<'_>,
+        name: &str,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<Arc<Mutex<u64>>, Error> {
         let mut clients = self.clients.lock();
-        if let Some(client) = clients.by_id.get_mut(client) {
+        if let Some(client) = clients.by_id.get_mut(name) {
             client.at = client.at.max(now);
             return Ok(Arc::clone(&client.last));
         }
         if add_one(&self.pool, holder).is_err() {
             let forgotten = clients.sweep(now, self.retention, &self.pool);
             if let Some(mut unwritten) = self.unwritten() {
+                forgotten.iter().for_each(|name| _ = unwritten.marks.remove(name));
                 unwritten.forgotten.extend(forgotten);
             }
             add_one(&self.pool, holder)?;
         }
-        let last = Arc::default();
-        clients.by_id.insert(client.into(), Client { at: now, holder: holder.clone(), last: Arc::clone(&last) });
+        // A version before this one kept the marks of all identities by client id alone. The batch that was under way when it
+        // ended counts once as well; no other one is judged by such a mark.
+        let before = client.identity.and_then(|_| clients.by_id.get(client.id));
+        let before =
+            before.and_then(|before| before.last.try_lock().map(|last| *last)).filter(|before| *before == sequence);
+        let last = Arc::new(Mutex::new(before.unwrap_or_default()));
+        clients.by_id.insert(name.into(), Client { at: now, holder: holder.clone(), last: Arc::clone(&last) });
         Ok(last)
     }
 

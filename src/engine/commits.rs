@@ -8,6 +8,7 @@
 //!
 //! - Nobody is told of a version that is not durable: not by an answer, an event, a snapshot or a list.
 //! - A commit that was sent stays sent. Who stops waiting is told that it is in doubt; the breaker goes on from it.
+//! - What batches have counted is written in one piece with their marks ([`Engine::write_batches`]), with the moves of those breakers.
 //! - What does not tell of an untold move waits for nothing: the calls of those whom an isolated caller's move does not
 //!   touch, above all.
 //! - Where the store has another version, this server's moves since the common one are dropped, and those who wait for them
@@ -27,15 +28,16 @@ use tokio::{
 use super::{
     Cause, Engine, Shared,
     audit::AuditEntry,
+    batches::Unwritten,
     error::Error,
     events::Event,
     log,
-    registry::{Handle, Tenant},
+    registry::{Handle, SlotGuard, Tenant},
 };
 use crate::{
     breaker::{CallerId, OverrideMode, StateName, Status, Timestamp},
     share::Holder,
-    store::{Change, Changed, Commit, Committed, Floors, Follower, Health, Record, Refused, Version},
+    store::{Change, Changed, Commit, Committed, Floors, Follower, Health, Merge, Record, Refused, Together, Version},
 };
 
 /// How long an answer waits for the store.
@@ -151,6 +153,8 @@ struct Writing {
     standing: Standing,
     /// Callers that had moved by then.
     callers: usize,
+    /// It makes the breaker go.
+    is_last: bool,
 }
 
 /// Where a breaker stands.
@@ -256,6 +260,34 @@ impl Tenant {
         self.going()
     }
 
+    /// Whether something has happened that is not on its way.
+    fn has_news(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| {
+            let sent = pending.writing.as_ref().map_or(pending.stored.number, |writing| writing.version.number);
+            let is_going = pending.is_going && pending.writing.as_ref().is_none_or(|writing| !writing.is_last);
+            !pending.events.is_empty() || self.breaker.version() != sent || is_going
+        })
+    }
+
+    /// Whether something is on its way.
+    fn is_writing_any(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.writing.is_some())
+    }
+
+    /// Whether the next commit is one of the generation that is stored.
+    fn keeps_generation(&self) -> bool {
+        let is_stored = |pending: &Pending| !pending.is_going && pending.stored.generation == self.breaker.generation();
+        self.pending.as_ref().is_some_and(|pending| is_stored(pending))
+    }
+
+    /// A commit with the first so many events is on its way.
+    fn begin_writing(&mut self, writing: Writing, events: usize) {
+        if let Some(pending) = &mut self.pending {
+            pending.events.drain(..events.min(pending.events.len()));
+            pending.writing = Some(writing);
+        }
+    }
+
     /// The version that was on its way is durable.
     fn is_durable(&mut self, sequence: Option<u64>) {
         self.sequence = sequence.unwrap_or(self.sequence);
@@ -278,10 +310,20 @@ impl Tenant {
     }
 }
 
+/// What there is to be sent of a breaker.
+enum Next {
+    Nothing,
+    Alone(Handle, Commit),
+    /// It goes with the marks of the batches that it has counted, and with all that they have counted.
+    WithBatches,
+}
+
 /// What the engine does beside answering.
 pub(super) enum Work {
     /// Sees a commit through.
     Commit(Sent),
+    /// Sees the marks of batches through, with what they counted.
+    Batches(BoxFuture<'static, Result<(), Refused>>),
     /// Takes what another server has made of a breaker.
     Reload(Arc<str>),
     /// Lets breakers follow a policy that another server has set.
@@ -298,6 +340,7 @@ pub(super) struct Sent {
 /// What has come to its end.
 enum Done {
     Commit(Handle, Arc<str>, Result<(), Refused>),
+    Batches,
     WriteBehind,
     Other,
 }
@@ -317,40 +360,64 @@ impl Engine {
     /// Sends what a breaker has done to the store, if nothing of it is on its way. Where the store answers at once, it is
     /// told when this returns.
     pub(super) fn submit(&self, index: u32) {
-        while let Some((handle, commit)) = self.next_commit(index) {
-            let Change::Breaker { key, .. } = &commit.change else { return };
-            let key = Arc::clone(key);
-            let mut answer = self.send(commit);
-            match (&mut answer).now_or_never() {
-                Some(Ok(())) => {}
-                Some(Err(refused)) => return self.refused(&key, &refused),
-                None => return self.shared.work(Work::Commit(Sent { handle, key, answer })),
+        loop {
+            // No marks are gathered between the record is made and its place in the store's order.
+            let gate = self.shared.batches.read();
+            let Some(slot) = self.shared.registry.lock_index(index) else { return };
+            match self.next_commit(slot) {
+                Next::Nothing => return,
+                Next::WithBatches => {
+                    drop(gate);
+                    return self.write_batches();
+                }
+                Next::Alone(handle, commit) => {
+                    let key = commit.key();
+                    let answer = self.send(commit);
+                    drop(gate);
+                    if !self.see_through(handle, key, answer) {
+                        return;
+                    }
+                }
             }
         }
     }
 
-    /// Gives a commit to the store. Where the breaker keeps its generation, a batch that it has counted would count again when
-    /// it is sent again after a crash, so the marks of batches go along. Where it does not, the tallies are stale then, and the
-    /// marks wait for what the batches counted elsewhere.
-    pub(super) fn send(&self, mut commit: Commit) -> BoxFuture<'static, Result<(), Refused>> {
-        let (keeps_generation, has_probes) = match &commit.change {
-            Change::Breaker { from, to: Some(record), .. } => {
-                (record.version().generation == from.generation, !record.snapshot.probes.is_empty())
-            }
-            Change::Breaker { to: None, .. } | Change::Policy { .. } | Change::Document { .. } => (false, false),
+    /// As [`Engine::submit`], of a breaker that is going. What it sends has no record, so it may come while a batch is counted.
+    pub(super) fn submit_end(&self, handle: Handle) {
+        let Some(mut slot) = self.shared.registry.lock(handle) else { return };
+        if slot.tenant().going().is_none() {
+            return;
+        }
+        if let Next::Alone(handle, commit) = self.next_commit(slot) {
+            let key = commit.key();
+            let answer = self.send(commit);
+            self.see_through(handle, key, answer);
+        }
+    }
+
+    /// True where the store has answered at once that it has the commit.
+    fn see_through(&self, handle: Handle, key: Arc<str>, mut answer: BoxFuture<'static, Result<(), Refused>>) -> bool {
+        match (&mut answer).now_or_never() {
+            Some(Ok(())) => return true,
+            Some(Err(refused)) => self.refused(&key, &refused),
+            None => self.shared.work(Work::Commit(Sent { handle, key, answer })),
+        }
+        false
+    }
+
+    /// Gives a commit to the store, where it has its place when this returns.
+    pub(super) fn send(&self, commit: Commit) -> BoxFuture<'static, Result<(), Refused>> {
+        let has_probes = match &commit.change {
+            Change::Breaker { to: Some(record), .. } => !record.snapshot.probes.is_empty(),
+            Change::Breaker { to: None, .. } | Change::Policy { .. } | Change::Document { .. } => false,
         };
         let is_grant = has_probes && commit.events.is_empty();
-        let unwritten = self.shared.batches.unwritten().filter(|_| keeps_generation);
-        let Some(mut unwritten) = unwritten else { return self.give(commit, is_grant) };
-        commit.marks = unwritten.take_marks();
-        // Sent when this is called, under the lock.
-        self.give(commit, is_grant)
+        self.timed(if is_grant { self.shared.store.grant(commit) } else { self.shared.store.commit(commit) })
     }
 
     #[expect(clippy::disallowed_methods, reason = "a disk's time is real")]
-    fn give(&self, commit: Commit, is_grant: bool) -> BoxFuture<'static, Result<(), Refused>> {
+    fn timed(&self, answer: BoxFuture<'static, Result<(), Refused>>) -> BoxFuture<'static, Result<(), Refused>> {
         let (measures, given) = (Arc::clone(&self.shared.measures), Instant::now());
-        let answer = if is_grant { self.shared.store.grant(commit) } else { self.shared.store.commit(commit) };
         Box::pin(async move {
             let answer = answer.await;
             measures.committed(given.elapsed(), answer.is_err());
@@ -358,19 +425,33 @@ impl Engine {
         })
     }
 
-    fn next_commit(&self, index: u32) -> Option<(Handle, Commit)> {
-        let mut slot = self.shared.registry.lock_index(index)?;
+    fn next_commit(&self, mut slot: SlotGuard<'_>) -> Next {
         let (handle, created) = (slot.handle(), slot.made());
         let tenant = slot.tenant();
-        let standing = tenant.standing();
-        let pending = tenant.pending.as_mut()?;
-        let has_news = !pending.events.is_empty() || standing.number != pending.stored.number || pending.is_going;
-        if pending.writing.is_some() || !has_news {
-            return None;
+        if !tenant.has_news() || tenant.is_writing_any() {
+            return Next::Nothing;
         }
+        if tenant.is_batched && tenant.keeps_generation() {
+            return Next::WithBatches;
+        }
+        // Where it was batched, it is in another generation, in which the tallies are stale when they are sent again.
+        tenant.is_batched = false;
+        match self.commit_of(tenant, created) {
+            Some((commit, writing)) => {
+                tenant.begin_writing(writing, commit.events.len());
+                Next::Alone(handle, commit)
+            }
+            None => Next::Nothing,
+        }
+    }
+
+    /// The commit of what is pending of a breaker.
+    fn commit_of(&self, tenant: &mut Tenant, created: Timestamp) -> Option<(Commit, Writing)> {
+        let standing = tenant.standing();
+        let pending = tenant.pending.as_ref()?;
         let version = Version { generation: standing.status.generation, number: standing.number };
-        pending.writing = Some(Writing { version, standing, callers: pending.callers.len() });
-        let (from, events, is_going) = (pending.stored, std::mem::take(&mut pending.events), pending.is_going);
+        let writing = Writing { version, standing, callers: pending.callers.len(), is_last: pending.is_going };
+        let (from, events, is_going) = (pending.stored, pending.events.clone(), pending.is_going);
         let record = (!is_going).then(|| Box::new(self.record(tenant, created)));
         let change = Change::Breaker { key: tenant.key.to_arc(), from, to: record };
         let mut floors = self.floors();
@@ -378,7 +459,87 @@ impl Engine {
             floors.generation = floors.generation.max(version.generation + 1);
         }
         let audit = events.iter().filter_map(AuditEntry::of).collect();
-        Some((handle, Commit { author: self.shared.author, change, events, marks: Vec::new(), audit, floors }))
+        Some((Commit { author: self.shared.author, change, events, audit, floors }, writing))
+    }
+
+    /// Sends the marks of batches to the store, with every breaker that they have counted in, as one write. A move of such a
+    /// breaker that is not on its way is in it. Where that cannot be now, it is done as soon as it can.
+    ///
+    /// Without that, a crash between two writes would leave counts without marks, so that a batch that is sent again counts
+    /// twice; or marks without counts, so that it never counts.
+    pub(super) fn write_batches(&self) {
+        let batches = &self.shared.batches;
+        let gate = batches.write();
+        let Some(mut unwritten) = batches.unwritten().filter(|unwritten| !unwritten.is_empty()) else { return };
+        // Said before it is known: whatever is waited for may end meanwhile.
+        batches.want();
+        // One at a time, as with the commits of a breaker: what comes while the disk is slow adds up here.
+        let gathered = if batches.is_writing() { None } else { self.gather(&mut unwritten) };
+        let Some((sent, commits, merge)) = gathered else { return };
+        drop(unwritten);
+        batches.take_wanted();
+        batches.set_writing(true);
+        let Together { commits: answers, merge } = self.shared.store.write_together(commits, merge);
+        let answers: Vec<_> = answers.into_iter().map(|answer| self.timed(answer)).collect();
+        drop(gate);
+        self.see_batches_through(merge);
+        for ((handle, key), answer) in sent.into_iter().zip(answers) {
+            if self.see_through(handle, key, answer) {
+                self.submit(handle.index);
+            }
+        }
+    }
+
+    fn see_batches_through(&self, mut answer: BoxFuture<'static, Result<(), Refused>>) {
+        match (&mut answer).now_or_never() {
+            Some(answer) => self.batches_written(&answer),
+            None => self.shared.work(Work::Batches(answer)),
+        }
+    }
+
+    fn batches_written(&self, answer: &Result<(), Refused>) {
+        if let Err(refused) = answer {
+            tracing::error!("what batches counted was not stored: {refused}");
+        }
+        self.shared.batches.set_writing(false);
+    }
+
+    /// Takes what [`Engine::write_batches`] sends. `None`, and nothing is changed, while a breaker has moved again with an earlier
+    /// move still on its way: there is no version of it that could be written now.
+    fn gather(&self, unwritten: &mut Unwritten) -> Option<(Vec<(Handle, Arc<str>)>, Vec<Commit>, Merge)> {
+        let registry = &self.shared.registry;
+        let (mut commits, mut records) = (Vec::new(), Vec::new());
+        for handle in &unwritten.counted {
+            let Some(mut slot) = registry.lock(*handle) else { continue };
+            let created = slot.made();
+            let tenant = slot.tenant();
+            match (tenant.is_batched, tenant.has_news()) {
+                (false, _) => {}
+                (true, true) if tenant.is_writing_any() => return None,
+                (true, true) => commits.extend(self.commit_of(tenant, created).map(|commit| (*handle, commit))),
+                // Of the version that the store has, or will have when this comes.
+                (true, false) => records.push(self.record(tenant, created)),
+            }
+        }
+        // Nothing was sent of them meanwhile. What they have done since is sent later.
+        for handle in unwritten.counted.drain(..) {
+            if let Some(mut slot) = registry.lock(handle) {
+                let tenant = slot.tenant();
+                tenant.is_batched = false;
+                tenant.is_stored = true;
+            }
+        }
+        let mut sent = Vec::new();
+        let begin = |(handle, (commit, writing)): (Handle, (Commit, Writing))| {
+            if let Some(mut slot) = registry.lock(handle) {
+                slot.tenant().begin_writing(writing, commit.events.len());
+            }
+            sent.push((handle, commit.key()));
+            commit
+        };
+        let commits = commits.into_iter().map(begin).collect();
+        let (marks, forgotten) = (unwritten.take_marks(), std::mem::take(&mut unwritten.forgotten));
+        Some((sent, commits, Merge { records, marks, forgotten, floors: self.floors() }))
     }
 
     pub(super) fn floors(&self) -> Floors {
@@ -561,8 +722,14 @@ impl Engine {
                 () = self.shared.timers.sooner() => {}
                 Some(work) = work.recv() => under_way.push(self.clone().work(work)),
                 Some(done) = under_way.next() => match done {
-                    Done::Commit(handle, _, Ok(())) => self.submit(handle.index),
-                    Done::Commit(_, key, Err(refused)) => self.refused(&key, &refused),
+                    Done::Commit(handle, key, answer) => {
+                        match answer {
+                            Ok(()) => self.submit(handle.index),
+                            Err(refused) => self.refused(&key, &refused),
+                        }
+                        self.write_wanted_batches();
+                    }
+                    Done::Batches => self.write_wanted_batches(),
                     Done::WriteBehind => is_writing_behind = false,
                     Done::Other => {}
                 },
@@ -578,10 +745,20 @@ impl Engine {
         }
     }
 
+    fn write_wanted_batches(&self) {
+        if self.shared.batches.take_wanted() {
+            self.write_batches();
+        }
+    }
+
     fn work(self, work: Work) -> BoxFuture<'static, Done> {
         Box::pin(async move {
             match work {
                 Work::Commit(Sent { handle, key, answer }) => Done::Commit(handle, key, answer.await),
+                Work::Batches(answer) => {
+                    self.batches_written(&answer.await);
+                    Done::Batches
+                }
                 Work::Reload(key) => {
                     self.reload(&key).await;
                     Done::Other

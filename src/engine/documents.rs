@@ -21,7 +21,7 @@ impl Engine {
         self.have_store()?;
         let change = Change::Document { key: std::sync::Arc::clone(&document.key), from, to: Some(Box::new(document)) };
         let (author, floors) = (self.shared.author, self.floors());
-        let commit = Commit { author, change, events: Vec::new(), marks: Vec::new(), audit: Vec::new(), floors };
+        let commit = Commit { author, change, events: Vec::new(), audit: Vec::new(), floors };
         self.send(commit).await.map_err(unwritten)
     }
 }

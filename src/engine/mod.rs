@@ -42,6 +42,7 @@ use tokio::sync::{mpsc, watch as changes};
 pub(crate) use self::seal::SEALS;
 pub use self::{
     audit::{Action, AuditEntry},
+    batches::BatchClient,
     callers::caller_id,
     clock::Clock,
     commits::{STORE_PATIENCE, Ticket, Told},
@@ -613,22 +614,24 @@ impl Engine {
         self.step(name, moment, act, cause, |tenant, _| tenant.is_untold(permit.caller))
     }
 
-    /// Counts what a client has decided by itself, once for each batch.
+    /// Counts what a client has decided by itself, once for each batch of an identity's client.
     ///
     /// # Errors
     /// Too many clients send batches; the store did not record a move that it made. Sent again it is a duplicate then.
     pub async fn report_batch(
         &self,
-        client: &str,
+        client: impl Into<BatchClient<'_>>,
         sequence: u64,
         tallies: &[CallerTally<'_>],
     ) -> Result<BatchAnswer, Error> {
         let moment = self.moment();
-        let mut tickets = Vec::new();
-        let counted = self.shared.batches.once(&self.holder, client, sequence, moment.now, || {
-            let counted = tallies.iter().filter(|tally| self.count_tally(moment, tally, &mut tickets)).count();
-            u32::try_from(counted).unwrap_or(u32::MAX)
+        let (mut tickets, mut moved) = (Vec::new(), Vec::new());
+        let counted = self.shared.batches.once(&self.holder, client.into(), sequence, moment.now, || {
+            let count = |tally: &&CallerTally<'_>| self.count_tally(moment, tally, &mut tickets, &mut moved);
+            u32::try_from(tallies.iter().filter(count).count()).unwrap_or(u32::MAX)
         })?;
+        // Not before all of it is counted: a move may have to be written together with what else the batch counted.
+        moved.into_iter().for_each(|index| self.submit(index));
         let until = after(STORE_PATIENCE);
         for ticket in tickets {
             if self.wait(ticket, until).await == Waited::InVain {
@@ -644,9 +647,15 @@ impl Engine {
     }
 
     /// True where it counted. Without room for its breaker there is nothing to count it on.
-    fn count_tally(&self, moment: Moment, tally: &CallerTally<'_>, tickets: &mut Vec<Ticket>) -> bool {
+    fn count_tally(
+        &self,
+        moment: Moment,
+        tally: &CallerTally<'_>,
+        tickets: &mut Vec<Ticket>,
+        moved: &mut Vec<u32>,
+    ) -> bool {
         let act = |tenant: &mut Tenant, moment| {
-            tenant.is_dirty = self.shared.is_lasting;
+            tenant.is_batched = self.shared.is_lasting;
             let callers_max = self.callers_max(tenant);
             let step = tenant.breaker.tally(moment, tally.caller, &tally.tally, callers_max);
             (step.answer, step.transitions)
@@ -656,7 +665,14 @@ impl Engine {
             Reported::Stale | Reported::Duplicate => Cause::default(),
         };
         let waits = |tenant: &Tenant, _: &Reported| tenant.is_untold(tally.caller);
-        let (reported, ticket) = match self.always(tally.key, |handle| self.step(handle, moment, act, cause, waits)) {
+        let moved = Cell::from_mut(moved);
+        let submit = |index| {
+            let mut indices = moved.take();
+            indices.push(index);
+            moved.set(indices);
+        };
+        let step = |handle| self.step_and(handle, moment, act, cause, waits, submit);
+        let (reported, ticket) = match self.always(tally.key, step) {
             Ok(Told::Now(reported)) => (reported, None),
             Ok(Told::Later(reported, ticket)) => (reported, Some(ticket)),
             // It is going, and what was decided under it is stale.
@@ -917,7 +933,7 @@ impl Engine {
         let deleted = actor.map(|actor| event_of(tenant, moment.now, before.status, actor));
         let ticket = tenant.go(before, deleted.into_iter().collect());
         drop(slot);
-        self.submit(handle.index);
+        self.submit_end(handle);
         ticket
     }
 
@@ -1004,7 +1020,7 @@ impl Engine {
         };
         let audit = vec![AuditEntry::new(floors.now, actor, action, pattern, detail)];
         let author = self.shared.author;
-        let commit = Commit { author, change, events: Vec::new(), marks: Vec::new(), audit, floors };
+        let commit = Commit { author, change, events: Vec::new(), audit, floors };
         // Whoever comes next has to know what became of it, so this waits for as long as it takes.
         match self.send(commit).await {
             Ok(()) => self.shared.policies.put(pattern, entry.cloned()),
@@ -1232,6 +1248,7 @@ impl Engine {
                         used: now,
                         scheduled: Timestamp::NEVER,
                         is_dirty: false,
+                        is_batched: false,
                         is_stored: false,
                         pending: None,
                     };
@@ -1317,6 +1334,19 @@ impl Engine {
         cause: impl FnOnce(&T) -> Cause<'a>,
         waits: impl FnOnce(&Tenant, &T) -> bool,
     ) -> Option<Told<T>> {
+        self.step_and(name, moment, act, cause, waits, |index| self.submit(index))
+    }
+
+    /// As [`Engine::step`]; `submit` is given the index of a breaker that has something for the store.
+    fn step_and<'a, T>(
+        &self,
+        name: impl Name,
+        moment: Moment,
+        act: impl FnOnce(&mut Tenant, Moment) -> (T, Vec<Transition>),
+        cause: impl FnOnce(&T) -> Cause<'a>,
+        waits: impl FnOnce(&Tenant, &T) -> bool,
+        submit: impl FnOnce(u32),
+    ) -> Option<Told<T>> {
         let mut slot = name.lock(&self.shared.registry)?;
         let handle = slot.handle();
         let index = handle.index;
@@ -1328,7 +1358,7 @@ impl Engine {
         // and come here in the other: a breaker's time never goes back.
         let moment = Moment { random: moment.random ^ spread(index), now: moment.now.max(tenant.used) };
         tenant.used = moment.now;
-        let was_dirty = tenant.is_dirty;
+        let (was_dirty, was_batched) = (tenant.is_dirty, tenant.is_batched);
         let (answer, is_raised) = self.settle(tenant, index, |tenant| act(tenant, moment), cause);
         // The end of a permit's lease is a deadline, at which statistics are looked after too; a tally has none.
         if tenant.breaker.deadline() == Timestamp::NEVER {
@@ -1339,13 +1369,18 @@ impl Engine {
         } else if tenant.is_dirty {
             self.shared.dirty.lock().push(handle);
         }
+        if was_batched {
+            tenant.is_batched = true;
+        } else if tenant.is_batched {
+            self.shared.batches.counted(handle);
+        }
         // Nearly every call.
         if tenant.pending.is_none() {
             return Some(Told::Now(answer));
         }
         let ticket = tenant.ticket().filter(|_| is_raised || waits(tenant, &answer));
         drop(slot);
-        self.submit(index);
+        submit(index);
         Some(match ticket {
             Some(ticket) if !ticket.is_due() => Told::Later(answer, ticket),
             _ => Told::Now(answer),

@@ -92,6 +92,8 @@ pub(super) struct Tenant {
     pub(super) scheduled: Timestamp,
     /// It has counted since its statistics were last written.
     pub(super) is_dirty: bool,
+    /// Batches have counted in it since it was last sent to the store: it is written with their marks, or in another generation.
+    pub(super) is_batched: bool,
     /// The store has a record of it, or will have.
     pub(super) is_stored: bool,
     /// Its moves that were not told yet, as they wait for the store. Nearly no breaker has any.

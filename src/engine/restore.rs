@@ -111,7 +111,7 @@ impl Engine {
         }
         if shared.is_lasting {
             // Whatever is told from here on is above what a server after this one begins with.
-            engine.merge(Vec::new()).await.map_err(unreadable)?;
+            engine.merge(&[]).await.map_err(unreadable)?;
         }
         Ok(engine)
     }
@@ -177,6 +177,7 @@ impl Engine {
                     used: record.used.min(now),
                     scheduled: Timestamp::NEVER,
                     is_dirty: false,
+                    is_batched: false,
                     is_stored: true,
                     pending: None,
                 };
@@ -256,15 +257,15 @@ impl Engine {
             self.shared.dirty.lock().extend(waiting);
             return;
         }
+        self.write_batches();
         let was_asked = self.shared.was_asked.swap(false, Ordering::AcqRel);
         let dirty = std::mem::take(&mut *self.shared.dirty.lock());
         if dirty.is_empty() && was_asked {
             // The time alone.
-            self.merge_or_log(Vec::new()).await;
+            self.merge_or_log(&[]).await;
         }
         for page in dirty.chunks(PAGE) {
-            let records = page.iter().filter_map(|handle| self.record_to_merge(*handle)).collect();
-            self.merge_or_log(records).await;
+            self.merge_or_log(page).await;
         }
     }
 
@@ -273,6 +274,11 @@ impl Engine {
         let mut slot = self.shared.registry.lock(handle)?;
         let created = slot.made();
         let tenant = slot.tenant();
+        if tenant.is_batched {
+            // Its turn comes with the marks of those batches.
+            tenant.is_dirty = false;
+            return None;
+        }
         if tenant.pending.is_some() {
             self.shared.dirty.lock().push(handle);
             return None;
@@ -282,20 +288,18 @@ impl Engine {
         Some(self.record(tenant, created))
     }
 
-    async fn merge_or_log(&self, records: Vec<Record>) {
-        if let Err(refused) = self.merge(records).await {
+    async fn merge_or_log(&self, page: &[Handle]) {
+        if let Err(refused) = self.merge(page).await {
             tracing::error!("statistics were not stored: {refused}");
         }
     }
 
-    async fn merge(&self, records: Vec<Record>) -> Result<(), Refused> {
+    async fn merge(&self, page: &[Handle]) -> Result<(), Refused> {
         let answer = {
-            let mut unwritten = self.shared.batches.unwritten();
-            let (marks, forgotten) = unwritten
-                .as_mut()
-                .map(|unwritten| (unwritten.take_marks(), unwritten.take_forgotten()))
-                .unwrap_or_default();
-            self.shared.store.merge(Merge { records, marks, forgotten, floors: self.floors() })
+            // What batches count in these from here on is sent later.
+            let _gate = self.shared.batches.read();
+            let records = page.iter().filter_map(|handle| self.record_to_merge(*handle)).collect();
+            self.shared.store.merge(Merge { records, floors: self.floors(), ..Merge::default() })
         };
         answer.await
     }
@@ -317,7 +321,21 @@ impl Engine {
         }
         self.shared.was_asked.store(true, Ordering::Release);
         self.write_behind().await;
+        // What batches have counted may have to wait for a move that timers made.
+        while !self.is_failing() && !self.shared.batches.is_written() {
+            if until <= after(Duration::ZERO) {
+                tracing::error!("stopped before everything was stored: {}", self.store_unavailable());
+                return;
+            }
+            pause().await;
+            self.write_batches();
+        }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a disk's time is real")]
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 fn unreadable(refused: Refused) -> Error {

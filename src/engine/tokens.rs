@@ -145,7 +145,6 @@ impl Engine {
             author: self.shared.author,
             change: Change::Document { key, from, to: document },
             events: Vec::new(),
-            marks: Vec::new(),
             audit: vec![AuditEntry::new(self.now(), actor, action, name, detail)],
             floors: self.floors(),
         })

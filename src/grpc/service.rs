@@ -18,7 +18,7 @@ use crate::{
     access::Grant,
     breaker::{CallerView, Decision, Kind, Permit},
     engine::{
-        Acquired, Actor, BatchAnswer, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind, EventReason,
+        Acquired, Actor, BatchAnswer, BatchClient, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind, EventReason,
         Filter, Position, ReportAnswer, Resolved, STORE_PATIENCE, Told, View, WatchOptions, caller_id, key_hash,
     },
     notify::Notifier,
@@ -267,7 +267,9 @@ pub(super) async fn report_batch(
         let caller = engine.caller(grant.caller(item.caller)?);
         tallies.push(CallerTally { key: item.key, caller, tally: item.tally });
     }
-    let answer = engine.report_batch(&request.client_id, request.batch_sequence, &tallies).await?;
+    let identity = grant.identity().map(|identity| &*identity.name);
+    let client = BatchClient { identity, id: &request.client_id };
+    let answer = engine.report_batch(client, request.batch_sequence, &tallies).await?;
     Ok(to_batch_reported(engine, &answer))
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{
     Answer, AuditRetention, Change, Changed, Commit, Committed, Document, Floors, Follower, Health, Mark, Merge,
-    Record, Refused, Root, Store, encoding, trail::Trail,
+    Record, Refused, Root, Store, Together, encoding, trail::Trail,
 };
 use crate::{
     breaker::Timestamp,
@@ -129,8 +129,16 @@ impl Kept {
             }
             audit.push(entry);
         }
-        self.note(commit.marks, floors);
+        self.floors = self.floors.max(floors);
         Ok(Committed { author: commit.author, changed, events, audit })
+    }
+
+    fn commit_and_tell(&mut self, commit: Commit, inner: &Inner) -> Result<(), Refused> {
+        let committed = self.commit(commit, inner.events_max, &inner.audit)?;
+        for follower in &self.followers {
+            follower.committed(&committed);
+        }
+        Ok(())
     }
 
     fn fits(&self, change: &Change) -> bool {
@@ -161,11 +169,7 @@ impl Kept {
         for client in &merge.forgotten {
             self.marks.remove(client);
         }
-        self.note(merge.marks, floors);
-    }
-
-    fn note(&mut self, marks: Vec<Mark>, floors: Floors) {
-        self.marks.extend(marks.into_iter().map(|mark| (mark.client.clone(), mark)));
+        self.marks.extend(merge.marks.into_iter().map(|mark| (mark.client.clone(), mark)));
         self.floors = self.floors.max(floors);
     }
 }
@@ -236,22 +240,20 @@ impl Store for Memory {
     }
 
     fn commit(&self, commit: Commit) -> Answer<'static, ()> {
-        let inner = Arc::clone(&self.inner);
-        Box::pin(async move {
-            let mut kept = inner.kept.lock();
-            let committed = kept.commit(commit, inner.events_max, &inner.audit)?;
-            for follower in &kept.followers {
-                follower.committed(&committed);
-            }
-            Ok(())
-        })
+        let told = self.inner.kept.lock().commit_and_tell(commit, &self.inner);
+        Box::pin(std::future::ready(told))
     }
 
     fn merge(&self, merge: Merge) -> Answer<'static, ()> {
-        let inner = Arc::clone(&self.inner);
-        Box::pin(async move {
-            inner.kept.lock().merge(merge);
-            Ok(())
-        })
+        self.inner.kept.lock().merge(merge);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn write_together(&self, commits: Vec<Commit>, merge: Merge) -> Together {
+        let mut kept = self.inner.kept.lock();
+        let commits = commits.into_iter().map(|commit| kept.commit_and_tell(commit, &self.inner));
+        let commits = commits.map(|told| Box::pin(std::future::ready(told)) as Answer<'static, ()>).collect();
+        kept.merge(merge);
+        Together { commits, merge: Box::pin(std::future::ready(Ok(()))) }
     }
 }

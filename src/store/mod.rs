@@ -6,7 +6,7 @@
 //! [`Document`]s for whatever else has to outlive the server, and the audit trail. Every home passes one suite of tests (`tests/store`), which is this text as code.
 //!
 //! - **Durable before told.** [`Store::commit`] answers after what it brought would be there again after a crash at any later
-//!   instant. A record, its events and the marks that come with it are there together or not at all.
+//!   instant. A record and its events are there together or not at all.
 //! - **At a version.** A commit names the [`Version`] it was made from. Where the store has another one, nothing is written and
 //!   the answer is [`Refused::Moved`]: load, step again, commit again. A record at number 0 is as good as none.
 //! - **One log.** Each event gets the next sequence, without a gap and without a repeat, for as long as [`Store::epoch`] stays the
@@ -14,8 +14,10 @@
 //! - **Followers hear all.** Every commit, of this server or of another, is told to every [`Follower`] once, in the order of the
 //!   log, after it is durable and before [`Store::commit`] answers to who made it.
 //! - **Counts are behind.** [`Store::merge`] brings statistics that nobody waits for. They may be lost in a crash, but never
-//!   undo a commit: those of another version than the stored one are dropped. The mark of a client's batch is never durable
-//!   later than what the batch counted, so that a batch counts once.
+//!   undo a commit: those of another version than the stored one are dropped.
+//! - **A mark comes with its counts.** A merge is one write, so the mark of a client's batch and everything the batch counted
+//!   are durable together or not at all. Where commits have to be in that write as well, [`Store::write_together`] puts them there.
+//! - **One order.** Commits and merges are written in the order in which they were given.
 //! - **It waits rather than fails.** While nothing can be written, commits wait in their order and [`Store::health`] says why.
 //!   They go on by themselves, so a commit is in doubt for nobody but who stops waiting.
 //!
@@ -90,8 +92,20 @@ pub trait Store: Debug + Send + Sync {
         self.commit(commit)
     }
 
-    /// Writes statistics behind; answers when they are durable. It takes its place when this is called.
+    /// Writes statistics behind, as one write; answers when they are durable. It takes its place when this is called.
     fn merge(&self, merge: Merge) -> Answer<'static, ()>;
+
+    /// Writes commits and then a merge, all of it as one write. Each commit is refused on its own, and the rest is written
+    /// without it. It takes its place when this is called.
+    fn write_together(&self, commits: Vec<Commit>, merge: Merge) -> Together;
+}
+
+/// The answers to [`Store::write_together`]: of each commit, in their order, and of the merge.
+pub struct Together {
+    /// Of the commits.
+    pub commits: Vec<Answer<'static, ()>>,
+    /// Of the merge.
+    pub merge: Answer<'static, ()>,
 }
 
 /// What a store answers.
@@ -196,10 +210,10 @@ pub struct Floors {
     pub now: Timestamp,
 }
 
-/// The last batch that a client has sent.
+/// The last batch that a client has sent. It is stored in the same write as what the batch counted.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Mark {
-    /// Who.
+    /// Who: the client id, and in front of it the identity that it was sent under and a line break, where there is one.
     pub client: Box<str>,
     /// Number of the batch.
     pub sequence: u64,
@@ -227,8 +241,6 @@ pub struct Commit {
     pub change: Change,
     /// What happened, in order. The store gives each its sequence, and the record the last of them.
     pub events: Vec<Event>,
-    /// Batches that are counted in it.
-    pub marks: Vec<Mark>,
     /// What the audit trail says of it. The store gives each its sequence, and takes away what is beyond its
     /// [`AuditRetention`].
     pub audit: Vec<AuditEntry>,
@@ -334,6 +346,15 @@ pub struct Merge {
 }
 
 impl Commit {
+    /// What it is about: the key of a breaker or a document, or a pattern.
+    pub(crate) fn key(&self) -> Arc<str> {
+        match &self.change {
+            Change::Breaker { key, .. } | Change::Policy { pattern: key, .. } | Change::Document { key, .. } => {
+                Arc::clone(key)
+            }
+        }
+    }
+
     /// The latest instant in it that has passed.
     fn now(&self) -> Timestamp {
         let record = match &self.change {
@@ -343,8 +364,7 @@ impl Commit {
                 Timestamp::default()
             }
         };
-        let instants = self.events.iter().map(|event| event.at).chain(self.marks.iter().map(|mark| mark.at));
-        let instants = instants.chain(self.audit.iter().map(|entry| entry.at));
+        let instants = self.events.iter().map(|event| event.at).chain(self.audit.iter().map(|entry| entry.at));
         instants.fold(self.floors.now.max(record), Timestamp::max)
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use fuseboard::{
     breaker::Timestamp,
     engine::{AuditEntry, Event},
-    store::{Answer, Commit, Committed, Follower, Health, Memory, Merge, Record, Refused, Root, Store},
+    store::{Answer, Commit, Committed, Follower, Health, Memory, Merge, Record, Refused, Root, Store, Together},
 };
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
@@ -34,13 +34,15 @@ struct Gate {
 }
 
 struct Waiting {
-    what: What,
-    answer: oneshot::Sender<Result<(), Refused>>,
+    what: Write,
+    /// Of each commit, and of the merge where there is one.
+    answers: Vec<oneshot::Sender<Result<(), Refused>>>,
 }
 
-enum What {
-    Commit(Box<Commit>),
-    Merge(Merge),
+/// What is written at once.
+struct Write {
+    commits: Vec<Commit>,
+    merge: Option<Merge>,
 }
 
 /// A server that hears of commits as long as it lives.
@@ -80,9 +82,10 @@ impl Gated {
     /// Lets one through. False where none waits.
     pub(crate) fn let_one(&self) -> bool {
         let Some(next) = self.gate.lock().waiting.pop_front() else { return false };
-        let answer = self.write(next.what);
-        // Whoever asked may have gone.
-        let _ = next.answer.send(answer);
+        for (answer, sender) in self.write(next.what).into_iter().zip(next.answers) {
+            // Whoever asked may have gone.
+            let _ = sender.send(answer);
+        }
         true
     }
 
@@ -110,28 +113,42 @@ impl Gated {
         !self.lives.load(Ordering::Acquire)
     }
 
-    fn write(&self, what: What) -> Result<(), Refused> {
-        let answer = match what {
-            What::Commit(commit) => self.memory.commit(*commit),
-            What::Merge(merge) => self.memory.merge(merge),
+    fn write(&self, what: Write) -> Vec<Result<(), Refused>> {
+        let is_merged = what.merge.is_some();
+        let answers = match what.merge {
+            Some(merge) => {
+                let together = self.memory.write_together(what.commits, merge);
+                together.commits.into_iter().chain([together.merge]).collect()
+            }
+            None => what.commits.into_iter().map(|commit| self.memory.commit(commit)).collect::<Vec<_>>(),
         };
-        answer.now_or_never().expect("memory answers at once")
+        let answers = answers.into_iter().map(|answer| answer.now_or_never().expect("memory answers at once"));
+        let answers: Vec<_> = answers.collect();
+        assert!(!is_merged || answers.last() == Some(&Ok(())), "a merge is not refused");
+        answers
     }
 
-    fn send(&self, what: What) -> Answer<'static, ()> {
+    fn send(&self, commits: Vec<Commit>, merge: Option<Merge>) -> Vec<Answer<'static, ()>> {
+        let count = commits.len() + usize::from(merge.is_some());
+        let what = Write { commits, merge };
         let mut gate = self.gate.lock();
         if !gate.is_shut {
-            return Box::pin(std::future::ready(self.write(what)));
+            let answers = self.write(what).into_iter();
+            return answers.map(|answer| Box::pin(std::future::ready(answer)) as Answer<'static, ()>).collect();
         }
-        let (answer, answered) = oneshot::channel();
-        gate.waiting.push_back(Waiting { what, answer });
-        Box::pin(async move {
-            match answered.await {
-                Ok(answer) => answer,
-                // A killed server hears nothing.
-                Err(_) => std::future::pending().await,
-            }
-        })
+        let (answers, answered): (Vec<_>, Vec<_>) = (0..count).map(|_| oneshot::channel()).unzip();
+        gate.waiting.push_back(Waiting { what, answers });
+        let answered = answered.into_iter().map(|answered| {
+            let answer = async move {
+                match answered.await {
+                    Ok(answer) => answer,
+                    // A killed server hears nothing.
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            Box::pin(answer) as Answer<'static, ()>
+        });
+        answered.collect()
     }
 }
 
@@ -187,10 +204,16 @@ impl Store for Gated {
     }
 
     fn commit(&self, commit: Commit) -> Answer<'static, ()> {
-        self.send(What::Commit(Box::new(commit)))
+        self.send(vec![commit], None).swap_remove(0)
     }
 
     fn merge(&self, merge: Merge) -> Answer<'static, ()> {
-        self.send(What::Merge(merge))
+        self.send(Vec::new(), Some(merge)).swap_remove(0)
+    }
+
+    fn write_together(&self, commits: Vec<Commit>, merge: Merge) -> Together {
+        let mut answers = self.send(commits, Some(merge));
+        let merge = answers.pop().expect("one of the merge");
+        Together { commits: answers, merge }
     }
 }

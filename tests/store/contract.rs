@@ -36,7 +36,7 @@ macro_rules! claims {
 
 claims! {
     what_was_answered_is_there
-    a_record_its_events_and_marks_come_together
+    a_record_and_its_events_come_together
     a_commit_from_an_older_version_writes_nothing
     a_commit_from_another_generation_writes_nothing
     a_record_at_number_0_is_as_good_as_none
@@ -59,6 +59,9 @@ claims! {
     a_mark_is_there_with_what_its_batch_counted
     marks_are_forgotten
     a_large_merge_is_written_as_a_whole
+    commits_and_a_merge_are_written_together_in_their_order
+    what_is_refused_does_not_hold_back_what_is_written_with_it
+    what_comes_first_is_written_first
     floors_never_go_back
     time_is_no_earlier_than_any_instant_in_it
     records_are_scanned_in_order
@@ -72,8 +75,9 @@ async fn what_was_answered_is_there(home: &mut Home) {
         let mut full = Record { key: format!("full-{number}").into(), ..full };
         full.snapshot.version = 1;
         let events = samples::events();
-        let made = Commit { events, marks: vec![samples::mark()], ..commit(from, full.clone(), 0) };
+        let made = Commit { events, ..commit(from, full.clone(), 0) };
         home.one().commit(made).await.unwrap();
+        home.one().merge(Merge { marks: vec![samples::mark()], ..Merge::default() }).await.unwrap();
         let store = home.again();
         let loaded = store.load(&full.key).await.unwrap().unwrap();
         full.sequence = loaded.sequence;
@@ -95,13 +99,12 @@ async fn what_was_answered_is_there(home: &mut Home) {
     assert_eq!(policies, [*expected]);
 }
 
-async fn a_record_its_events_and_marks_come_together(home: &mut Home) {
-    let made = Commit { marks: vec![mark("c", 7)], floors: floors(5, 6, at(70)), ..step("a", 0, 2) };
+async fn a_record_and_its_events_come_together(home: &mut Home) {
+    let made = Commit { floors: floors(5, 6, at(70)), ..step("a", 0, 2) };
     home.one().commit(made).await.unwrap();
     let held = held(&*home.again()).await.unwrap();
     assert_eq!(held.records, [Record { sequence: 2, ..record("a", version(1, 1)) }]);
     assert_eq!(held.events.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(held.marks, [mark("c", 7)]);
     assert_eq!((held.floors, held.newest), (floors(5, 6, at(70)), 2));
 }
 
@@ -110,7 +113,7 @@ async fn a_commit_from_an_older_version_writes_nothing(home: &mut Home) {
     home.one().commit(step("a", 1, 1)).await.unwrap();
     let before = held(&*home.one()).await.unwrap();
     for from in [0, 1, 3] {
-        let stale = Commit { marks: vec![mark("c", 7)], floors: floors(9, 9, at(900)), ..step("a", from, 1) };
+        let stale = Commit { floors: floors(9, 9, at(900)), ..step("a", from, 1) };
         assert_eq!(home.two().commit(stale).await, Err(Refused::Moved));
         assert_eq!(home.two().commit(removal("a", version(1, from))).await, Err(Refused::Moved));
     }
@@ -387,6 +390,48 @@ async fn a_large_merge_is_written_as_a_whole(home: &mut Home) {
     let expected = (0..3_500).map(key).chain((0..20).map(|number| format!("other-{number:02}")));
     assert!(expected.eq(keys.iter().map(|key| (*key).to_owned())));
     assert_eq!(held.marks, [mark("c", 1)]);
+}
+
+async fn commits_and_a_merge_are_written_together_in_their_order(home: &mut Home) {
+    let heard = Heard::follow(&*home.two());
+    let counted = Merge { marks: vec![mark("c", 4)], ..merge(vec![record("b", version(1, 0))]) };
+    let together = home.one().write_together(vec![step("a", 0, 1), step("a", 1, 1), step("d", 0, 0)], counted);
+    for answer in together.commits {
+        answer.await.unwrap();
+    }
+    together.merge.await.unwrap();
+    assert_eq!(heard.sequences(), [1, 2]);
+    let held = held(&*home.again()).await.unwrap();
+    assert_eq!(held.records.iter().map(|record| &*record.key).collect::<Vec<_>>(), ["a", "b", "d"]);
+    assert_eq!((held.marks, held.newest), (vec![mark("c", 4)], 2));
+}
+
+async fn what_is_refused_does_not_hold_back_what_is_written_with_it(home: &mut Home) {
+    let counted = Merge { marks: vec![mark("c", 4)], ..merge(vec![record("b", version(1, 0))]) };
+    let together = home.one().write_together(vec![step("a", 3, 1), step("d", 0, 1)], counted);
+    assert_eq!(join_all(together.commits).await, [Err(Refused::Moved), Ok(())]);
+    together.merge.await.unwrap();
+    let held = held(&*home.again()).await.unwrap();
+    assert_eq!(held.records.iter().map(|record| &*record.key).collect::<Vec<_>>(), ["b", "d"]);
+    assert_eq!(held.marks, [mark("c", 4)]);
+}
+
+/// Also where nobody has awaited an answer yet.
+async fn what_comes_first_is_written_first(home: &mut Home) {
+    let used = |number: u64| Record { used: at(number), ..record("a", version(1, 0)) };
+    let store = home.one();
+    let first = store.merge(Merge { marks: vec![mark("c", 1)], ..merge(vec![used(10)]) });
+    let second = store.commit(step("b", 0, 1));
+    let third =
+        store.write_together(vec![step("b", 1, 1)], Merge { marks: vec![mark("c", 2)], ..merge(vec![used(20)]) });
+    let fourth = store.merge(Merge { marks: vec![mark("c", 3)], ..merge(vec![used(30)]) });
+    fourth.await.unwrap();
+    third.merge.await.unwrap();
+    assert_eq!(join_all(third.commits).await, [Ok(())]);
+    second.await.unwrap();
+    first.await.unwrap();
+    let held = held(&*home.again()).await.unwrap();
+    assert_eq!((held.records[0].used, held.marks), (at(30), vec![mark("c", 3)]));
 }
 
 async fn floors_never_go_back(home: &mut Home) {

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use fuseboard::{
     breaker::Timestamp,
-    store::{Commit, Disk, DiskOptions, Floors, OnDamage, OpenError, Opened, Refused, Store as _, encoding},
+    store::{Commit, Disk, DiskOptions, Floors, Merge, OnDamage, OpenError, Opened, Refused, Store as _, encoding},
 };
 
 use futures_util::FutureExt as _;
@@ -29,7 +29,8 @@ async fn filled() -> Directory {
         store.commit(Commit { floors: floors(7, 8, at(100 + number)), ..step(&key, 0, 2) }).await.unwrap();
     }
     store.commit(policy("a*", 0, Some(3))).await.unwrap();
-    store.commit(Commit { marks: vec![mark("c", 1)], ..removal("key-39", version(1, 1)) }).await.unwrap();
+    store.merge(Merge { marks: vec![mark("c", 1)], ..Merge::default() }).await.unwrap();
+    store.commit(removal("key-39", version(1, 1))).await.unwrap();
     directory
 }
 

@@ -1,12 +1,6 @@
 //! Crashes, disks that fail, disks that lie, and bits that flip.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::ErrorKind,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, io::ErrorKind, sync::Arc, time::Duration};
 
 use fuseboard::{
     engine::Event,
@@ -52,6 +46,8 @@ fn open(directory: &Directory, disk: &Faulty) -> Result<Opened, OpenError> {
 enum Act {
     Commit(Box<Commit>),
     Merge(Merge),
+    /// One write.
+    Together(Vec<Commit>, Merge),
 }
 
 fn acts() -> Vec<Act> {
@@ -60,7 +56,9 @@ fn acts() -> Vec<Act> {
     for number in 0..8_u64 {
         let key = format!("key-{number}");
         acts.push(commit(Commit { floors: floors(number, 1, at(100 + number)), ..step(&key, 0, 2) }));
-        acts.push(commit(Commit { marks: vec![mark("c", number)], ..step(&key, 1, 1) }));
+        let counted = merge(vec![record(&format!("batched-{number}"), version(1, 0))]);
+        let counted = Merge { marks: vec![mark("c", number)], ..counted };
+        acts.push(Act::Together(vec![step(&key, 1, 1), step(&format!("also-{number}"), 0, 1)], counted));
     }
     let full = samples::records().pop().unwrap();
     let mut full = Record { key: "full".into(), ..full };
@@ -109,6 +107,16 @@ async fn run() -> Run {
             Act::Merge(merge) => {
                 store.merge(merge).await.unwrap();
                 answered.push(disk.log().len());
+            }
+            Act::Together(commits, merge) => {
+                let together = store.write_together(commits, merge);
+                for answer in together.commits {
+                    answer.await.unwrap();
+                }
+                together.merge.await.unwrap();
+                let places = std::mem::take(&mut *told.1.lock());
+                assert!(places.iter().all(|place| *place == places[0]), "one write: {places:?}");
+                answered.push(places[0]);
             }
         }
         states.push(held(&store).await.unwrap());
@@ -437,46 +445,25 @@ async fn a_disk_that_does_not_answer_is_told_of_while_that_lasts() {
     assert_eq!(sequences(&store).await, [1, 2, 3]);
 }
 
-/// Remembers how much was done to a disk when the first event was told. (A read would not do: it waits for a sync.)
-struct Told {
-    disk: Faulty,
-    operations: OnceLock<usize>,
-}
-
-impl Follower for Told {
-    fn committed(&self, committed: &Committed) {
-        if !committed.events.is_empty() {
-            self.operations.get_or_init(|| self.disk.log().len());
-        }
-    }
-}
-
 #[tokio::test]
-async fn a_commit_does_not_wait_for_all_of_a_merge_whose_marks_come_first() {
+async fn the_marks_of_a_merge_are_there_with_all_that_it_brings_or_not_at_all() {
+    const RECORDS: usize = 5_000;
     let image = fresh();
     let (disk, directory) = (Faulty::new(image.clone()), with(&image));
     let store = open(&directory, &disk).unwrap().store;
-    let told = Arc::new(Told { disk: disk.clone(), operations: OnceLock::new() });
-    store.follow(told.clone());
-    disk.shut_gate(true);
-    let first = tokio::spawn(store.commit(step("first", 0, 0)));
-    tokio::task::yield_now().await;
-    let counted = (0..5_000).map(|number| record(&format!("merged-{number}"), version(1, 0))).collect();
-    let merging = tokio::spawn(store.merge(Merge { marks: vec![mark("c", 1)], ..merge(counted) }));
-    let second = tokio::spawn(store.commit(step("second", 0, 1)));
-    tokio::task::yield_now().await;
-    disk.shut_gate(false);
-    first.await.unwrap().unwrap();
-    second.await.unwrap().unwrap();
-    merging.await.unwrap().unwrap();
-    assert_eq!(held(&store).await.unwrap().records.len(), 5_002);
-    // A crash at the instant at which the event was told.
-    let image = disk.after_crash(&disk.log()[..*told.operations.get().unwrap()], 1);
-    let directory = with(&image);
-    let found = held(&open(&directory, &Faulty::new(image)).unwrap().store).await.unwrap();
-    assert_eq!(found.events.len(), 1);
-    assert!(found.records.len() < 3_000, "{}", found.records.len());
-    assert_eq!(found.marks.len(), usize::from(found.records.len() > 2), "marks are not later than counts");
+    let counted = (0..RECORDS).map(|number| record(&format!("merged-{number}"), version(1, 0))).collect();
+    store.merge(Merge { marks: vec![mark("c", 1)], ..merge(counted) }).await.unwrap();
+    let log = disk.log();
+    let mut seen = [0; 2];
+    for place in (0..=log.len()).rev().step_by(7).chain(0..20) {
+        let image = disk.after_crash(&log[..place], place as u64);
+        let directory = with(&image);
+        let found = held(&open(&directory, &Faulty::new(image)).unwrap().store).await.unwrap();
+        let is_there = !found.marks.is_empty();
+        assert_eq!(found.records.len(), if is_there { RECORDS } else { 0 }, "after {place} operations");
+        seen[usize::from(is_there)] += 1;
+    }
+    assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
 }
 
 // Bits that flip.

@@ -169,7 +169,7 @@ pub(crate) fn record(key: &str, version: Version) -> Record {
 pub(crate) fn commit(from: Version, to: Record, events: usize) -> Commit {
     let events = (0..events).map(|_| samples::event(&to.key, 10)).collect();
     let change = Change::Breaker { key: Arc::clone(&to.key), from, to: Some(Box::new(to)) };
-    Commit { author: 1, change, events, marks: Vec::new(), audit: Vec::new(), floors: Floors::default() }
+    Commit { author: 1, change, events, audit: Vec::new(), floors: Floors::default() }
 }
 
 /// A commit of the next version of a breaker.

@@ -22,7 +22,6 @@ enum Step {
         from: Option<Version>,
         to: Option<Version>,
         events: Vec<u8>,
-        mark: Option<u8>,
     },
     Policy {
         server: bool,
@@ -57,10 +56,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         often(versions().boxed()),
         prop::option::weighted(0.85, versions()),
         prop::collection::vec(any::<u8>(), 0..4),
-        prop::option::of(any::<u8>()),
     );
-    let commit =
-        commit.prop_map(|(server, key, from, to, events, mark)| Step::Commit { server, key, from, to, events, mark });
+    let commit = commit.prop_map(|(server, key, from, to, events)| Step::Commit { server, key, from, to, events });
     let policy = (any::<bool>(), 0..3_u8, prop::option::weighted(0.3, 0..4_u64), prop::option::of(1..4_u64));
     let policy = policy.prop_map(|(server, pattern, from, to)| Step::Policy { server, pattern, from, to });
     let document = (any::<bool>(), 0..3_u8, prop::option::weighted(0.3, 0..4_u64), any::<bool>());
@@ -148,7 +145,7 @@ impl Model {
             audit.push(entry.clone());
             self.held.audit.insert(0, entry);
         }
-        self.note(&commit.marks, commit.floors);
+        self.note(&[], commit.floors);
         self.told.push(Committed { author: commit.author, changed: (&commit.change).into(), events, audit });
         Ok(())
     }
@@ -208,7 +205,7 @@ async fn play(mut home: Home, steps: &[Step]) {
         let number = number as u64;
         let store = |server: bool| if server { home.one() } else { home.two() };
         match step {
-            Step::Commit { server, key: name, from, to, events, mark: client } => {
+            Step::Commit { server, key: name, from, to, events } => {
                 let name = key(*name);
                 let from = from.unwrap_or_else(|| model.stored(&name));
                 let change = Change::Breaker {
@@ -220,7 +217,6 @@ async fn play(mut home: Home, steps: &[Step]) {
                     author: u64::from(*server),
                     change,
                     events: events.iter().map(|seconds| samples::event(&name, u64::from(*seconds))).collect(),
-                    marks: client.iter().map(|client| mark(&key(*client % 5), number)).collect(),
                     audit: Vec::new(),
                     floors: floors(number / 2, number / 3, at(0)),
                 };

@@ -37,9 +37,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use futures_util::FutureExt as _;
 use parking_lot::{Condvar, Mutex, RwLock};
 use redb::{ReadTransaction, ReadableDatabase as _};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 pub use self::backend::Backends;
 use self::{
@@ -48,15 +49,15 @@ use self::{
     salvage::Found,
     tables::{Fault, Meta, Retention},
     watchdog::Watchdog,
-    writer::{Queue, Shared, Waiting, Writer},
+    writer::{Queue, Shared, What, Writer},
 };
-use super::{Answer, AuditRetention, Commit, Follower, Health, Merge, Record, Refused, Root, Store};
+use super::{Answer, AuditRetention, Commit, Follower, Health, Merge, Record, Refused, Root, Store, Together};
 use crate::{
     breaker::Timestamp,
     engine::{AuditEntry, Event},
 };
 
-/// Commits and merges that wait at a time; further ones wait for a place.
+/// Commits that wait at a time; further ones wait for a place.
 const QUEUE_MAX: usize = 65_536;
 
 /// How a directory is used.
@@ -260,10 +261,7 @@ impl Disk {
             meta,
             oldest,
             trail: Mutex::default(),
-            commits: Default::default(),
-            merges: Default::default(),
-            merged: 0,
-            has_merged: false,
+            waiting: Default::default(),
             retry: options.retry,
         };
         let (patience, watched) = (options.patience, Arc::clone(&shared));
@@ -292,28 +290,6 @@ impl Disk {
             self.shared.watchdog.close();
         }
         self.lock.lock().take();
-    }
-
-    /// Puts something into the queue, and waits for the answer.
-    fn ask<T: Send + 'static>(
-        &self,
-        what: T,
-        put: impl FnOnce(&mut Queue, Waiting<T>) + Send + 'static,
-    ) -> Answer<'static, ()> {
-        let (shared, places) = (Arc::clone(&self.shared), Arc::clone(&self.places));
-        Box::pin(async move {
-            let place = places.acquire_owned().await.map_err(|_| Refused::Closed)?;
-            let (answer, answered) = oneshot::channel();
-            {
-                let mut queue = shared.queue.lock();
-                if queue.is_closed {
-                    return Err(Refused::Closed);
-                }
-                put(&mut queue, Waiting { what, answer, _place: place });
-            }
-            shared.filled.notify_one();
-            answered.await.unwrap_or(Err(Refused::Closed))
-        })
     }
 
     /// Reads, on the task that asks. Waits while the file is being opened again.
@@ -444,10 +420,26 @@ impl Store for Disk {
     }
 
     fn commit(&self, commit: Commit) -> Answer<'static, ()> {
-        self.ask(commit, |queue, waiting| queue.commits.push_back(waiting))
+        let (shared, places) = (Arc::clone(&self.shared), Arc::clone(&self.places));
+        let mut answer: Answer<'static, ()> = Box::pin(async move {
+            let place = places.acquire_owned().await.map_err(|_| Refused::Closed)?;
+            shared.put([What::Commit(Box::new(commit))], Some(place)).swap_remove(0).await
+        });
+        // Its place in the queue, or among those who wait for one, is the next one now.
+        match tokio::task::unconstrained(&mut answer).now_or_never() {
+            Some(answered) => Box::pin(std::future::ready(answered)),
+            None => answer,
+        }
     }
 
     fn merge(&self, merge: Merge) -> Answer<'static, ()> {
-        self.ask(merge, |queue, waiting| queue.merges.push_back(waiting))
+        self.shared.put([What::Merge(Box::new(merge))], None).swap_remove(0)
+    }
+
+    fn write_together(&self, commits: Vec<Commit>, merge: Merge) -> Together {
+        let commits = commits.into_iter().map(|commit| What::Commit(Box::new(commit)));
+        let mut answers = self.shared.put(commits.chain([What::Merge(Box::new(merge))]), None);
+        let merge = answers.pop().unwrap_or_else(|| Box::pin(std::future::ready(Err(Refused::Closed))));
+        Together { commits: answers, merge }
     }
 }

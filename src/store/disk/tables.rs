@@ -198,7 +198,6 @@ impl<'t> Writing<'t> {
             Change::Document { to: Some(document), .. } => self.put_document(document)?,
         }
         let audit = self.put_audit(&commit.audit)?;
-        self.put_marks(&commit.marks)?;
         self.meta.floors = self.meta.floors.max(Floors { now: commit.now(), ..commit.floors });
         Ok(Ok(Committed { author: commit.author, changed: Changed::from(&commit.change), events, audit }))
     }
@@ -220,11 +219,10 @@ impl<'t> Writing<'t> {
         }
     }
 
-    /// Writes some of a merge's records, and with the first of them what else it brings: a mark must not come later than
-    /// what the batch counted.
-    pub(super) fn merge(&mut self, merge: &Merge, records: &[Record], is_first: bool) -> Result<(), Fault> {
+    /// Writes a merge. All of it in one transaction: a mark must be there with what its batch counted.
+    pub(super) fn merge(&mut self, merge: &Merge) -> Result<(), Fault> {
         self.is_changed = true;
-        for record in records {
+        for record in &merge.records {
             // What cannot be read is replaced by a commit or by nothing.
             let stored = match get::<Record>(&self.records, "record", &record.key) {
                 Err(Fault::Encoding(_)) => continue,
@@ -238,16 +236,14 @@ impl<'t> Writing<'t> {
                 Some(_) | None => {}
             }
         }
-        if is_first {
-            if !merge.forgotten.is_empty() {
-                let mut marks = self.transaction.open_table(MARKS)?;
-                for client in &merge.forgotten {
-                    marks.remove(&**client)?;
-                }
+        if !merge.forgotten.is_empty() {
+            let mut marks = self.transaction.open_table(MARKS)?;
+            for client in &merge.forgotten {
+                marks.remove(&**client)?;
             }
-            self.put_marks(&merge.marks)?;
-            self.meta.floors = self.meta.floors.max(Floors { now: merge.now(), ..merge.floors });
         }
+        self.put_marks(&merge.marks)?;
+        self.meta.floors = self.meta.floors.max(Floors { now: merge.now(), ..merge.floors });
         Ok(())
     }
 

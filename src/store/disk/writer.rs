@@ -23,14 +23,12 @@ use super::{
     tables::{Fault, Meta, Oldest, Retention, Writing},
     watchdog::Watchdog,
 };
-use crate::store::{Commit, Committed, Follower, Health, Merge, Refused, trail::Trail};
+use crate::store::{Answer, Commit, Committed, Follower, Health, Merge, Refused, trail::Trail};
 
-/// Most commits of a transaction.
+/// Most commits and merges of a transaction.
 const COMMITS_MAX: usize = 4_096;
 /// Bytes after which a transaction takes no more commits.
 const BYTES_MAX: usize = 4 << 20;
-/// Most records of a merge in a transaction, so that a commit that comes meanwhile is not delayed by all of it.
-const MERGE_MAX: usize = 1_000;
 /// Longest time between two attempts.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
@@ -52,22 +50,52 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 pub(super) struct Queue {
-    pub(super) commits: VecDeque<Waiting<Commit>>,
-    pub(super) merges: VecDeque<Waiting<Merge>>,
+    pub(super) waiting: VecDeque<Waiting>,
     /// A reader found that the file has to be opened again.
     pub(super) wants_reopening: bool,
     pub(super) is_closed: bool,
 }
 
 /// What waits to be written.
-pub(super) struct Waiting<T> {
-    pub(super) what: T,
+pub(super) struct Waiting {
+    pub(super) what: What,
     pub(super) answer: oneshot::Sender<Result<(), Refused>>,
-    /// Its place in the queue, which is free when it was answered.
-    pub(super) _place: OwnedSemaphorePermit,
+    /// It is written in the same transaction as the next one in the queue.
+    pub(super) is_joined: bool,
+    /// Its place in the queue, which is free when it was answered. A merge takes none: few of them wait at a time.
+    pub(super) _place: Option<OwnedSemaphorePermit>,
+}
+
+pub(super) enum What {
+    Commit(Box<Commit>),
+    Merge(Box<Merge>),
 }
 
 impl Shared {
+    /// Puts what belongs together into the queue. An answer for each.
+    pub(super) fn put(
+        &self,
+        together: impl IntoIterator<Item = What>,
+        mut place: Option<OwnedSemaphorePermit>,
+    ) -> Vec<Answer<'static, ()>> {
+        let mut queue = self.queue.lock();
+        let is_closed = queue.is_closed;
+        let mut answers: Vec<Answer<'static, ()>> = Vec::new();
+        for what in together {
+            let (answer, answered) = oneshot::channel();
+            if !is_closed {
+                queue.waiting.push_back(Waiting { what, answer, is_joined: true, _place: place.take() });
+            }
+            answers.push(Box::pin(async move { answered.await.unwrap_or(Err(Refused::Closed)) }));
+        }
+        if let Some(last) = queue.waiting.back_mut() {
+            last.is_joined = false;
+        }
+        drop(queue);
+        self.filled.notify_one();
+        answers
+    }
+
     pub(super) fn failing(&self, why: String) {
         let failing = Health::Failing { why };
         self.health.send_if_modified(|health| {
@@ -97,9 +125,8 @@ impl Shared {
 struct Attempt {
     meta: Meta,
     oldest: Oldest,
-    commits: Vec<Result<Committed, Refused>>,
-    /// Records of the merge in front.
-    merged: Option<usize>,
+    /// What comes of each of those in front; of a merge there is nothing to tell.
+    outcomes: Vec<Result<Option<Committed>, Refused>>,
 }
 
 pub(super) struct Writer {
@@ -113,12 +140,7 @@ pub(super) struct Writer {
     /// Who holds which entries of the audit trail, once it is known.
     pub(super) trail: Mutex<Option<Trail>>,
     /// Taken from the queue and not answered.
-    pub(super) commits: VecDeque<Waiting<Commit>>,
-    pub(super) merges: VecDeque<Waiting<Merge>>,
-    /// How many records of the first merge are durable.
-    pub(super) merged: usize,
-    /// The last transaction had records of a merge.
-    pub(super) has_merged: bool,
+    pub(super) waiting: VecDeque<Waiting>,
     /// How long to wait before the next attempt.
     pub(super) retry: Duration,
 }
@@ -131,12 +153,11 @@ impl Writer {
                 break;
             }
         }
-        let Self { shared, commits, merges, .. } = self;
+        let Self { shared, waiting, .. } = self;
         let mut queue = shared.queue.lock();
         queue.is_closed = true;
-        let commits = commits.into_iter().chain(std::mem::take(&mut queue.commits)).map(|waiting| waiting.answer);
-        let merges = merges.into_iter().chain(std::mem::take(&mut queue.merges)).map(|waiting| waiting.answer);
-        commits.chain(merges).for_each(|answer| _ = answer.send(Err(Refused::Closed)));
+        let waiting = waiting.into_iter().chain(std::mem::take(&mut queue.waiting));
+        waiting.for_each(|waiting| _ = waiting.answer.send(Err(Refused::Closed)));
         drop(queue);
         close(&shared);
         shared.reopened.send_replace(());
@@ -146,10 +167,9 @@ impl Writer {
     fn take(&mut self) -> bool {
         let mut queue = self.shared.queue.lock();
         loop {
-            self.commits.append(&mut queue.commits);
-            self.merges.append(&mut queue.merges);
+            self.waiting.append(&mut queue.waiting);
             let wants_reopening = std::mem::take(&mut queue.wants_reopening);
-            if wants_reopening || !self.commits.is_empty() || !self.merges.is_empty() {
+            if wants_reopening || !self.waiting.is_empty() {
                 return true;
             }
             if queue.is_closed {
@@ -208,30 +228,28 @@ impl Writer {
         let transaction = database.begin_write()?;
         let mut trail = self.trail.lock();
         let mut writing = Writing::begin(&transaction, self.meta, self.oldest, self.retention, &mut trail)?;
-        let mut commits = Vec::new();
-        for commit in self.commits.iter().take(COMMITS_MAX) {
-            commits.push(writing.commit(&commit.what)?);
-            if writing.bytes > BYTES_MAX {
+        let mut outcomes = Vec::new();
+        for waiting in &self.waiting {
+            outcomes.push(match &waiting.what {
+                What::Commit(commit) => writing.commit(commit)?.map(Some),
+                What::Merge(merge) => {
+                    writing.merge(merge)?;
+                    Ok(None)
+                }
+            });
+            let is_full = outcomes.len() >= COMMITS_MAX || writing.bytes > BYTES_MAX;
+            if is_full && !waiting.is_joined {
                 break;
             }
         }
-        let mut merged = None;
-        // Commits go first, but not for ever.
-        if let Some(merge) = self.merges.front().filter(|_| commits.is_empty() || !self.has_merged) {
-            let left = &merge.what.records[self.merged..];
-            let records = &left[..left.len().min(MERGE_MAX)];
-            writing.merge(&merge.what, records, self.merged == 0)?;
-            merged = Some(records.len());
-        }
-        let is_empty = self.commits.is_empty() && self.merges.is_empty();
-        if !writing.is_changed && !is_empty {
-            *attempt = Some(Attempt { meta: self.meta, oldest: self.oldest, commits, merged });
+        if !writing.is_changed && !self.waiting.is_empty() {
+            *attempt = Some(Attempt { meta: self.meta, oldest: self.oldest, outcomes });
             drop(writing);
             transaction.abort()?;
             return Ok(());
         }
         let (meta, oldest) = writing.finish()?;
-        *attempt = Some(Attempt { meta, oldest, commits, merged });
+        *attempt = Some(Attempt { meta, oldest, outcomes });
         transaction.commit()?;
         Ok(())
     }
@@ -241,28 +259,18 @@ impl Writer {
         (self.meta, self.oldest) = (attempt.meta, attempt.oldest);
         self.shared.now.fetch_max(self.meta.floors.now.as_nanos(), Ordering::AcqRel);
         let followers = self.shared.followers.lock().clone();
-        for outcome in &attempt.commits {
-            let Ok(committed) = outcome else { continue };
+        for outcome in &attempt.outcomes {
+            let Ok(Some(committed)) = outcome else { continue };
             for follower in &followers {
                 if catch_unwind(AssertUnwindSafe(|| follower.committed(committed))).is_err() {
                     tracing::error!("a follower of the store has panicked");
                 }
             }
         }
-        for outcome in attempt.commits {
-            if let Some(waiting) = self.commits.pop_front() {
+        for outcome in attempt.outcomes {
+            if let Some(waiting) = self.waiting.pop_front() {
                 // Nobody may wait any more.
                 _ = waiting.answer.send(outcome.map(|_| ()));
-            }
-        }
-        self.has_merged = attempt.merged.is_some();
-        if let Some(merged) = attempt.merged {
-            self.merged += merged;
-            if self.merges.front().is_some_and(|merge| self.merged >= merge.what.records.len()) {
-                self.merged = 0;
-                if let Some(merge) = self.merges.pop_front() {
-                    _ = merge.answer.send(Ok(()));
-                }
             }
         }
     }
