@@ -74,7 +74,6 @@ fn commit(author: u64, from: u64, key: &[u8; SEAL_KEY_BYTES]) -> Result<Commit, 
         author,
         change: Change::Document { key: KEY.into(), from, to: Some(Box::new(document)) },
         events: Vec::new(),
-        marks: Vec::new(),
         audit: Vec::new(),
         floors: Floors::default(),
     })

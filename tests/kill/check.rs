@@ -260,7 +260,12 @@ async fn batches(life: &Life) -> Option<()> {
         }
         let Heard::Answer(after) = state(life, breaker.clone()).await else { return None };
         let after_count = after.totals.unwrap_or_default().successes;
+        let Heard::Answer(too) = state(life, world::counted_too(number)).await else { return None };
+        let too_count = too.totals.unwrap_or_default().successes;
         let mut ledger = life.ledger();
+        if too_count != after_count {
+            ledger.violation(format!("each batch tells the same of two breakers: {after_count} and {too_count}"));
+        }
         ledger.check_resent(&breaker, before_count, marked, after_count);
         ledger.begin_batches(&breaker, generation);
     }

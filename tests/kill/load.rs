@@ -204,8 +204,21 @@ async fn count(life: Life, mut rng: StdRng, number: usize) {
         if answer != Some(true) {
             life.ledger().violation(format!("the new batch {sequence} for {breaker} was not counted: {answer:?}"));
         }
+        if rng.random_range(0..8) == 0 {
+            let breaker = if rng.random() { breaker.clone() } else { world::counted_too(number) };
+            declare_counted(&life, &mut rng, breaker).await;
+        }
         time::sleep(Duration::from_micros(rng.random_range(500..6_000))).await;
     }
+}
+
+/// Declares a breaker that batches count in, which is a commit in the generation that they count in.
+async fn declare_counted(life: &Life, rng: &mut StdRng, breaker: String) {
+    // The highest revision stands, and it has to be news.
+    let revision = life.ledger().next_revision();
+    let policy = Policy { failure_threshold: Some(rng.random_range(100..10_000)), ..Policy::default() };
+    let mut service = life.service.clone();
+    life.ask("Declare", &[], service.declare(declare_request(breaker, policy, revision))).await.answer();
 }
 
 /// Sends a batch. True: it was counted; false: it was a duplicate; nothing in it: it was stale.
@@ -217,12 +230,14 @@ pub(crate) async fn send_batch(
     generation: u64,
 ) -> Option<Option<bool>> {
     let tally = Tally { breaker: world::counted(number), generation, successes: calls as u32, ..Tally::default() };
-    let request =
-        ReportBatchRequest { client_id: format!("kill-{number}"), batch_sequence: sequence, tallies: vec![tally] };
+    let generation = life.ledger().generation(&world::counted_too(number));
+    let too = Tally { breaker: world::counted_too(number), generation, ..tally.clone() };
+    let tallies = vec![tally, too];
+    let request = ReportBatchRequest { client_id: format!("kill-{number}"), batch_sequence: sequence, tallies };
     let answer = life.ask("ReportBatch", &[], life.service.clone().report_batch(request)).await.answer()?;
     Some(match (answer.duplicate, answer.counted) {
         (true, _) => Some(false),
-        (false, 1) => Some(true),
+        (false, 2) => Some(true),
         (false, _) => None,
     })
 }
@@ -366,7 +381,12 @@ async fn make_or_delete(life: &Life, number: usize) {
 pub(crate) async fn prepare(life: &Life) -> bool {
     let moving = (0..MOVING).map(|number| (world::moving(number), world::moving_policy(number)));
     let counted = (0..COUNTED).map(|number| (world::counted(number), Policy::default()));
-    let all = moving.chain(counted).map(|(breaker, policy)| Declaration { breaker, policy: Some(policy), revision: 1 });
+    let too = (0..COUNTED).map(|number| (world::counted_too(number), Policy::default()));
+    let all = moving.chain(counted).chain(too).map(|(breaker, policy)| Declaration {
+        breaker,
+        policy: Some(policy),
+        revision: 1,
+    });
     let request = DeclareRequest { declarations: all.collect(), caller: String::new() };
     let Some(answer) = life.ask("Declare", &[], life.service.clone().declare(request)).await.answer() else {
         return false;
@@ -374,7 +394,7 @@ pub(crate) async fn prepare(life: &Life) -> bool {
     let mut ledger = life.ledger();
     for status in answer.declared.into_iter().filter_map(|declared| declared.status) {
         ledger.tell_status(&status);
-        if status.breaker.starts_with("kill/counted/") {
+        if status.breaker.starts_with("kill/counted/") && !status.breaker.ends_with("/too") {
             ledger.begin_batches(&status.breaker, status.generation);
         }
     }

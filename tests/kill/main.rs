@@ -9,8 +9,8 @@
 //! - a breaker that was told to be in a generation has the state and the deadline it was told, generations never go back,
 //!   half-open rounds go on with the probes that are out, and never with more than the policy permits;
 //! - permits of closed breakers are stale; probes are good for one report;
-//! - a batch counts at most once, and one that was answered 1.5 s before the kill (the second that statistics may lose, and
-//!   slack for a busy machine) has counted;
+//! - a batch counts exactly once when it is sent again: it is a duplicate only where everything that it tells of has counted,
+//!   and one that was answered 1.5 s before the kill (the second that statistics may lose, and slack for a busy machine) is;
 //! - the server's time does not go back.
 //!
 //! A second run has the server end itself at one operation of its store after the other, before or after it is done, so

@@ -58,6 +58,11 @@ pub(crate) fn counted(number: usize) -> String {
     format!("kill/counted/{number}")
 }
 
+/// What each batch for a counted breaker tells the same of.
+pub(crate) fn counted_too(number: usize) -> String {
+    format!("kill/counted/{number}/too")
+}
+
 /// Probes that a moving breaker permits at a time.
 pub(crate) fn probes(number: usize) -> u32 {
     number as u32 % 3 + 1
