@@ -18,8 +18,9 @@ use crate::{
     access::Grant,
     breaker::{CallerView, Decision, Kind, Permit},
     engine::{
-        Acquired, Actor, BatchAnswer, BatchClient, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind, EventReason,
-        Filter, Position, ReportAnswer, Resolved, STORE_PATIENCE, Told, View, WatchOptions, caller_id, key_hash,
+        Acquired, Actor, BatchAnswer, BatchClient, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind,
+        EventReason, Filter, Position, ReportAnswer, Resolved, STORE_PATIENCE, Told, View, WatchOptions, caller_id,
+        key_hash,
     },
     notify::Notifier,
     pulse::Pulse,
