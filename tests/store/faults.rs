@@ -521,6 +521,66 @@ async fn a_flipped_bit_after_a_crash_is_harmless_or_damage() {
     flipped(&crashed, &[state, before], places).await;
 }
 
+/// How much a store holds of each kind.
+fn sizes(held: &Held) -> [usize; 6] {
+    [
+        &held.records.len(),
+        &held.policies.len(),
+        &held.marks.len(),
+        &held.documents.len(),
+        &held.audit.len(),
+        &held.events.len(),
+    ]
+    .map(|size| *size)
+}
+
+/// Opens a file whose head is damaged: all of it is there, or all but the newest commit.
+async fn has_all(image: Vec<u8>, states: &[Held], what: &str) -> bool {
+    let directory = with(&image);
+    let Opened { store, damage } = open(&directory, &Faulty::new(image)).unwrap();
+    let found = held(&store).await.unwrap();
+    let expected: Vec<_> = states.iter().map(sizes).collect();
+    assert!(expected.contains(&sizes(&found)), "{what}: {:?} in place of {expected:?}", sizes(&found));
+    Written::of(states).has(&found);
+    damage.is_some_and(|damage| damage.path.exists())
+}
+
+/// A file with some hundred records as it was closed, as a crash leaves it, what it holds, and that without its last commit.
+async fn with_states() -> ([Vec<u8>; 2], [Held; 2]) {
+    let (closed, crashed, state) = large().await;
+    let before = Held { policies: Vec::new(), ..clone(&state) };
+    ([closed, crashed], [state, before])
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_the_head_of_a_file_loses_the_newest_commit_at_most() {
+    let (images, states) = with_states().await;
+    for image in &images {
+        let mut damaged = 0;
+        for place in (0..320).chain((320..4096).step_by(151)) {
+            let mut image = image.clone();
+            image[place] ^= 1 << (place % 8);
+            damaged += usize::from(has_all(image, &states, &format!("byte {place}")).await);
+        }
+        assert!(damaged > 9, "{damaged}: the magic number at least");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_gone_loses_the_newest_commit_at_most() {
+    let (images, states) = with_states().await;
+    for image in images {
+        for (first, last) in [(0, 64), (64, 320), (0, 320), (0, 4096)] {
+            for byte in [0, 0xff, 0x5a] {
+                let mut image = image.clone();
+                image[first..last].fill(byte);
+                let is_damaged = has_all(image, &states, &format!("{first}..{last} is {byte}")).await;
+                assert!(is_damaged, "{first}..{last} is {byte}");
+            }
+        }
+    }
+}
+
 fn clone(held: &Held) -> Held {
     Held {
         records: held.records.clone(),

@@ -116,13 +116,25 @@ impl StorageBackend for Watched {
     }
 }
 
-/// A copy of a file in memory: it can be repaired and searched while the file stays as it is.
-#[derive(Debug)]
-pub(super) struct Image(RwLock<Vec<u8>>);
+/// A copy of a file in memory: it can be repaired and searched while the file stays as it is. Clones are one copy.
+#[derive(Clone, Debug)]
+pub(super) struct Image(Arc<RwLock<Vec<u8>>>);
 
 impl Image {
-    pub(super) const fn new(bytes: Vec<u8>) -> Self {
-        Self(RwLock::new(bytes))
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(RwLock::new(bytes)))
+    }
+
+    /// The first bytes of it.
+    pub(super) fn first<const N: usize>(&self) -> Option<[u8; N]> {
+        self.0.read().first_chunk().copied()
+    }
+
+    /// Puts other bytes in the place of the first ones.
+    pub(super) fn set_first(&self, first: &[u8]) {
+        let mut bytes = self.0.write();
+        let length = first.len().min(bytes.len());
+        bytes[..length].copy_from_slice(&first[..length]);
     }
 }
 
