@@ -48,6 +48,12 @@ impl<'a> From<&'a str> for BatchClient<'a> {
     }
 }
 
+impl<'a> From<&'a String> for BatchClient<'a> {
+    fn from(id: &'a String) -> Self {
+        id.as_str().into()
+    }
+}
+
 impl<'a> BatchClient<'a> {
     /// Its name in the table and in the store. A client id has no line break, so no two have one name; one without an identity is
     /// named as it was before there were identities in it.

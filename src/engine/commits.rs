@@ -310,6 +310,9 @@ impl Tenant {
     }
 }
 
+/// What batches have counted: the breakers whose commits are in it, the commits, and the rest.
+type Gathered = (Vec<(Handle, Arc<str>)>, Vec<Commit>, Merge);
+
 /// What there is to be sent of a breaker.
 enum Next {
     Nothing,
@@ -506,7 +509,7 @@ impl Engine {
 
     /// Takes what [`Engine::write_batches`] sends. `None`, and nothing is changed, while a breaker has moved again with an earlier
     /// move still on its way: there is no version of it that could be written now.
-    fn gather(&self, unwritten: &mut Unwritten) -> Option<(Vec<(Handle, Arc<str>)>, Vec<Commit>, Merge)> {
+    fn gather(&self, unwritten: &mut Unwritten) -> Option<Gathered> {
         let registry = &self.shared.registry;
         let (mut commits, mut records) = (Vec::new(), Vec::new());
         for handle in &unwritten.counted {
