@@ -12,9 +12,10 @@ use std::{
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use opentelemetry_otlp::ExporterBuildError;
@@ -35,7 +36,7 @@ use crate::{
     reload::{self, Reload},
     share::FairShare,
     shutdown::Shutdown,
-    store::{AuditRetention, Disk, DiskOptions, Memory, OpenError, Opened, Store},
+    store::{AuditRetention, Disk, DiskOptions, Memory, OnClockJump, OpenError, Opened, Store},
     tls::{self, Tls},
 };
 
@@ -67,6 +68,22 @@ pub enum Error {
     /// The data directory cannot be used.
     #[error("{0}; another directory is set by --data-dir, and --ephemeral keeps nothing")]
     Store(#[from] OpenError),
+    /// The machine's clock is much later than what is stored.
+    #[error(
+        "the machine's clock is {} later than the time stored last, which would expire {expiring}. Where the clock is right, as after \
+         a long stop, run `fuseboard store accept-clock {}` and start again, or start with --on-clock-jump accept; else \
+         set the clock. Nothing has changed",
+        humantime::format_duration(Duration::from_secs(jump.as_secs())),
+        directory.display()
+    )]
+    ClockJump {
+        /// How much later.
+        jump: Duration,
+        /// What would expire.
+        expiring: engine::Expiring,
+        /// Where it is stored.
+        directory: PathBuf,
+    },
     /// Who is an administrator cannot be read.
     #[error("no identities: {0}")]
     Identities(String),
@@ -99,7 +116,37 @@ pub fn run(config: &Config) -> Result<(), Error> {
     };
     let Opened { store, damage } = Disk::open(directory, &options)?;
     let damage = damage.map(|damage| damage.to_string()).unwrap_or_default();
+    check_clock(config, directory, &store)?;
     run_with(config, Arc::new(store), damage)
+}
+
+/// Refuses a start at a time that is implausible: one wrong clock would let everything expire, and time never goes back.
+fn check_clock(config: &Config, directory: &Path, store: &Disk) -> Result<(), Error> {
+    let (stored, now) = (store.now(), Clock::system(Timestamp::default()).now());
+    let ahead = stored.since(now);
+    if ahead > engine::CLOCK_JUMP_MAX {
+        tracing::warn!(
+            "the stored time is {} ahead of the machine's clock, and the server goes on from it; where a server has run with a \
+             wrong clock, stop this one and run `fuseboard store repair-clock {}`",
+            humantime::format_duration(Duration::from_secs(ahead.as_secs())),
+            directory.display(),
+        );
+    }
+    let jump = now.since(stored);
+    if stored == Timestamp::default() || jump <= engine::CLOCK_JUMP_MAX {
+        return Ok(());
+    }
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let expiring = runtime.block_on(engine::expiring(store, stored, now, config.limits.event_log_age));
+    let expiring = expiring.map_err(|refused| engine::Error::Store { why: refused.to_string() })?;
+    match config.on_clock_jump {
+        _ if expiring.is_empty() => Ok(()),
+        OnClockJump::Accept => {
+            tracing::warn!("the machine's clock is later than the time stored last by {jump:?}: {expiring} expire");
+            Ok(())
+        }
+        OnClockJump::Stop => Err(Error::ClockJump { jump, expiring, directory: directory.to_owned() }),
+    }
 }
 
 /// As [`run`], with a store of the caller's own, and what was damaged of it.

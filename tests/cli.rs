@@ -20,7 +20,7 @@ use fuseboard::{
         AcquireRequest, GetPolicyRequest, ResetRequest, admin_service_client::AdminServiceClient,
         breaker_service_client::BreakerServiceClient,
     },
-    store::{Change, Commit, Disk, DiskOptions, Document, Record, Store as _, Version},
+    store::{Change, Commit, Disk, DiskOptions, Document, Merge, Record, Store as _, Version},
 };
 use rcgen::{CertificateParams, KeyPair};
 
@@ -64,12 +64,13 @@ fn refused(command: &mut Command) -> String {
 // Layers.
 
 /// A setting, and a value of it for each layer: flag, environment, file, default.
-const LAYERS: [(&str, [&str; 4]); 12] = [
+const LAYERS: [(&str, [&str; 4]); 13] = [
     ("address", ["\"127.0.0.1:1\"", "\"127.0.0.1:2\"", "\"127.0.0.1:3\"", "\"127.0.0.1:50051\""]),
     ("http_address", ["\"127.0.0.1:4\"", "\"off\"", "\"127.0.0.1:6\"", "\"127.0.0.1:8080\""]),
     ("threads", ["1", "2", "3", "0"]),
     ("ephemeral", ["true", "false", "true", "false"]),
     ("on_damage", ["\"stop\"", "\"set-aside\"", "\"stop\"", "\"set-aside\""]),
+    ("on_clock_jump", ["\"accept\"", "\"stop\"", "\"accept\"", "\"stop\""]),
     ("manual_clock", ["true", "false", "true", "false"]),
     ("drain_grace", ["\"1s\"", "\"2s\"", "\"3s\"", "\"10s\""]),
     ("log", ["\"warn\"", "\"debug\"", "\"error\"", "\"info\""]),
@@ -704,13 +705,14 @@ fn filled(name: &str) -> PathBuf {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let full = samples::records().pop().unwrap();
     let from = Version { generation: full.snapshot.generation, number: 0 };
-    let (marks, audit, floors) = (Vec::new(), Vec::new(), samples::floors());
-    let commit =
-        |change, events| Commit { author: 1, change, events, marks: marks.clone(), audit: audit.clone(), floors };
+    let (audit, floors) = (Vec::new(), samples::floors());
+    let commit = |change, events| Commit { author: 1, change, events, audit: audit.clone(), floors };
+    let counted = Merge { marks: vec![samples::mark()], floors, ..Merge::default() };
+    runtime.block_on(store.merge(counted)).unwrap();
     for key in ["a", "b"] {
         let to = Box::new(Record { key: key.into(), ..full.clone() });
         let change = Change::Breaker { key: key.into(), from, to: Some(to) };
-        let made = Commit { marks: vec![samples::mark()], ..commit(change, samples::events()) };
+        let made = commit(change, samples::events());
         runtime.block_on(store.commit(made)).unwrap();
     }
     let entry = samples::policies().pop().unwrap();
@@ -820,4 +822,114 @@ async fn a_log_that_nobody_reads_holds_up_no_call() {
     server.signal("TERM");
     server.line_with("stopped");
     assert_eq!(server.stop(), Some(0));
+}
+
+// The machine's clock, and the place of the data directory.
+
+/// A directory whose last server wrote so long ago, with a token that has expired since.
+fn written_before(name: &str, ago: std::time::Duration) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}-{}", std::process::id()));
+    _ = fs::remove_dir_all(&directory);
+    let now = fuseboard::engine::Clock::system(Default::default()).now();
+    let instant = |after| now.before(ago).after(after);
+    let hour = std::time::Duration::from_secs(3_600);
+    let token = fuseboard::access::Token {
+        name: "shop".into(),
+        roles: [fuseboard::access::Role::Read].into_iter().collect(),
+        prefixes: Vec::new(),
+        caller: "".into(),
+        hash: fuseboard::access::SecretHash::of("nobody knows"),
+        created: instant(std::time::Duration::ZERO),
+        expires: instant(hour),
+        actor: "ada".into(),
+    };
+    let body = serde_json::to_string(&token).unwrap().into();
+    let document = Document { key: "token/shop".into(), version: 1, body };
+    let change = Change::Document { key: "token/shop".into(), from: 0, to: Some(Box::new(document)) };
+    let floors = fuseboard::store::Floors { now: instant(std::time::Duration::ZERO), ..Default::default() };
+    let commit = Commit { author: 1, change, events: Vec::new(), audit: Vec::new(), floors };
+    let store = Disk::open(&directory, &DiskOptions::default()).unwrap().store;
+    tokio::runtime::Runtime::new().unwrap().block_on(store.commit(commit)).unwrap();
+    directory
+}
+
+#[test]
+fn a_clock_that_is_far_ahead_stops_the_start_until_somebody_accepts_it() {
+    let two_weeks = std::time::Duration::from_secs(14 * 24 * 3_600);
+    let directory = written_before("clock", two_weeks);
+    let flags = ["serve", "--threads", "1", "--data-dir", directory.to_str().unwrap()];
+    let stored = || Disk::open(&directory, &DiskOptions::default()).unwrap().store.now();
+    let before = stored();
+    let ended = run(fuseboard(&flags).args(["--address", "127.0.0.1:0", "--http-address", "off"]));
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    for part in ["14days", "would expire 1 token", "fuseboard store accept-clock", "--on-clock-jump accept"] {
+        assert!(ended.stderr.contains(part), "{part:?} is not in {}", ended.stderr);
+    }
+    assert_eq!(stored(), before, "nothing has changed");
+    // Where nobody is there to type.
+    let mut server = Server::start(fuseboard(&flags).env("FUSEBOARD_ON_CLOCK_JUMP", "accept"));
+    server.line_with("1 token expire");
+    server.line_with("serving");
+    assert_eq!(server.stop(), Some(0));
+
+    let directory = written_before("clock-accepted", two_weeks);
+    let name = directory.to_str().unwrap();
+    let ended = run(&mut fuseboard(&["store", "accept-clock", name]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let mut server = Server::start(&mut fuseboard(&["serve", "--threads", "1", "--data-dir", name]));
+    server.line_with("serving");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_stored_time_that_is_ahead_is_told_and_put_back() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-ahead-{}", std::process::id()));
+    _ = fs::remove_dir_all(&directory);
+    let year = std::time::Duration::from_secs(365 * 24 * 3_600);
+    let now = || fuseboard::engine::Clock::system(Default::default()).now();
+    let floors = fuseboard::store::Floors { now: now().after(year), ..Default::default() };
+    let store = Disk::open(&directory, &DiskOptions::default()).unwrap().store;
+    let merge = fuseboard::store::Merge { floors, ..Default::default() };
+    tokio::runtime::Runtime::new().unwrap().block_on(store.merge(merge)).unwrap();
+    drop(store);
+    let name = directory.to_str().unwrap();
+    let serve = ["serve", "--threads", "1", "--data-dir", name];
+    let mut server = Server::start(&mut fuseboard(&serve));
+    server.line_with("fuseboard store repair-clock");
+    server.line_with("serving");
+    assert_eq!(server.stop(), Some(0));
+    let ended = run(&mut fuseboard(&["store", "check", name]));
+    assert!(ended.stdout.contains("ahead of this machine's"), "{}", ended.stdout);
+    let ended = run(&mut fuseboard(&["store", "repair-clock", name]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(Disk::open(&directory, &DiskOptions::default()).unwrap().store.now() <= now());
+    let mut server = Server::start(&mut fuseboard(&serve));
+    server.line_with("serving");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_data_directory_that_is_removed_under_a_server_makes_it_refuse_changes_and_say_so() {
+    let directory = written_before("removed", std::time::Duration::ZERO);
+    let flags = ["serve", "--threads", "1", "--data-dir", directory.to_str().unwrap()];
+    let mut server = Server::start(&mut fuseboard(&flags));
+    let line = server.line_with("serving");
+    let url = format!("http://{}", field(&line, "address"));
+    fs::remove_dir_all(&directory).unwrap();
+    server.line_with("was removed");
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let mut admin = AdminServiceClient::connect(url).await.unwrap();
+        let request = fuseboard::pb::SetOverrideRequest {
+            breaker: "a".to_owned(),
+            mode: fuseboard::pb::OverrideMode::ForcedOpen.into(),
+            actor: "ada".to_owned(),
+            reason: "a test".to_owned(),
+            ..Default::default()
+        };
+        let refused = admin.set_override(request).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused}");
+        let info = admin.get_server_info(fuseboard::pb::GetServerInfoRequest {}).await.unwrap().into_inner();
+        assert!(!info.store_healthy && info.store_problem.contains("was removed"), "{info:?}");
+    });
 }

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
 use super::time::{Timestamp, nanos};
@@ -27,7 +27,7 @@ pub const LEDGER_BYTES_MAX: usize = 256 * 1024;
 pub struct CallerId(pub u64);
 
 /// Names an Acquire over retries: 0 is one without a name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct RequestId(pub u128);
 
 /// A number, but for people its 32 hexadecimal digits.
@@ -38,6 +38,17 @@ impl Serialize for RequestId {
         } else {
             serializer.serialize_u128(self.0)
         }
+    }
+}
+
+/// What it was written as.
+impl<'de> Deserialize<'de> for RequestId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return u128::deserialize(deserializer).map(Self);
+        }
+        let digits = String::deserialize(deserializer)?;
+        u128::from_str_radix(&digits, 16).map(Self).map_err(serde::de::Error::custom)
     }
 }
 

@@ -17,7 +17,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 use crate::{
     config::{self, Config, Loaded},
     preflight, server,
-    store::inspect::{self, InspectError},
+    store::inspect::{self, Adjusted, InspectError},
     telemetry,
 };
 
@@ -61,7 +61,7 @@ enum Verb {
     #[command(flatten)]
     Operate(operate::Verb),
 
-    /// Look into a data directory while no server runs on it.
+    /// Look into a data directory, or mend its clock, while no server runs on it.
     #[command(subcommand)]
     Store(StoreVerb),
 }
@@ -72,6 +72,11 @@ enum StoreVerb {
     Check(Directory),
     /// Print everything in it, one JSON object a line. Nothing is changed.
     Dump(Directory),
+    /// Accept the machine's clock, which is much later than the time stored last, as after a long stop. What has expired by then is gone
+    /// at the next start.
+    AcceptClock(Directory),
+    /// Put a stored time that is ahead of the machine's clock back to it, after a server has run with a wrong clock.
+    RepairClock(Directory),
 }
 
 #[derive(Debug, Args)]
@@ -137,12 +142,20 @@ fn store(matches: &ArgMatches) -> ExitCode {
         Ok(StoreVerb::Dump(Directory { directory })) => {
             inspect::dump(&directory, &mut BufWriter::new(io::stdout().lock())).map(|()| ExitCode::SUCCESS)
         }
+        Ok(StoreVerb::AcceptClock(Directory { directory })) => inspect::accept_clock(&directory).and_then(print),
+        Ok(StoreVerb::RepairClock(Directory { directory })) => inspect::repair_clock(&directory).and_then(print),
         Err(error) => error.exit(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");
         ExitCode::from(FAILED)
     })
+}
+
+fn print(adjusted: Adjusted) -> Result<ExitCode, InspectError> {
+    let printed = writeln!(io::stdout(), "{adjusted}");
+    printed.map_err(|source| InspectError::Io { path: "standard output".into(), source })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check_store(directory: &Path) -> Result<ExitCode, InspectError> {

@@ -208,6 +208,7 @@ fn the_ranges_that_help_tells_are_those_that_hold() {
             "data_dir",
             "ephemeral",
             "on_damage",
+            "on_clock_jump",
             "manual_clock",
             "tls_cert",
             "tls_key",

@@ -37,7 +37,11 @@ pub use self::{
     policies::PolicyFile,
 };
 
-use crate::{notify::Webhook, store::OnDamage, tls::ClientAuth};
+use crate::{
+    notify::Webhook,
+    store::{OnClockJump, OnDamage},
+    tls::ClientAuth,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -145,6 +149,13 @@ pub struct Config {
     #[arg(long, env = "FUSEBOARD_ON_DAMAGE", value_name = "ACTION", default_value = "set-aside")]
     #[arg(value_enum, hide_possible_values = true)]
     pub on_damage: OnDamage,
+
+    /// What a start does where the machine's clock is more than 24 h later than the time stored last, and tokens, overrides or
+    /// events would expire by that: stop (do not start, and say what would) or accept (let them expire), for where nobody is
+    /// there to say `fuseboard store accept-clock`.
+    #[arg(long, env = "FUSEBOARD_ON_CLOCK_JUMP", value_name = "ACTION", default_value = "stop")]
+    #[arg(value_enum, hide_possible_values = true)]
+    pub on_clock_jump: OnClockJump,
 
     /// Keep time still until ClockService/Advance moves it, for tests. Only with a loopback address. Keeps nothing, as
     /// ephemeral does. true or false.

@@ -13,6 +13,7 @@ mod documents;
 mod error;
 mod events;
 mod expected;
+mod jump;
 mod keys;
 mod measures;
 mod policies;
@@ -48,6 +49,7 @@ pub use self::{
     commits::{STORE_PATIENCE, Ticket, Told},
     error::Error,
     events::{Event, EventKind, EventReason, KEPT_EACH},
+    jump::{CLOCK_JUMP_MAX, Expiring, expiring},
     measures::{COMMIT_BOUNDS, Measured, REJECTIONS, RESYNCS, Surveyed},
     policies::{Declaration, PolicyEntry, PolicyOrigin, Resolved, matches},
     registry::{Handle, key_hash},

@@ -16,11 +16,18 @@ use super::{
 };
 use crate::{
     access::{Identity, SecretHash, Token},
+    breaker::Timestamp,
     store::{Change, Commit, Document, Refused},
 };
 
 /// What the key of a token's document begins with.
 const KIND: &str = "token/";
+
+/// When the token of a document ends, if the document is a token's.
+pub(super) fn end(document: &Document) -> Option<Timestamp> {
+    document.key.strip_prefix(KIND)?;
+    serde_json::from_str::<Token>(&document.body).ok().map(|token| token.expires)
+}
 
 /// The tokens that are in force.
 #[derive(Debug, Default)]

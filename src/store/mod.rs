@@ -38,7 +38,7 @@ use tokio::sync::watch;
 pub use self::disk::Backends;
 pub(crate) use self::trail::Trail;
 pub use self::{
-    disk::{Damage, Disk, DiskOptions, OnDamage, OpenError, Opened, inspect},
+    disk::{Damage, Disk, DiskOptions, OnClockJump, OnDamage, OpenError, Opened, inspect},
     memory::Memory,
     trail::AuditRetention,
 };

@@ -4,13 +4,17 @@ use std::{fs, time::Duration};
 
 use fuseboard::{
     breaker::Timestamp,
-    store::{Commit, Disk, DiskOptions, Floors, Merge, OnDamage, OpenError, Opened, Refused, Store as _, encoding},
+    store::{
+        Commit, Disk, DiskOptions, Floors, Health, Merge, OnDamage, OpenError, Opened, Record, Refused, Store as _,
+        encoding,
+        inspect::{self, InspectError},
+    },
 };
 
 use futures_util::FutureExt as _;
 
 use crate::{
-    home::{Directory, Heard, floors, held, mark, policy, record, removal, sequences, step, version},
+    home::{Directory, Heard, document, floors, held, mark, policy, record, removal, sequences, step, version},
     samples::{self, at},
 };
 
@@ -296,4 +300,150 @@ async fn a_value_that_is_not_what_was_written_is_damage() {
         assert_eq!((damage.records, damage.events), (records, 81));
         assert!(store.root().await.unwrap().floors.generation > 1 << 32);
     }
+}
+
+// A directory that is taken away.
+
+async fn health_is(store: &Disk, is_well: bool) -> String {
+    let mut health = store.health();
+    let waited =
+        tokio::time::timeout(Duration::from_secs(20), health.wait_for(|health| (*health == Health::Well) == is_well));
+    match waited.await.expect("it is noticed").expect("it lives").clone() {
+        Health::Well => String::new(),
+        Health::Failing { why } => why,
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_directory_that_is_removed_is_noticed_and_nothing_is_answered_until_it_is_back() {
+    let directory = filled().await;
+    let store = open(&directory);
+    store.commit(step("before", 0, 1)).await.unwrap();
+    let elsewhere = directory.path().with_extension("elsewhere");
+    fs::rename(directory.path(), &elsewhere).unwrap();
+    // Nobody has to write for it.
+    let why = health_is(&store, false).await;
+    assert!(why.contains("was removed"), "{why}");
+    let mut commit = store.commit(step("after", 0, 1));
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut commit).await.is_err(), "it is not stored anywhere");
+    assert_eq!(*store.health().borrow(), Health::Failing { why });
+    fs::rename(&elsewhere, directory.path()).unwrap();
+    commit.await.unwrap();
+    assert_eq!(health_is(&store, true).await, "");
+    let before = held(&store).await.unwrap();
+    store.close();
+    let again = held(&open(&directory)).await.unwrap();
+    assert_eq!(again.records, before.records);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_in_the_place_of_a_directory_is_left_alone() {
+    let directory = filled().await;
+    let store = open(&directory);
+    fs::remove_dir_all(directory.path()).unwrap();
+    let other = open(&directory);
+    other.commit(step("others", 0, 1)).await.unwrap();
+    let commit = store.commit(step("lost", 0, 1));
+    let why = health_is(&store, false).await;
+    assert!(why.contains("another file is in the place of") || why.contains("was removed"), "{why}");
+    store.close();
+    assert_eq!(commit.await, Err(Refused::Closed));
+    other.commit(step("more", 0, 1)).await.unwrap();
+    assert_eq!(*other.health().borrow(), Health::Well);
+    other.close();
+    let held = held(&open(&directory)).await.unwrap();
+    assert_eq!(held.records.iter().map(|record| &*record.key).collect::<Vec<_>>(), ["more", "others"]);
+}
+
+// Time.
+
+#[tokio::test]
+async fn a_time_that_is_ahead_is_put_back_with_everything_that_was_written_by_it() {
+    let directory = Directory::new();
+    // Or the log of before were gone.
+    let options = DiskOptions { events_age: Duration::MAX, ..DiskOptions::default() };
+    let store = Disk::open(directory.path(), &options).unwrap().store;
+    let day = 24 * 3600;
+    let now = at(100 * day);
+    let token = |created: u64, expires: u64| {
+        let date = |seconds| serde_json::to_value(at(seconds)).unwrap();
+        format!("{{\"created\":{},\"expires\":{}}}", date(created), date(expires))
+    };
+    store.commit(Commit { floors: floors(1, 1, at(99 * day)), ..step("old", 0, 2) }).await.unwrap();
+    store.commit(document("token/old", 0, Some(&token(50 * day, 400 * day)))).await.unwrap();
+    let sequence = store.root().await.unwrap().newest;
+    // A year later by a wrong clock, for an hour.
+    let wrong = 465 * day;
+    let mut late = record("late", version(1, 1));
+    (late.created, late.used) = (at(wrong), at(wrong + 600));
+    late.snapshot.since = at(wrong);
+    late.snapshot.state = fuseboard::breaker::State::Open { until: at(wrong + 4_200), failed_recoveries: 1 };
+    let events = vec![samples::event("late", wrong), samples::event("late", wrong + 600)];
+    let commit =
+        Commit { events, floors: floors(1, 1, at(wrong + 3_600)), ..crate::home::commit(version(1, 0), late, 0) };
+    store.commit(commit).await.unwrap();
+    store.commit(document("token/late", 0, Some(&token(wrong, wrong + 30 * day)))).await.unwrap();
+    let epoch = store.epoch();
+    store.close();
+
+    let adjusted = inspect::repair_clock_to(directory.path(), now).unwrap();
+    assert_eq!((adjusted.from, adjusted.to), (at(wrong + 3_600), now));
+    assert!(adjusted.values >= 4, "{adjusted}");
+    let store = open(&directory);
+    assert_eq!((store.epoch(), store.now()), (epoch, now));
+    let late = store.load("late").await.unwrap().unwrap();
+    let last = wrong + 3_600;
+    let ahead = |seconds: u64| Duration::from_secs(seconds.saturating_sub(last));
+    let back = |seconds: u64| now.after(ahead(seconds)).before(Duration::from_secs(last.saturating_sub(seconds)));
+    assert_eq!((late.created, late.used, late.snapshot.since), (back(wrong), back(wrong + 600), back(wrong)));
+    let until = fuseboard::breaker::State::Open { until: now.after(Duration::from_secs(600)), failed_recoveries: 1 };
+    assert_eq!(late.snapshot.state, until, "what was left of it");
+    let log = store.events(0, 100).await.unwrap();
+    assert!(log.is_sorted_by_key(|event| event.at) && log.iter().all(|event| event.at <= now));
+    assert_eq!(log[sequence as usize].at, back(wrong));
+    let bodies: Vec<_> = store.root().await.unwrap().documents.iter().map(|token| token.body.to_string()).collect();
+    let kept = 400 * day;
+    assert!(bodies.contains(&token(50 * day, kept)), "an end that was chosen before stays: {bodies:?}");
+    let ends = serde_json::to_value(back(wrong + 30 * day)).unwrap();
+    assert!(bodies.iter().any(|body| body.contains(ends.as_str().unwrap())), "{bodies:?}");
+    store.close();
+    let again = inspect::repair_clock_to(directory.path(), now).unwrap();
+    assert_eq!((again.from, again.to, again.values), (now, now, 0));
+    assert!(inspect::check(directory.path()).unwrap().is_well());
+}
+
+#[tokio::test]
+async fn everything_that_is_stored_can_be_put_back() {
+    let directory = Directory::new();
+    let store = open(&directory);
+    for (number, full) in samples::records().into_iter().enumerate() {
+        let from = version(full.snapshot.generation, 0);
+        let mut full = Record { key: format!("full-{number}").into(), ..full };
+        full.snapshot.version = 1;
+        let events = samples::events();
+        store.commit(Commit { events, ..crate::home::commit(from, full, 0) }).await.unwrap();
+    }
+    store.commit(policy("a*", 0, Some(3))).await.unwrap();
+    store.merge(Merge { marks: vec![samples::mark()], ..Merge::default() }).await.unwrap();
+    let before = held(&store).await.unwrap();
+    store.close();
+    inspect::repair_clock_to(directory.path(), at(1)).unwrap();
+    let store = open(&directory);
+    let after = held(&store).await.unwrap();
+    assert_eq!((after.records.len(), after.events.len()), (before.records.len(), before.events.len()));
+    assert!(after.floors.now < before.floors.now);
+}
+
+#[tokio::test]
+async fn a_clock_is_accepted_and_no_time_goes_back() {
+    let directory = filled().await;
+    let stored = open(&directory).now();
+    let adjusted = inspect::accept_clock(directory.path()).unwrap();
+    assert!(adjusted.from == stored && adjusted.to > stored, "{adjusted}");
+    assert_eq!(open(&directory).now(), adjusted.to);
+    let _server = open(&directory);
+    let refused = inspect::accept_clock(directory.path()).unwrap_err();
+    assert!(matches!(refused, InspectError::Locked { .. }), "{refused}");
 }

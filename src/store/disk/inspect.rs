@@ -13,9 +13,11 @@ use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTa
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
+pub use super::clock::{Adjusted, accept_clock, repair_clock, repair_clock_to};
 use super::{
     OpenError,
     backend::Image,
+    clock,
     lock::Lock,
     open::{FILE, check_version},
     salvage,
@@ -78,6 +80,8 @@ pub struct Report {
     pub epoch: Option<u64>,
     /// The server's time when it last wrote.
     pub written: Option<Timestamp>,
+    /// How far that is ahead of the machine's clock, where it is by more than a second.
+    pub ahead: Option<Duration>,
     /// Sequence of the newest event.
     pub newest: u64,
     /// Values that can be read and their bytes, by table.
@@ -113,6 +117,13 @@ impl fmt::Display for Report {
         if let Some(written) = self.written.filter(|written| *written != Timestamp::default()) {
             let written = UNIX_EPOCH + Duration::from_nanos(written.as_nanos());
             writeln!(f, "written   {}", humantime::format_rfc3339_seconds(written))?;
+            if let Some(ahead) = self.ahead {
+                let ahead = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
+                writeln!(
+                    f,
+                    "clock     the stored time is {ahead} ahead of this machine's: `fuseboard store repair-clock`"
+                )?;
+            }
         }
         writeln!(f, "newest    event {}", self.newest)?;
         for (name, values, bytes) in &self.tables {
@@ -183,6 +194,7 @@ pub fn check(directory: &Path) -> Result<Report, InspectError> {
         was_closed: salvage::was_closed(&copy.bytes),
         epoch: None,
         written: None,
+        ahead: None,
         newest: 0,
         tables: Vec::new(),
         problems: Vec::new(),
@@ -191,6 +203,7 @@ pub fn check(directory: &Path) -> Result<Report, InspectError> {
     let read = copy.open().and_then(|(database, transaction, meta)| {
         report.epoch = Some(meta.epoch);
         report.written = Some(meta.floors.now);
+        report.ahead = Some(meta.floors.now.since(clock::machine())).filter(|ahead| ahead.as_secs() > 1);
         report.newest = meta.newest;
         let checked = caught(|| check_values(&transaction, &meta, &mut report));
         drop(database);

@@ -11,12 +11,15 @@
 //! - *The file is damaged.* Every page and every value has a checksum that is verified at the start. A file that fails is
 //!   set aside under another name; what can still be read of it goes into a new one with a history of its own
 //!   ([`salvage`]); and [`Opened::damage`] says so. Or nothing is touched and there is an error ([`OnDamage::Stop`]).
+//! - *The directory is removed or replaced.* The path is compared with the open file before and after each transaction, and four
+//!   times a second. Nothing is answered while they differ, and health says so; it goes on where the file comes back.
 //! - *A newer server wrote it.* It is left alone, whatever [`OnDamage`] says.
 //!
 //! What cannot be told: after a kill, a newest transaction whose root is damaged looks like one that was being written, and
 //! the file is as before it. Only two syncs for each transaction could tell them apart.
 
 mod backend;
+mod clock;
 pub mod inspect;
 mod lock;
 mod open;
@@ -45,7 +48,7 @@ use tokio::sync::{Semaphore, watch};
 pub use self::backend::Backends;
 use self::{
     lock::Lock,
-    open::{NEW_FILE, Open, Site},
+    open::{Identity, NEW_FILE, Open, Site},
     salvage::Found,
     tables::{Fault, Meta, Retention},
     watchdog::Watchdog,
@@ -101,6 +104,16 @@ pub enum OnDamage {
     SetAside,
     /// It stays where it is, and the store does not open.
     Stop,
+}
+
+/// What becomes of a start much later than the last stored time, where something would expire by it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, clap::ValueEnum)]
+pub enum OnClockJump {
+    /// The server does not start.
+    #[default]
+    Stop,
+    /// It does, and what has expired is gone.
+    Accept,
 }
 
 /// Why a directory cannot be used.
@@ -228,14 +241,15 @@ impl Disk {
             _ => {}
         }
         let (open, damage) = open(&site, options.on_damage)?;
-        let store = Self::start(lock, site, open, options);
+        let identity = site.identity().map_err(|source| OpenError::Io { path: site.path(), source })?;
+        let store = Self::start(lock, site, identity, open, options);
         if let Some(damage) = &damage {
             tracing::error!("{damage}");
         }
         Ok(Opened { store, damage })
     }
 
-    fn start(lock: Lock, site: Site, open: Open, options: &DiskOptions) -> Self {
+    fn start(lock: Lock, site: Site, identity: Identity, open: Open, options: &DiskOptions) -> Self {
         let Open { database, meta, oldest } = open;
         let now = meta.floors.now.max(meta.newest_at);
         let shared = Arc::new(Shared {
@@ -252,6 +266,7 @@ impl Disk {
         let writer = Writer {
             shared: Arc::clone(&shared),
             site,
+            identity,
             retention: Retention {
                 events_max: options.events_max.max(1) as u64,
                 events_age: options.events_age,

@@ -37,6 +37,30 @@ pub(super) struct Site {
     pub(super) sync_failed: Arc<AtomicBool>,
 }
 
+/// Tells a file from every other one that is there at the same time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Identity {
+    #[cfg(unix)]
+    device: u64,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+impl Identity {
+    #[cfg_attr(
+        not(unix),
+        expect(clippy::unnecessary_wraps, unused_variables, reason = "what is not known is not compared")
+    )]
+    fn of(metadata: &fs::Metadata) -> io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            device: std::os::unix::fs::MetadataExt::dev(metadata),
+            #[cfg(unix)]
+            inode: std::os::unix::fs::MetadataExt::ino(metadata),
+        })
+    }
+}
+
 /// A file that is open, and what was read of it.
 pub(super) struct Open {
     pub(super) database: Database,
@@ -71,6 +95,27 @@ const BUILD_CHUNK: usize = 10_000;
 impl Site {
     pub(super) fn path(&self) -> PathBuf {
         self.directory.join(FILE)
+    }
+
+    /// Which file is there.
+    pub(super) fn identity(&self) -> io::Result<Identity> {
+        Identity::of(&fs::metadata(self.path())?)
+    }
+
+    /// Whether the file is still the one that is open. Where the directory was removed, or another put in its place, what is
+    /// written goes nowhere that a start would look.
+    pub(super) fn check_place(&self, opened: &Identity) -> Result<(), Fault> {
+        let remedy =
+            "put back what was there, or restart the server on what is there now; until then nothing is stored";
+        let path = self.path();
+        match self.identity() {
+            Ok(identity) if identity == *opened => Ok(()),
+            Ok(_) => Err(Fault::Gone(format!("another file is in the place of {}: {remedy}", path.display()))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Err(Fault::Gone(format!("{} was removed: {remedy}", path.display())))
+            }
+            Err(error) => Err(Fault::Gone(format!("{} cannot be found: {error}", path.display()))),
+        }
     }
 
     /// Opens the file and verifies every page; at a start also every value and the log.
@@ -176,17 +221,30 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
 const VERSIONS: [u64; 2] = [64, 192];
 const VERSION: u8 = 3;
 
+/// Versions above ours that there may be one day. A head that is overwritten has any number there.
+const VERSIONS_LATER: u8 = 16;
+const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+
 /// Refuses a file of another version of redb. A flipped bit is in one slot, a version in both.
 pub(super) fn check_version(backend: &dyn StorageBackend) -> Result<(), Fault> {
     let mut versions = [0; 2];
     if backend.len()? == 0 {
         return Err(Fault::Damaged("it is empty".to_owned()));
     }
+    let mut magic = MAGIC;
+    if backend.len()? >= magic.len() as u64 {
+        backend.read(0, &mut magic)?;
+    }
     for (version, place) in versions.iter_mut().zip(VERSIONS) {
         backend.read(place, std::slice::from_mut(version))?;
     }
     match versions {
-        [first, second] if first == second && first != VERSION && first != 0 => {
+        [first, second]
+            if magic == MAGIC
+                && first == second
+                && first != VERSION
+                && (1..=VERSION + VERSIONS_LATER).contains(&first) =>
+        {
             let known = format!("this server knows {VERSION}: another one wrote it");
             Err(Fault::Newer(format!("its file format is {first}, and {known}")))
         }

@@ -50,6 +50,9 @@ pub(super) enum Fault {
     /// A newer server wrote the file.
     #[error("{0}")]
     Newer(String),
+    /// The file is not where it was opened.
+    #[error("{0}")]
+    Gone(String),
 }
 
 macro_rules! storage_faults {
@@ -93,7 +96,7 @@ impl Fault {
             ),
             Self::Encoding(error) => !matches!(error, EncodingError::Newer { .. }),
             Self::Damaged(_) => true,
-            Self::Newer(_) => false,
+            Self::Newer(_) | Self::Gone(_) => false,
         }
     }
 
@@ -139,8 +142,8 @@ pub(super) type Oldest = Option<(u64, Timestamp)>;
 /// One transaction that is being written.
 pub(super) struct Writing<'t> {
     transaction: &'t WriteTransaction,
-    records: Table<'t, &'static str, &'static [u8]>,
-    events: Table<'t, u64, &'static [u8]>,
+    pub(super) records: Table<'t, &'static str, &'static [u8]>,
+    pub(super) events: Table<'t, u64, &'static [u8]>,
     pub(super) meta: Meta,
     pub(super) oldest: Oldest,
     /// Bytes that it brings.
@@ -164,6 +167,10 @@ impl<'t> Writing<'t> {
         let (records, events) = (transaction.open_table(RECORDS)?, transaction.open_table(EVENTS)?);
         let (bytes, appended, is_changed) = (0, 0, false);
         Ok(Self { transaction, records, events, meta, oldest, bytes, appended, is_changed, retention, trail })
+    }
+
+    pub(super) const fn transaction(&self) -> &'t WriteTransaction {
+        self.transaction
     }
 
     /// Writes a commit, unless it is refused.

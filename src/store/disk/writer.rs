@@ -14,12 +14,12 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use redb::Database;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::{
-    open::Site,
+    open::{Identity, Site},
     tables::{Fault, Meta, Oldest, Retention, Writing},
     watchdog::Watchdog,
 };
@@ -29,6 +29,8 @@ use crate::store::{Answer, Commit, Committed, Follower, Health, Merge, Refused, 
 const COMMITS_MAX: usize = 4_096;
 /// Bytes after which a transaction takes no more commits.
 const BYTES_MAX: usize = 4 << 20;
+/// How often a store with nothing to write looks whether its file is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Longest time between two attempts.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
@@ -132,6 +134,8 @@ struct Attempt {
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) site: Site,
+    /// Which file is open.
+    pub(super) identity: Identity,
     pub(super) retention: Retention,
     /// Shortest time between two attempts.
     pub(super) retry_min: Duration,
@@ -163,7 +167,7 @@ impl Writer {
         shared.reopened.send_replace(());
     }
 
-    /// Waits until there is something to write. False when the store is closed.
+    /// Waits until there is something to write, or the file is not where it was. False when the store is closed.
     fn take(&mut self) -> bool {
         let mut queue = self.shared.queue.lock();
         loop {
@@ -175,14 +179,31 @@ impl Writer {
             if queue.is_closed {
                 return false;
             }
-            self.shared.filled.wait(&mut queue);
+            let is_idle = self.shared.filled.wait_for(&mut queue, LOOK_EVERY).timed_out();
+            if is_idle && MutexGuard::unlocked(&mut queue, || self.site.check_place(&self.identity).is_err()) {
+                return true;
+            }
         }
+    }
+
+    /// Waits until the file is where it was opened. False when the store is closed before.
+    fn come_back(&mut self) -> bool {
+        while let Err(fault) = self.site.check_place(&self.identity) {
+            self.shared.failing(fault.to_string());
+            if self.pause() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Writes one transaction. False when the store was closed before it could.
     fn write(&mut self) -> bool {
         let mut is_last = false;
         loop {
+            if !self.come_back() {
+                return false;
+            }
             let mut attempt = None;
             self.shared.watchdog.begin();
             let written = catch_unwind(AssertUnwindSafe(|| self.transact(&mut attempt)));
@@ -212,6 +233,10 @@ impl Writer {
     }
 
     fn succeed(&mut self, attempt: Option<Attempt>) -> bool {
+        // It may have been taken away before it was written.
+        if !self.come_back() {
+            return false;
+        }
         self.retry = self.retry_min;
         // Before anything is answered: who was answered finds it well.
         self.shared.well();
@@ -280,7 +305,8 @@ impl Writer {
         close(&self.shared);
         loop {
             let is_closed = self.pause();
-            let fault = match self.site.open(false) {
+            let opened = self.site.check_place(&self.identity).and_then(|()| self.site.open(false));
+            let fault = match opened {
                 // What was durable and told cannot be taken back, and its sequences cannot be given again.
                 Ok(open) if open.meta.transaction < self.meta.transaction || open.meta.epoch != self.meta.epoch => {
                     Fault::Damaged("it lacks what was written before: the disk has lost it".to_owned())
