@@ -13,8 +13,8 @@ use std::{
 
 use fuseboard::breaker::{
     Acquire, Breaker, CALLERS_MAX, CallerId, Counts, Decision, LEDGER_BYTES_MAX, Moment, Outcome, Override,
-    OverrideMode, Permit, Policy, PolicySpec, Reason, Rejection, Report, RequestId, Snapshot, State, StateName, Step,
-    Tally, Timestamp, Totals, Transition, TripRule,
+    OverrideMode, Permit, Policy, PolicySpec, Reason, Rejection, Report, RequestId, ServiceId, Snapshot, State,
+    StateName, Step, Tally, Timestamp, Totals, Transition, TripRule,
     policy::{BackoffSpec, FAILURE_THRESHOLD_MAX, WindowSpec},
     transition::Kind,
 };
@@ -180,6 +180,7 @@ fn policy(peer: &str, config: &Value) -> Result<Policy, Stop> {
         spec.minimum_calls = Some(number(minimum.max(1))?);
     }
     spec.open_duration = millis(&config["open_duration_ms"]);
+    spec.open_duration_min = Some(Duration::from_millis(1));
     if let Some(backoff) = config["open_backoff"].as_object() {
         spec.open_backoff = Some(BackoffSpec {
             multiplier: backoff["factor"].as_f64().expect("a factor"),
@@ -403,7 +404,7 @@ impl Player {
                 let tally = Tally { generation: 1, successes, failures, ..Tally::default() };
                 let mut judge = self.breaker.clone();
                 judge.set_policy(self.moment(), self.judge.clone().expect("a rule to evaluate"));
-                judge.tally(self.moment(), CallerId(0), &tally, CALLERS_MAX);
+                judge.tally(self.moment(), CallerId(0), ServiceId(0), &tally, CALLERS_MAX);
                 tell("would_trip", json!(judge.state().name() == StateName::Open));
             }
             "create" => {
@@ -602,6 +603,7 @@ const fn reason_name(reason: Rejection) -> &'static str {
 const fn anonymous() -> Acquire {
     Acquire {
         caller: CallerId(0),
+        service: ServiceId(0),
         request: RequestId(0),
         lease: None,
         ledger_bytes_max: LEDGER_BYTES_MAX,

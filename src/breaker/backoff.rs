@@ -1,7 +1,7 @@
 //! How long an open period lasts.
 //!
 //! `open_duration` x `multiplier` ^ failed recoveries, at most the ceiling; jitter then draws evenly from the last
-//! `jitter` share of it, so a period is never longer than the policy gives. A retry-after of the dependency is a floor.
+//! `jitter` share of it, so a period is never longer than the policy gives, nor shorter than `open_duration_min`. A retry-after of the dependency is a floor.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) fn open_period(policy: &Policy, failed_recoveries: u32, random: u64) 
     // An infinite product is above every ceiling.
     let grown = (policy.open_duration.as_secs_f64() * growth).min(ceiling);
     let period = grown * backoff.jitter.mul_add(-unit(random), 1.0);
-    Duration::from_secs_f64(period).max(Duration::from_millis(1))
+    Duration::from_secs_f64(period).max(policy.open_duration_min)
 }
 
 /// What a rejected caller is told: never below the minimum, and for a named caller a little more, so that callers do

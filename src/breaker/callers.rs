@@ -12,6 +12,11 @@
 //!   without those who made most of them, so that it stands without any `quorum - 1` callers, whoever they are.
 //! - For the streak the evidence is the run of failures since anybody's last success. A caller that is taken out takes
 //!   its failures along; its successes go on ending runs.
+//! - *Voters* are callers; under `voters: service`, as soon as two services are known, they are services: a service that
+//!   names many instances is known once, taken out as a whole, and counts as isolated while most of its instances are.
+//!   Isolation stays an instance's own. What forgotten callers said is then left out of the evidence, so that a service
+//!   cannot vote a second time through instances that were forgotten. While one service is known its instances vote, or a
+//!   sick one of them could open the breaker.
 //! - A caller whose own scope holds a rule while the fleet's does not is *isolated*: refused alone, until probes of its
 //!   own succeed. What it failed before stays evidence, or two callers could never reach a threshold together.
 //! - Isolation stops the failures that the rules would need, so there is one rule more: without `quorum - 1` isolated
@@ -24,15 +29,19 @@
 //! - What callers have in the fleet's evidence never adds up to more than the fleet has. The rest is of callers that
 //!   were evicted; it counts as one more caller, so it can be taken out too.
 //! - A caller that is restored starts afresh: what it told before is taken out of the fleet's evidence as well.
-//! - At most [`CALLERS_MAX`] callers; past that the one with the fewest recent calls goes that is not isolated.
+//! - At most [`CALLERS_MAX`] callers; past that the one with the fewest recent calls goes that is not isolated. Under
+//!   `voters: service` it goes from the service with most callers, and no service loses its last one to another's.
 
-use std::{cmp::Ordering, time::Duration};
+use std::{
+    cmp::{Ordering, Reverse},
+    time::Duration,
+};
 
 use super::{
     CallerStatus,
-    permit::CallerId,
-    policy::Policy,
-    rule::{self, Numbers, Trip, growth},
+    permit::{CallerId, ServiceId},
+    policy::{Policy, Voters},
+    rule::{self, Numbers, Trigger, Trip, growth},
     scope::Scope,
     snapshot::{CallerSnapshot, CallersSnapshot},
     statistics::{Reached, Sample, Statistics},
@@ -68,6 +77,7 @@ pub(super) struct Caller {
     pub(super) scope: Scope,
     pub(super) seen: Timestamp,
     pub(super) totals: CallerTotals,
+    service: ServiceId,
     tag: CallerTag,
     /// The fleet's run of failures that `run_failures` is about.
     run: u64,
@@ -75,9 +85,9 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    fn new(tag: CallerTag, now: Timestamp) -> Self {
+    fn new(service: ServiceId, tag: CallerTag, now: Timestamp) -> Self {
         let (scope, totals) = (Scope::new(0, now), CallerTotals::default());
-        Self { scope, seen: now, totals, tag, run: 0, run_failures: 0 }
+        Self { scope, seen: now, totals, service, tag, run: 0, run_failures: 0 }
     }
 
     pub(super) fn is_isolated(&self) -> bool {
@@ -95,6 +105,8 @@ pub(super) struct Callers {
     /// There has been one caller only: the fleet's statistics are its own, and its scope has none.
     is_alone: bool,
     isolated: usize,
+    /// Services that are known.
+    services: usize,
     /// Counts the fleet's runs of failures.
     run: u64,
     /// Given to a scope that moves.
@@ -123,6 +135,7 @@ impl Callers {
             callers: Vec::new(),
             is_alone: true,
             isolated: 0,
+            services: 0,
             run: 1,
             generation: 0,
             deadline: Timestamp::NEVER,
@@ -192,18 +205,34 @@ impl Callers {
         policy: &Policy,
         now: Timestamp,
         caller: CallerId,
+        service: ServiceId,
         max: usize,
         fleet: &mut Statistics,
     ) {
         match self.ids.binary_search(&caller) {
-            Ok(index) => self.callers[index].seen = now,
-            Err(_) => self.add(policy, now, caller, max, fleet),
+            Ok(index) => {
+                let caller = &mut self.callers[index];
+                caller.seen = now;
+                if caller.service != service {
+                    caller.service = service;
+                    self.count_services();
+                }
+            }
+            Err(_) => self.add(policy, now, caller, service, max, fleet),
         }
     }
 
     #[cold]
-    fn add(&mut self, policy: &Policy, now: Timestamp, caller: CallerId, max: usize, fleet: &mut Statistics) {
-        if self.len() >= max.min(CALLERS_MAX) && !(self.len() > 1 && self.evict_quietest(now, fleet)) {
+    fn add(
+        &mut self,
+        policy: &Policy,
+        now: Timestamp,
+        caller: CallerId,
+        service: ServiceId,
+        max: usize,
+        fleet: &mut Statistics,
+    ) {
+        if self.len() >= max.min(CALLERS_MAX) && !(self.len() > 1 && self.evict_quietest(policy, now, fleet)) {
             return;
         }
         if self.is_alone && !self.ids.is_empty() {
@@ -217,10 +246,11 @@ impl Callers {
         let Err(place) = self.ids.binary_search(&caller) else { return };
         let tag = self.free_tag();
         self.ids.insert(place, caller);
-        self.callers.insert(place, Box::new(Caller::new(tag, now)));
+        self.callers.insert(place, Box::new(Caller::new(service, tag, now)));
         let own_calls_max = self.own_calls_max();
         self.callers.iter_mut().for_each(|caller| caller.scope.statistics.limit(policy, own_calls_max));
         self.weigh();
+        self.count_services();
         self.sweep_at = self.sweep_at.min(now.after(KNOWN_FOR));
     }
 
@@ -234,13 +264,56 @@ impl Callers {
         CallerTag(free.unwrap_or_default())
     }
 
-    /// The fewest calls first, then the longest unseen. False where there is nobody who may go.
-    fn evict_quietest(&mut self, now: Timestamp, fleet: &mut Statistics) -> bool {
+    /// The fewest calls first, then the longest unseen; where services vote, of the service with most callers. False where
+    /// there is nobody who may go.
+    fn evict_quietest(&mut self, policy: &Policy, now: Timestamp, fleet: &mut Statistics) -> bool {
+        let services = if policy.voters == Voters::Service { self.services_sorted() } else { Vec::new() };
+        let callers_of = |service: ServiceId| {
+            let end = services.partition_point(|other| *other <= service);
+            end - services.partition_point(|other| *other < service)
+        };
         let may_go = self.callers.iter_mut().enumerate().filter(|(_, caller)| !caller.is_isolated());
-        let calls = may_go.map(|(index, caller)| (caller.scope.statistics.counts(now).calls(), caller.seen, index));
-        let Some((.., index)) = calls.min() else { return false };
+        let rank = |(index, caller): (usize, &mut Box<Caller>)| {
+            let calls = caller.scope.statistics.counts(now).calls();
+            (Reverse(callers_of(caller.service)), calls, caller.seen, index)
+        };
+        let Some((Reverse(of_service), .., index)) = may_go.map(rank).min() else { return false };
+        if of_service == 1 && services.len() > self.services {
+            return false;
+        }
         self.remove(index, now, fleet);
         true
+    }
+
+    fn services_sorted(&self) -> Vec<ServiceId> {
+        let mut services: Vec<_> = self.callers.iter().map(|caller| caller.service).collect();
+        services.sort_unstable();
+        services
+    }
+
+    #[cold]
+    fn count_services(&mut self) {
+        let mut services = self.services_sorted();
+        services.dedup();
+        self.services = services.len();
+    }
+
+    /// Says which service each caller is an instance of, for callers that were known before that mattered.
+    pub(super) fn assign_services(&mut self, service_of: impl Fn(CallerId) -> ServiceId) {
+        for (id, caller) in self.ids.iter().zip(&mut self.callers) {
+            caller.service = service_of(*id);
+        }
+        self.count_services();
+    }
+
+    /// Whether services vote, not callers.
+    fn counts_services(&self, policy: &Policy) -> bool {
+        policy.voters == Voters::Service && self.services > 1
+    }
+
+    /// Voters that are known.
+    fn voters(&self, policy: &Policy) -> usize {
+        if self.counts_services(policy) { self.services } else { self.len() }
     }
 
     /// What it told stays in the fleet's evidence as nobody's.
@@ -248,7 +321,9 @@ impl Callers {
         let caller = self.callers.remove(index);
         fleet.retag(now, caller.tag, CallerTag::default());
         self.weigh();
-        (self.ids.remove(index), caller)
+        let id = self.ids.remove(index);
+        self.count_services();
+        (id, caller)
     }
 
     /// Forgets callers that were not seen for long. Those that were isolated come back, to be told of.
@@ -271,13 +346,14 @@ impl Callers {
         told
     }
 
-    /// How many callers it takes.
+    /// How many voters it takes.
     pub(super) fn quorum(&self, policy: &Policy) -> usize {
+        let voters = self.voters(policy);
         #[expect(clippy::cast_precision_loss, reason = "at most 256")]
-        let share = policy.share * self.len() as f64;
+        let share = policy.share * voters as f64;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 256")]
         let quorum = (policy.min_callers as usize).max(share.ceil() as usize);
-        quorum.min(self.len()).max(1)
+        quorum.min(voters).max(1)
     }
 
     // ---- What they tell --------------------------------------------------------------------------------------------
@@ -363,11 +439,12 @@ impl Callers {
         policy: &Policy,
         now: Timestamp,
         all: &Numbers,
+        trigger: Trigger,
         fleet: &mut Statistics,
     ) -> Option<(Trip, Remainder)> {
         let growth = growth(policy, all.counts.calls());
         let quorum = self.quorum(policy);
-        rule::RULES.into_iter().find_map(|rule| {
+        rule::RULES.into_iter().filter(|rule| trigger.allows(*rule)).find_map(|rule| {
             rule.judge(policy, all, growth)?;
             let remainder = self.remainder(policy, now, rule, quorum, all, fleet);
             let trip = rule.judge(policy, &remainder.numbers, growth)?;
@@ -375,7 +452,7 @@ impl Callers {
         })
     }
 
-    /// The fleet's evidence for a rule without the `quorum - 1` callers that speak for it most.
+    /// The fleet's evidence for a rule without the `quorum - 1` voters that speak for it most.
     fn remainder(
         &mut self,
         policy: &Policy,
@@ -397,47 +474,103 @@ impl Callers {
             rest.streak = rest.streak.saturating_sub(streak);
             rest.counts.subtract(&counts);
             let asked_until = caller.scope.statistics.asked_until(rule, now);
-            parts.push(Part { id: *id, weight: rule.weight(policy, &numbers), numbers, asked_until });
+            let weight = rule.weight(policy, &numbers);
+            parts.push(Part { id: *id, voter: parts.len(), weight, numbers, asked_until });
         }
         if ages(policy) {
             // The fleet's streak does not tell whose failures have aged out; the callers' do.
             rest.streak = 0;
         }
-        let asked_until = Timestamp::default();
-        parts.push(Part { id: CallerId::default(), weight: rule.weight(policy, &rest), numbers: rest, asked_until });
-        let rest = parts.len() - 1;
-        let mut order: Vec<usize> = (0..parts.len()).collect();
-        let taken_out = (quorum - 1).min(parts.len());
-        order.sort_unstable_by(|a, b| worse(&parts[*a], &parts[*b]).then(a.cmp(b)));
-        let (without, with) = order.split_at(taken_out);
+        let is_by_service = self.counts_services(policy);
+        let mut votes = if is_by_service {
+            self.votes_of_services(policy, rule, &mut parts)
+        } else {
+            // What forgotten callers said is one more voter's.
+            let weight = rule.weight(policy, &rest);
+            let (id, asked_until) = (CallerId::default(), Timestamp::default());
+            parts.push(Part { id, voter: parts.len(), weight, numbers: rest, asked_until });
+            parts.iter().map(|part| Part { ..*part }).collect()
+        };
+        let taken_out = (quorum - 1).min(votes.len());
+        votes.sort_unstable_by(|a, b| worse(a, b).then(a.voter.cmp(&b.voter)));
+        let (without, with) = votes.split_at(taken_out);
         let mut numbers = Numbers::default();
         let mut asked_until = Timestamp::default();
-        for part in with.iter().map(|index| &parts[*index]) {
-            numbers.streak += part.numbers.streak;
-            numbers.counts.add(&part.numbers.counts);
-            asked_until = asked_until.max(part.asked_until);
+        for vote in with {
+            numbers.streak += vote.numbers.streak;
+            numbers.counts.add(&vote.numbers.counts);
+            asked_until = asked_until.max(vote.asked_until);
         }
-        let mut calls: Vec<u64> = parts.iter().map(|part| part.numbers.counts.calls()).collect();
+        let mut calls: Vec<u64> = votes.iter().map(|vote| vote.numbers.counts.calls()).collect();
         calls.sort_unstable();
         let calls_min = calls[..calls.len() - taken_out].iter().sum();
-        let named = |indices: &[usize]| {
-            let told = indices.iter().filter(|index| **index != rest).map(|index| parts[*index].evidence(rule));
-            told.filter(|part| part.failures > 0).take(EVIDENCE_CALLERS_MAX).collect()
+        if !is_by_service {
+            parts.pop();
+        }
+        parts.sort_unstable_by(|a, b| worse(a, b).then(a.id.cmp(&b.id)));
+        let mut is_out = vec![false; votes.len()];
+        for vote in without {
+            is_out[vote.voter] = true;
+        }
+        let named = |is_without: bool| {
+            let told = parts.iter().filter(|part| is_out[part.voter] == is_without);
+            let told = told.map(|part| part.evidence(rule)).filter(|part| part.failures > 0);
+            told.take(EVIDENCE_CALLERS_MAX).collect()
         };
         let callers = CallersEvidence {
             quorum: narrow(quorum),
-            known: narrow(self.len()),
-            with: named(with),
-            without: named(without),
+            known: narrow(self.voters(policy)),
+            with: named(false),
+            without: named(true),
         };
         Remainder { numbers, asked_until, callers: Box::new(callers), calls_min }
+    }
+
+    /// The parts of each service added up, with their weight; and which service each part is of.
+    fn votes_of_services(&self, policy: &Policy, rule: TripRule, parts: &mut [Part]) -> Vec<Part> {
+        let mut services = self.services_sorted();
+        services.dedup();
+        let empty = |voter| Part {
+            id: CallerId::default(),
+            voter,
+            weight: 0.0,
+            numbers: Numbers::default(),
+            asked_until: Timestamp::default(),
+        };
+        let mut votes: Vec<Part> = (0..services.len()).map(empty).collect();
+        for (part, caller) in parts.iter_mut().zip(&self.callers) {
+            let Ok(voter) = services.binary_search(&caller.service) else { continue };
+            part.voter = voter;
+            let vote = &mut votes[voter];
+            vote.numbers.streak += part.numbers.streak;
+            vote.numbers.counts.add(&part.numbers.counts);
+            vote.asked_until = vote.asked_until.max(part.asked_until);
+        }
+        for vote in &mut votes {
+            vote.weight = rule.weight(policy, &vote.numbers);
+        }
+        votes
+    }
+
+    /// Voters that are isolated: callers, or services most of whose callers are.
+    fn isolated_voters(&self, policy: &Policy) -> usize {
+        if !self.counts_services(policy) {
+            return self.isolated;
+        }
+        let mut callers: Vec<_> = self.callers.iter().map(|caller| (caller.service, caller.is_isolated())).collect();
+        callers.sort_unstable();
+        let is_isolated = |of_one: &&[(ServiceId, bool)]| {
+            2 * of_one.iter().filter(|(_, is_isolated)| *is_isolated).count() > of_one.len()
+        };
+        callers.chunk_by(|(a, _), (b, _)| a == b).filter(is_isolated).count()
     }
 
     /// Whether too many are isolated for the rules to see the failures they would need.
     pub(super) fn judge_isolated(&self, policy: &Policy) -> Option<(Trip, Box<CallersEvidence>)> {
         let quorum = self.quorum(policy);
         let left_out = quorum - 1;
-        let holds = quorum > 1 && 2 * self.isolated.saturating_sub(left_out) > self.len() - left_out;
+        let known = self.voters(policy);
+        let holds = quorum > 1 && 2 * self.isolated_voters(policy).saturating_sub(left_out) > known - left_out;
         holds.then(|| {
             let isolated = self.iter().filter(|(_, caller)| caller.is_isolated());
             let failed = |(id, caller): (CallerId, &Caller)| CallerEvidence {
@@ -446,7 +579,7 @@ impl Callers {
                 failures: caller.totals.failures,
             };
             let with = isolated.map(failed).take(EVIDENCE_CALLERS_MAX).collect();
-            let (quorum, known) = (narrow(quorum), narrow(self.len()));
+            let (quorum, known) = (narrow(quorum), narrow(known));
             let trip = Trip { rule: TripRule::CallersIsolated, threshold: 0.5 };
             (trip, Box::new(CallersEvidence { quorum, known, with, without: Vec::new() }))
         })
@@ -457,7 +590,7 @@ impl Callers {
         let with = failed.iter().map(|caller| CallerEvidence { caller: *caller, calls: 1, failures: 1 });
         CallersEvidence {
             quorum: narrow(self.quorum(policy)),
-            known: narrow(self.len()),
+            known: narrow(self.voters(policy)),
             with: with.take(EVIDENCE_CALLERS_MAX).collect(),
             without: Vec::new(),
         }
@@ -545,6 +678,7 @@ impl Callers {
                 scope,
                 seen: snapshot.seen,
                 totals: snapshot.totals,
+                service: snapshot.caller.into(),
                 tag: snapshot.tag,
                 run: callers.run,
                 run_failures: snapshot.run_failures,
@@ -555,13 +689,52 @@ impl Callers {
         }
         callers.update();
         callers.weigh();
+        callers.count_services();
         callers
     }
 }
 
-/// One caller's part in the fleet's evidence.
+/// Which callers are one voter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct VotersOf<'a> {
+    /// Where services vote.
+    callers: Option<&'a Callers>,
+}
+
+impl<'a> VotersOf<'a> {
+    /// Each caller by itself.
+    pub(super) const CALLERS: Self = Self { callers: None };
+
+    pub(super) fn new(callers: Option<&'a Callers>, policy: &Policy) -> Self {
+        Self { callers: callers.filter(|callers| callers.counts_services(policy)) }
+    }
+
+    fn service(self, caller: CallerId) -> Option<ServiceId> {
+        self.callers.and_then(|callers| callers.get(caller)).map(|caller| caller.service)
+    }
+
+    /// Whether two callers are one voter.
+    pub(super) fn are_one(self, a: CallerId, b: CallerId) -> bool {
+        a == b || self.service(a).is_some_and(|service| self.service(b) == Some(service))
+    }
+
+    /// How many voters these callers are. Where services vote, one that is not known any more is none.
+    pub(super) fn count(self, callers: &[CallerId]) -> usize {
+        if self.callers.is_none() {
+            return callers.len();
+        }
+        let mut services: Vec<_> = callers.iter().filter_map(|caller| self.service(*caller)).collect();
+        services.sort_unstable();
+        services.dedup();
+        services.len()
+    }
+}
+
+/// One caller's part in the fleet's evidence, or one voter's.
 struct Part {
     id: CallerId,
+    /// Number of its voter.
+    voter: usize,
     weight: f64,
     numbers: Numbers,
     asked_until: Timestamp,

@@ -43,7 +43,7 @@ pub use self::{
     backoff::{RETRY_AFTER_FORCED_MAX, RETRY_AFTER_MIN, RETRY_AFTER_PROBE_MAX},
     callers::{CALLERS_MAX, CallerTotals, KNOWN_FOR, OWN_CALLS_MAX},
     outcome::{Origin, Outcome, Report, Reported, Tally},
-    permit::{CallerId, LEDGER_BYTES_MAX, Permit, PermitKind, Probe, RequestId},
+    permit::{CallerId, LEDGER_BYTES_MAX, Permit, PermitKind, Probe, RequestId, ServiceId},
     policy::{Policy, PolicyError, PolicySpec},
     snapshot::{CallerSnapshot, CallersSnapshot, Snapshot},
     state::{Round, State, StateName},
@@ -53,9 +53,10 @@ pub use self::{
     window::{CallerTag, Counts},
 };
 use self::{
-    callers::Callers,
+    callers::{Callers, VotersOf},
     outcome::Runs,
     permit::{Entry, Ledger},
+    rule::Trigger,
     scope::{Scope, Verdict},
     statistics::{Reached, Sample, Statistics},
     streak::Streak,
@@ -74,6 +75,10 @@ pub struct Breaker {
     ledger: Option<Box<Ledger>>,
     successes: u64,
     failures: u64,
+    /// When the last counted call succeeded; zero: never.
+    last_success: Timestamp,
+    /// When the last counted call failed; zero: never.
+    last_failure: Timestamp,
     /// What most breakers never need.
     rare: Option<Box<Rare>>,
     /// Memory that statistics may take beyond what they have.
@@ -155,10 +160,14 @@ pub struct Totals {
     pub last_open: Option<Timestamp>,
     /// When it last closed.
     pub last_close: Option<Timestamp>,
+    /// When the last counted call succeeded.
+    pub last_success: Option<Timestamp>,
+    /// When the last counted call failed.
+    pub last_failure: Option<Timestamp>,
 }
 
 impl AddAssign<&Self> for Totals {
-    /// Adds the counts of another breaker. When it opened and closed stays as it is.
+    /// Adds the counts of another breaker. The instants stay as they are.
     fn add_assign(&mut self, other: &Self) {
         self.opens += other.opens;
         self.closes += other.closes;
@@ -228,6 +237,8 @@ pub struct CallerView {
 pub struct Acquire {
     /// Who asks.
     pub caller: CallerId,
+    /// The service that the caller is an instance of. Matters where services vote.
+    pub service: ServiceId,
     /// Names the request over retries.
     pub request: RequestId,
     /// How long the permit should be good for; at most the policy's lease. `None`: the policy's lease.
@@ -322,6 +333,8 @@ impl Breaker {
             ledger: None,
             successes: 0,
             failures: 0,
+            last_success: Timestamp::from_nanos(0),
+            last_failure: Timestamp::from_nanos(0),
             rare: None,
             statistics_room: usize::MAX,
         }
@@ -332,7 +345,7 @@ impl Breaker {
     /// Asks for leave to make one call.
     pub fn acquire(&mut self, moment: Moment, acquire: &Acquire) -> Step<Decision> {
         let transitions = self.handle_timeout(moment);
-        self.see(moment.now, acquire.caller, acquire.callers_max);
+        self.see(moment.now, acquire.caller, acquire.service, acquire.callers_max);
         let answer = self.decide(moment.now, acquire);
         if matches!(answer, Decision::Rejected { .. }) {
             self.totals_mut().rejected += 1;
@@ -346,25 +359,34 @@ impl Breaker {
     /// Notes that a caller is there, without a call: it has a session or a watch open. A caller is known for
     /// [`KNOWN_FOR`]; at most `callers_max` are, of at most [`CALLERS_MAX`].
     #[inline]
-    pub fn see(&mut self, now: Timestamp, caller: CallerId, callers_max: usize) {
+    pub fn see(&mut self, now: Timestamp, caller: CallerId, service: ServiceId, callers_max: usize) {
         if self.callers.is_some() || caller != CallerId::default() {
-            self.see_named(now, caller, callers_max);
+            self.see_named(now, caller, service, callers_max);
         }
     }
 
-    fn see_named(&mut self, now: Timestamp, caller: CallerId, callers_max: usize) {
+    /// Says which service each known caller is an instance of: for a breaker that was restored, or whose policy changes to
+    /// one under which services vote.
+    pub fn assign_services(&mut self, service_of: impl Fn(CallerId) -> ServiceId) {
+        if let Some(callers) = &mut self.callers {
+            callers.assign_services(service_of);
+        }
+    }
+
+    fn see_named(&mut self, now: Timestamp, caller: CallerId, service: ServiceId, callers_max: usize) {
         let statistics = &mut self.fleet.statistics;
         let has_permits = self.ledger.is_some();
         let callers = self.callers.get_or_insert_with(|| {
             let mut callers = Callers::new();
             // Calls that are remembered, and those under way, were of the caller without a name.
             if !statistics.tidy(&self.policy, now) || has_permits {
-                callers.see(&self.policy, now, CallerId::default(), callers_max, statistics);
+                let (nobody, none) = (CallerId::default(), ServiceId::default());
+                callers.see(&self.policy, now, nobody, none, callers_max, statistics);
             }
             Box::new(callers)
         });
         let only = callers.only();
-        callers.see(&self.policy, now, caller, callers_max, statistics);
+        callers.see(&self.policy, now, caller, service, callers_max, statistics);
         if let (Some(only), Some(ledger)) = (only, &mut self.ledger)
             && !callers.is_alone()
             && self.policy.expired_permit != policy::ExpiredPermit::Ignored
@@ -413,14 +435,16 @@ impl Breaker {
         let State::HalfOpen(round) = &mut self.fleet.state else {
             return Ok(self.permit(now, PermitKind::Call, acquire));
         };
+        let voters = VotersOf::new(self.callers.as_deref(), &self.policy);
         let soon = now.after(RETRY_AFTER_PROBE_MAX);
         if out >= self.policy.probes as usize {
             if has_isolated || quorum > 1 {
-                round.reserve(acquire.caller, now);
+                round.reserve(voters, acquire.caller, now);
             }
             return Err((Rejection::HalfOpenFull, self.probe_deadline().min(soon)));
         }
-        if quorum > 1 && !round.may_probe(acquire.caller, now, round.is_disputed(&self.policy, quorum)) {
+        let is_disputed = round.is_disputed(&self.policy, quorum, voters);
+        if quorum > 1 && !round.may_probe(voters, acquire.caller, now, is_disputed) {
             return Err((Rejection::HalfOpenFull, soon));
         }
         Ok(self.permit(now, PermitKind::Probe, acquire))
@@ -436,8 +460,9 @@ impl Breaker {
         };
         let is_its =
             |probe: &&Probe| probe.permit.kind == PermitKind::CallerProbe && probe.permit.caller == acquire.caller;
+        let voters = VotersOf::new(self.callers.as_deref(), &self.policy);
         let out = match self.fleet.state {
-            State::HalfOpen(ref round) if round.is_disputed(&self.policy, self.quorum()) => usize::MAX,
+            State::HalfOpen(ref round) if round.is_disputed(&self.policy, self.quorum(), voters) => usize::MAX,
             State::HalfOpen(ref round) => self.probes().len() + usize::from(now < round.reserved_until),
             _ => self.probes().iter().filter(is_its).count(),
         };
@@ -590,6 +615,7 @@ impl Breaker {
         let is_plain = failures == 0 && slow == 0 && self.fleet.state.is_closed();
         if is_plain && self.fleet.statistics.pend_success(moment.now) {
             self.successes += 1;
+            self.last_success = moment.now;
             if let Some(callers) = &mut self.callers {
                 callers.pend_success(&self.policy, moment.now, caller, self.statistics_room);
             }
@@ -650,13 +676,14 @@ impl Breaker {
         match &self.fleet.state {
             State::Closed => {
                 let reached = self.record(moment.now, caller, sample);
-                self.judge(moment, caller, reached, moves);
+                self.judge(moment, caller, sample, reached, moves);
             }
             State::HalfOpen(_) => {
-                self.add_totals(&sample.counts);
+                self.add_totals(&sample.counts, sample.at);
                 let quorum = self.quorum();
                 self.version += 1;
-                match self.fleet.probed(&self.policy, quorum, caller.unwrap_or_default(), sample) {
+                let voters = VotersOf::new(self.callers.as_deref(), &self.policy);
+                match self.fleet.probed(&self.policy, quorum, voters, caller.unwrap_or_default(), sample) {
                     Verdict::Reopen => self.reopen(moment, Reason::ProbesFailed, moves),
                     Verdict::Close => self.close(moment, moves),
                     Verdict::None => {}
@@ -673,7 +700,7 @@ impl Breaker {
     /// will arrive later. So with several known callers the fleet takes a sample as one arrival, and only the caller's own
     /// scope is judged on the way through it.
     fn record(&mut self, now: Timestamp, caller: Option<CallerId>, sample: &Sample) -> OnTheWay {
-        self.add_totals(&sample.counts);
+        self.add_totals(&sample.counts, sample.at);
         let mut sample = Sample { room: self.statistics_room, ..*sample };
         let mut own = None;
         if let (Some(callers), Some(caller)) = (&mut self.callers, caller) {
@@ -684,19 +711,34 @@ impl Breaker {
         OnTheWay { fleet: fleet.filter(|_| is_one), own }
     }
 
-    fn add_totals(&mut self, counts: &Counts) {
+    fn add_totals(&mut self, counts: &Counts, at: Timestamp) {
         self.successes += counts.successes;
         self.failures += counts.failures;
+        if counts.successes > 0 {
+            self.last_success = self.last_success.max(at);
+        }
+        if counts.failures > 0 {
+            self.last_failure = self.last_failure.max(at);
+        }
         if counts.timeouts > 0 {
             self.totals_mut().timeouts += counts.timeouts;
         }
     }
 
     /// Opens the breaker if a rule holds without the worst callers; else isolates the caller if one holds on its calls.
-    fn judge(&mut self, moment: Moment, caller: Option<CallerId>, reached: OnTheWay, moves: &mut Moves) {
+    /// `sample` are the calls after which it is asked.
+    fn judge(
+        &mut self,
+        moment: Moment,
+        caller: Option<CallerId>,
+        sample: &Sample,
+        reached: OnTheWay,
+        moves: &mut Moves,
+    ) {
         let now = moment.now;
+        let at_last = Trigger::of(&self.policy, &sample.last());
         if self.quorum() == 1 {
-            let at_end = || self.fleet.statistics.reached(&self.policy, now).map(Box::new);
+            let at_end = || self.fleet.statistics.reached(&self.policy, now, at_last).map(Box::new);
             if let Some(reached) = reached.fleet.or_else(at_end) {
                 let evidence = reached.evidence(self.fleet.evidence(&self.policy, now));
                 self.open(moment, Reason::TripRule(reached.trip.rule), evidence, reached.asked_until, 0, moves);
@@ -704,11 +746,12 @@ impl Breaker {
             return;
         }
         let all = self.fleet.statistics.numbers(&self.policy, now);
-        let plain = rule::judge(&self.policy, &all);
+        let trigger = Trigger::of(&self.policy, &sample.counts);
+        let plain = rule::judge(&self.policy, &all, trigger);
         let Some(callers) = &mut self.callers else { return };
         // Where no rule holds on all calls it may still hold on those of one caller.
         if plain.is_some()
-            && let Some((trip, remainder)) = callers.judge(&self.policy, now, &all, &mut self.fleet.statistics)
+            && let Some((trip, remainder)) = callers.judge(&self.policy, now, &all, trigger, &mut self.fleet.statistics)
         {
             let evidence = Evidence {
                 threshold: trip.threshold,
@@ -718,7 +761,7 @@ impl Breaker {
             return self.open(moment, Reason::TripRule(trip.rule), evidence, remainder.asked_until, 0, moves);
         }
         let Some((id, own)) = caller.and_then(|id| callers.get_mut(id).map(|own| (id, own))) else { return };
-        let at_end = || own.scope.statistics.reached(&self.policy, now).map(Box::new);
+        let at_end = || own.scope.statistics.reached(&self.policy, now, at_last).map(Box::new);
         let Some(reached) = reached.own.or_else(at_end) else { return };
         let evidence = reached.evidence(own.scope.evidence(&self.policy, now));
         self.isolate(moment, id, Reason::TripRule(reached.trip.rule), evidence, reached.asked_until, 0, moves);
@@ -732,9 +775,16 @@ impl Breaker {
 
     /// Counts calls that a client decided on by itself. True where they counted; stale ones move nothing. At most
     /// `callers_max` callers are known, of at most [`CALLERS_MAX`].
-    pub fn tally(&mut self, moment: Moment, caller: CallerId, tally: &Tally, callers_max: usize) -> Step<Reported> {
+    pub fn tally(
+        &mut self,
+        moment: Moment,
+        caller: CallerId,
+        service: ServiceId,
+        tally: &Tally,
+        callers_max: usize,
+    ) -> Step<Reported> {
         let mut transitions = self.handle_timeout(moment);
-        self.see(moment.now, caller, callers_max);
+        self.see(moment.now, caller, service, callers_max);
         if tally.rejections > 0 {
             self.totals_mut().rejected += u64::from(tally.rejections);
         }
@@ -984,9 +1034,11 @@ impl Breaker {
             let sample = Sample { counts, runs: Runs::one(failures), at: moment.now, ..Sample::default() };
             self.record(moment.now, caller, &sample);
         }
-        for (caller, _) in parts {
+        for (caller, failures) in parts {
             if self.fleet.state.is_closed() {
-                self.judge(moment, caller, OnTheWay::default(), moves);
+                let counts = Counts { failures, ..Counts::default() };
+                let sample = Sample { counts, runs: Runs::one(failures), at: moment.now, ..Sample::default() };
+                self.judge(moment, caller, &sample, OnTheWay::default(), moves);
             }
         }
     }
@@ -1059,12 +1111,13 @@ impl Breaker {
         let quorum = self.quorum();
         let generation = self.fleet.generation;
         let probes = self.rare.as_ref().map_or(&[][..], |rare| &rare.probes);
+        let voters = VotersOf::new(self.callers.as_deref(), &self.policy);
         let State::HalfOpen(round) = &mut self.fleet.state else { return };
         let settles = |probe: &Probe| {
             let Permit { kind, caller, .. } = probe.permit;
-            kind == PermitKind::Probe && probe.permit.generation == generation && !round.failed.contains(&caller)
+            kind == PermitKind::Probe && probe.permit.generation == generation && !round.has_failed(voters, caller)
         };
-        if !round.is_disputed(&self.policy, quorum) || probes.iter().any(settles) {
+        if !round.is_disputed(&self.policy, quorum, voters) || probes.iter().any(settles) {
             round.disputed_until = Timestamp::NEVER;
         } else if round.disputed_until == Timestamp::NEVER {
             // Not before those have asked again that were told to come back.
@@ -1124,13 +1177,13 @@ impl Breaker {
     /// Counts what an isolated caller's probe has said.
     fn count_caller_probe(&mut self, moment: Moment, id: CallerId, report: &Report, moves: &mut Moves) {
         let Some(sample) = self.sample(moment.now, id, report) else { return };
-        self.add_totals(&sample.counts);
+        self.add_totals(&sample.counts, sample.at);
         self.version += 1;
         let Some(callers) = &mut self.callers else { return };
         let Some(caller) = callers.get_mut(id) else { return };
         caller.totals.successes += sample.counts.successes;
         caller.totals.failures += sample.counts.failures;
-        match caller.scope.probed(&self.policy, 1, id, &sample) {
+        match caller.scope.probed(&self.policy, 1, VotersOf::CALLERS, id, &sample) {
             Verdict::Close => self.restore_caller(moment, id, Reason::ProbesSucceeded, moves),
             Verdict::Reopen => self.isolate_again(moment, id, Reason::ProbesFailed, moves),
             Verdict::None => {}
@@ -1354,7 +1407,14 @@ impl Breaker {
     #[must_use]
     pub fn totals(&self) -> Totals {
         let rare = self.rare.as_ref().map_or_else(Totals::default, |rare| rare.totals);
-        Totals { successes: self.successes, failures: self.failures, ..rare }
+        let ever = |at: Timestamp| (at != Timestamp::default()).then_some(at);
+        Totals {
+            successes: self.successes,
+            failures: self.failures,
+            last_success: ever(self.last_success),
+            last_failure: ever(self.last_failure),
+            ..rare
+        }
     }
 
     /// Probes that are out, also those of earlier rounds.
@@ -1445,7 +1505,7 @@ impl Breaker {
         let rare = Rare {
             probes: snapshot.probes,
             forced: snapshot.forced,
-            totals: Totals { successes: 0, failures: 0, ..snapshot.totals },
+            totals: Totals { successes: 0, failures: 0, last_success: None, last_failure: None, ..snapshot.totals },
         };
         let callers = snapshot.callers.map(|callers| Box::new(Callers::restore(&policy, callers, now)));
         Self {
@@ -1456,6 +1516,8 @@ impl Breaker {
             ledger: None,
             successes: snapshot.totals.successes,
             failures: snapshot.totals.failures,
+            last_success: snapshot.totals.last_success.unwrap_or_default(),
+            last_failure: snapshot.totals.last_failure.unwrap_or_default(),
             rare: (rare != Rare::default()).then(|| Box::new(rare)),
             statistics_room: usize::MAX,
         }

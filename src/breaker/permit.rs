@@ -26,6 +26,17 @@ pub const LEDGER_BYTES_MAX: usize = 256 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct CallerId(pub u64);
 
+/// The service that a caller is an instance of: a hash of the part of its name before the first `/`. 0: it is not known.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct ServiceId(pub u64);
+
+impl From<CallerId> for ServiceId {
+    /// A service of this one instance.
+    fn from(caller: CallerId) -> Self {
+        Self(caller.0)
+    }
+}
+
 /// Names an Acquire over retries: 0 is one without a name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct RequestId(pub u128);

@@ -13,6 +13,8 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// Default of `open_duration_min`: shorter open periods are nearly always a mistake of the unit.
+pub const OPEN_DURATION_MIN: Duration = Duration::from_millis(100);
 /// Most slices that a time window may be counted in.
 pub const SLICES_MAX: u32 = 120;
 /// Most calls that a count window may hold.
@@ -102,6 +104,28 @@ impl ExpiredPermit {
     }
 }
 
+/// Whose evidence the quorum counts.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Voters {
+    /// Each caller by its full name is one voter.
+    #[default]
+    Instance,
+    /// All callers of a service, the part of the name before the first `/`, are one voter.
+    Service,
+}
+
+/// Which reports may trip a breaker.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TripOn {
+    /// Any counted report, including a success that completes a minimum of calls.
+    #[default]
+    Any,
+    /// Only failures; for the slow-call rule, only slow calls.
+    Failure,
+}
+
 /// The rules of one breaker, complete and valid. Field by field as in [`PolicySpec`]; `None` is off.
 #[derive(Clone, PartialEq, Debug)]
 #[expect(missing_docs, reason = "the fields are explained once, at PolicySpec")]
@@ -127,6 +151,9 @@ pub struct Policy {
     pub expired_permit: ExpiredPermit,
     pub min_callers: u32,
     pub share: f64,
+    pub voters: Voters,
+    pub trip_on: TripOn,
+    pub open_duration_min: Duration,
 }
 
 impl Default for Policy {
@@ -154,6 +181,9 @@ impl Default for Policy {
             expired_permit: ExpiredPermit::Ignored,
             min_callers: 2,
             share: 0.0,
+            voters: Voters::Instance,
+            trip_on: TripOn::Any,
+            open_duration_min: OPEN_DURATION_MIN,
         }
     }
 }
@@ -193,7 +223,7 @@ pub struct PolicySpec {
     /// Calls before the failure rate is believed. 1 to [`CALLS_MAX`], default 20; a count window caps it at its length,
     /// as it would never be reached otherwise. Zero is invalid.
     pub minimum_calls: Option<u32>,
-    /// How long it stays open. 1 ms to 24 h, default 30 s. Zero is invalid.
+    /// How long it stays open. `open_duration_min` to 24 h, default 30 s. Zero is invalid.
     pub open_duration: Option<Duration>,
     /// How the open period grows. Default: fixed. A multiplier of 1 without jitter: fixed.
     pub open_backoff: Option<BackoffSpec>,
@@ -218,6 +248,45 @@ pub struct PolicySpec {
     pub min_callers: Option<u32>,
     /// The same as a share of the known callers; the larger of both holds. 0 to 1, default 0. Zero: `min_callers` alone.
     pub share: Option<f64>,
+    /// Whose evidence the quorum counts. Default: each instance's.
+    pub voters: Option<Voters>,
+    /// Which reports may trip. Default: any.
+    pub trip_on: Option<TripOn>,
+    /// Shortest `open_duration` that the policy accepts, and shortest open period that backoff and jitter draw. 1 ms to
+    /// 24 h, default [`OPEN_DURATION_MIN`]. Zero is invalid.
+    pub open_duration_min: Option<Duration>,
+}
+
+/// Gives the names of all fields of a [`PolicySpec`] to a macro.
+macro_rules! fields {
+    ($each:ident) => {
+        $each!(
+            failure_threshold,
+            monitoring_period,
+            failure_count_threshold,
+            failure_rate_threshold,
+            slow_call_duration,
+            slow_call_rate_threshold,
+            slow_call_minimum_calls,
+            window,
+            minimum_calls,
+            open_duration,
+            open_backoff,
+            probes,
+            successes_to_close,
+            failures_to_reopen,
+            half_open_max_duration,
+            retry_after_max,
+            lease,
+            expired_probe,
+            expired_permit,
+            min_callers,
+            share,
+            voters,
+            trip_on,
+            open_duration_min,
+        )
+    };
 }
 
 impl PolicySpec {
@@ -244,6 +313,7 @@ impl PolicySpec {
         period("half_open_max_duration", self.half_open_max_duration, true, DAY)?;
         period("retry_after_max", self.retry_after_max, true, DAY)?;
         period("open_duration", self.open_duration, false, DAY)?;
+        period("open_duration_min", self.open_duration_min, false, DAY)?;
         period("lease", self.lease, false, HOUR)?;
         match self.window {
             Some(WindowSpec::Time { duration, slices }) => {
@@ -269,6 +339,28 @@ impl PolicySpec {
         Ok(())
     }
 
+    /// Checks that `open_duration` is not below `open_duration_min`: the spec's own, else `inherited`. Whoever writes a
+    /// policy is told; a policy that was stored before, or whose floor is raised by a stronger one, opens for the floor.
+    ///
+    /// # Errors
+    /// `open_duration` is below the floor.
+    pub fn check_open_duration(&self, inherited: Duration) -> Result<(), PolicyError> {
+        let min = self.open_duration_min.unwrap_or(inherited);
+        match self.open_duration {
+            Some(open_duration) if open_duration < min => {
+                let (period, min) = (readable(open_duration), readable(min));
+                error(
+                    "open_duration",
+                    format!(
+                        "must be at least open_duration_min, which is {min}, not {period}; where so short an open \
+                         period is meant, set open_duration_min to {period} in the same policy"
+                    ),
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// This spec where it says something, `weaker` elsewhere.
     #[must_use]
     pub fn over(&self, weaker: &Self) -> Self {
@@ -277,29 +369,18 @@ impl PolicySpec {
                 Self { $($field: self.$field.or(weaker.$field)),* }
             };
         }
-        first!(
-            failure_threshold,
-            monitoring_period,
-            failure_count_threshold,
-            failure_rate_threshold,
-            slow_call_duration,
-            slow_call_rate_threshold,
-            slow_call_minimum_calls,
-            window,
-            minimum_calls,
-            open_duration,
-            open_backoff,
-            probes,
-            successes_to_close,
-            failures_to_reopen,
-            half_open_max_duration,
-            retry_after_max,
-            lease,
-            expired_probe,
-            expired_permit,
-            min_callers,
-            share,
-        )
+        fields!(first)
+    }
+
+    /// What this spec says that `other` does not say.
+    #[must_use]
+    pub fn unlike(&self, other: &Self) -> Self {
+        macro_rules! unlike {
+            ($($field:ident),* $(,)?) => {
+                Self { $($field: self.$field.filter(|_| self.$field != other.$field)),* }
+            };
+        }
+        fields!(unlike)
     }
 
     /// This declaration over the default: a declaration that states any trip rule replaces the default's rules as a
@@ -348,7 +429,8 @@ impl PolicySpec {
         let minimum_calls = spec.minimum_calls.unwrap_or(base.minimum_calls);
         // Where nobody says it, it follows the minimum of calls, also one that the built-in policy does not have.
         let slow_minimum = self.slow_call_minimum_calls.filter(|calls| *calls > 0).unwrap_or(minimum_calls);
-        let open_duration = spec.open_duration.unwrap_or(base.open_duration);
+        let open_duration_min = spec.open_duration_min.unwrap_or(base.open_duration_min);
+        let open_duration = spec.open_duration.unwrap_or(base.open_duration).max(open_duration_min);
         Ok(Policy {
             failure_threshold: spec.failure_threshold.and_then(NonZeroU32::new),
             monitoring_period: on(spec.monitoring_period),
@@ -371,6 +453,9 @@ impl PolicySpec {
             expired_permit: spec.expired_permit.unwrap_or(base.expired_permit),
             min_callers: spec.min_callers.unwrap_or(base.min_callers),
             share: spec.share.unwrap_or(base.share),
+            voters: spec.voters.unwrap_or(base.voters),
+            trip_on: spec.trip_on.unwrap_or(base.trip_on),
+            open_duration_min,
         })
     }
 }
@@ -408,6 +493,9 @@ impl From<&Policy> for PolicySpec {
             expired_permit: Some(policy.expired_permit),
             min_callers: Some(policy.min_callers),
             share: Some(policy.share),
+            voters: Some(policy.voters),
+            trip_on: Some(policy.trip_on),
+            open_duration_min: Some(policy.open_duration_min),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The numbers may be those of all callers, of one, or of all without some; the rules do not know the difference.
 
 use super::{
-    policy::{Policy, Ratio},
+    policy::{Policy, Ratio, TripOn},
     transition::TripRule,
     window::Counts,
 };
@@ -24,6 +24,28 @@ pub(super) struct Trip {
     pub(super) threshold: f64,
 }
 
+/// Which rules the calls that were just counted may make hold: all, or under `trip_on: failure` those that count what they
+/// were.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trigger {
+    failure: bool,
+    slow: bool,
+}
+
+impl Trigger {
+    pub(super) fn of(policy: &Policy, counted: &Counts) -> Self {
+        let is_any = policy.trip_on == TripOn::Any;
+        Self { failure: is_any || counted.failures > 0, slow: is_any || counted.slow > 0 }
+    }
+
+    pub(super) const fn allows(self, rule: TripRule) -> bool {
+        match rule {
+            TripRule::SlowCallRateThreshold => self.slow,
+            _ => self.failure,
+        }
+    }
+}
+
 /// The rules on a scope's numbers, in the order they are documented.
 pub(super) const RULES: [TripRule; 4] = [
     TripRule::FailureThreshold,
@@ -32,9 +54,9 @@ pub(super) const RULES: [TripRule; 4] = [
     TripRule::SlowCallRateThreshold,
 ];
 
-/// The first rule that holds.
-pub(super) fn judge(policy: &Policy, numbers: &Numbers) -> Option<Trip> {
-    RULES.into_iter().find_map(|rule| rule.judge(policy, numbers, 0))
+/// The first rule that holds, of those that the calls may make hold.
+pub(super) fn judge(policy: &Policy, numbers: &Numbers, trigger: Trigger) -> Option<Trip> {
+    RULES.into_iter().filter(|rule| trigger.allows(*rule)).find_map(|rule| rule.judge(policy, numbers, 0))
 }
 
 /// The calls at which each rate in force is first believed, the smaller first; 0 where a rate is off.

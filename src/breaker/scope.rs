@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{
     backoff,
+    callers::VotersOf,
     permit::CallerId,
     policy::Policy,
     state::State,
@@ -72,16 +73,23 @@ impl Scope {
     }
 
     /// Adds what a probe has said, and what the round comes to.
-    pub(super) fn probed(&mut self, policy: &Policy, quorum: usize, caller: CallerId, sample: &Sample) -> Verdict {
+    pub(super) fn probed(
+        &mut self,
+        policy: &Policy,
+        quorum: usize,
+        voters: VotersOf<'_>,
+        caller: CallerId,
+        sample: &Sample,
+    ) -> Verdict {
         let State::HalfOpen(round) = &mut self.state else { return Verdict::None };
         let more = |calls: u64| u32::try_from(calls).unwrap_or(u32::MAX);
         round.successes = round.successes.saturating_add(more(sample.counts.successes));
         round.failures = round.failures.saturating_add(more(sample.counts.failures));
         round.asked_until = round.asked_until.max(sample.asked_until);
         if sample.counts.failures > 0 && quorum > 1 {
-            round.note_failure(caller);
+            round.note_failure(voters, caller);
         }
-        if round.failures >= policy.failures_to_reopen && !round.is_disputed(policy, quorum) {
+        if round.failures >= policy.failures_to_reopen && !round.is_disputed(policy, quorum, voters) {
             Verdict::Reopen
         } else if round.successes >= policy.successes_to_close {
             Verdict::Close

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{permit::CallerId, policy::Policy, time::Timestamp};
+use super::{callers::VotersOf, permit::CallerId, policy::Policy, time::Timestamp};
 
 /// How long a caller whose probe came back without a verdict lets others go first, and isolated callers those that found
 /// no place: twice the longest time that these wait until they ask again.
@@ -69,7 +69,7 @@ pub struct Round {
     pub asked_until: Timestamp,
     /// Recoveries that have failed in a row, before this one.
     pub failed_recoveries: u32,
-    /// Callers whose probes failed, each once, in the order they first did.
+    /// Callers whose probes failed, one of each voter, in the order they first did.
     pub failed: Vec<CallerId>,
     /// Callers whose probes came back without a verdict, and until when they let others go first.
     pub stepped_back: Vec<(CallerId, Timestamp)>,
@@ -87,16 +87,21 @@ impl Round {
     }
 
     /// Whether a caller may have the next probe. In a dispute, one that has failed may not; nor, where a place is kept,
-    /// one whose probe was no help.
-    pub(super) fn may_probe(&self, caller: CallerId, now: Timestamp, is_disputed: bool) -> bool {
-        let stepped_back = self.stepped_back.iter().find(|(who, _)| *who == caller);
-        let waits = stepped_back.is_some_and(|(_, until)| now < *until || now < self.reserved_until);
-        !(waits || (is_disputed && self.failed.contains(&caller)))
+    /// one whose probe was no help. What one caller did, all callers did that are one voter with it.
+    pub(super) fn may_probe(&self, voters: VotersOf<'_>, caller: CallerId, now: Timestamp, is_disputed: bool) -> bool {
+        let mut stepped_back = self.stepped_back.iter().filter(|(who, _)| voters.are_one(*who, caller));
+        let waits = stepped_back.any(|(_, until)| now < *until || now < self.reserved_until);
+        !(waits || (is_disputed && self.has_failed(voters, caller)))
     }
 
-    /// Whether enough probes have failed, but of fewer callers than it takes.
-    pub(super) fn is_disputed(&self, policy: &Policy, quorum: usize) -> bool {
-        quorum > 1 && self.failures >= policy.failures_to_reopen && self.failed.len() < quorum
+    /// Whether a probe of the caller's voter has failed.
+    pub(super) fn has_failed(&self, voters: VotersOf<'_>, caller: CallerId) -> bool {
+        self.failed.iter().any(|failed| voters.are_one(*failed, caller))
+    }
+
+    /// Whether enough probes have failed, but of fewer voters than it takes.
+    pub(super) fn is_disputed(&self, policy: &Policy, quorum: usize, voters: VotersOf<'_>) -> bool {
+        quorum > 1 && self.failures >= policy.failures_to_reopen && voters.count(&self.failed) < quorum
     }
 
     pub(super) fn step_back(&mut self, caller: CallerId, now: Timestamp) {
@@ -107,14 +112,14 @@ impl Round {
     }
 
     /// A caller found no place.
-    pub(super) fn reserve(&mut self, caller: CallerId, now: Timestamp) {
-        if !self.stepped_back.iter().any(|(who, _)| *who == caller) {
+    pub(super) fn reserve(&mut self, voters: VotersOf<'_>, caller: CallerId, now: Timestamp) {
+        if !self.stepped_back.iter().any(|(who, _)| voters.are_one(*who, caller)) {
             self.reserved_until = now.after(STEP_BACK);
         }
     }
 
-    pub(super) fn note_failure(&mut self, caller: CallerId) {
-        if !self.failed.contains(&caller) && self.failed.len() < CALLERS_MAX {
+    pub(super) fn note_failure(&mut self, voters: VotersOf<'_>, caller: CallerId) {
+        if !self.has_failed(voters, caller) && self.failed.len() < CALLERS_MAX {
             self.failed.push(caller);
         }
     }

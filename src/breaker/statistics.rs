@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     outcome::Runs,
     policy::Policy,
-    rule::{self, Numbers, Trip},
+    rule::{self, Numbers, Trigger, Trip},
     streak::Streak,
     time::Timestamp,
     transition::{Evidence, TripRule},
@@ -82,6 +82,14 @@ impl Reached {
 }
 
 impl Sample {
+    /// The last of the calls: what they are of, so far as it matters to which rules they may make hold. As in the order of
+    /// [`Sample::parts`], failures come last where no runs are reported, and so do slow calls.
+    pub(super) fn last(&self) -> Counts {
+        let is_ended = self.counts.successes > 0 && self.runs.longest > 0;
+        let failures = if is_ended { self.runs.trailing } else { self.counts.failures };
+        Counts { failures, ..self.counts }
+    }
+
     /// The calls in their order, as far as it is known. Between the first and the last success the failures come last. Which
     /// calls timed out or were slow is not known: the last ones.
     ///
@@ -185,7 +193,7 @@ impl Statistics {
             if reached.is_some() {
                 continue;
             }
-            reached = self.reached(policy, now).map(Box::new);
+            reached = self.reached(policy, now, Trigger::of(policy, &part.counts)).map(Box::new);
             if stops && reached.is_some() {
                 return reached;
             }
@@ -194,10 +202,10 @@ impl Statistics {
         reached
     }
 
-    /// The rule that holds now.
-    pub(super) fn reached(&mut self, policy: &Policy, now: Timestamp) -> Option<Reached> {
+    /// The rule that holds now, of those that the last calls may make hold.
+    pub(super) fn reached(&mut self, policy: &Policy, now: Timestamp, trigger: Trigger) -> Option<Reached> {
         let numbers = self.numbers(policy, now);
-        let trip = rule::judge(policy, &numbers)?;
+        let trip = rule::judge(policy, &numbers, trigger)?;
         Some(Reached { trip, numbers, asked_until: self.asked_until(trip.rule, now) })
     }
 

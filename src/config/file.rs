@@ -58,6 +58,7 @@ impl ReadAgain {
     pub fn load(path: &Path, max: usize) -> Result<Self, Errors> {
         let File { policies, identities, .. } = read(path, "the configuration ")?;
         policies.check_count(path, max)?;
+        policies.check_open_durations(path)?;
         Ok(Self { policies, identities })
     }
 }

@@ -114,12 +114,14 @@ fn combine(mut chosen: Vec<Chosen>, file: File, path: Option<PathBuf>) -> Result
     let config =
         Config { policies: file.policies, identities: file.identities, webhooks: file.webhooks, file: path, ..config };
     let too_many = config.file.as_ref().map(|path| config.policies.check_count(path, config.limits.max_policies));
+    let too_short = config.file.as_ref().map(|path| config.policies.check_open_durations(path));
     let errors = [
         check_clock(&config, &chosen).err(),
         check_home(&config, &chosen).err(),
         check_tls(&config, &chosen).err(),
         check_network(&config, &chosen).err(),
         too_many.and_then(Result::err),
+        too_short.and_then(Result::err),
     ];
     let warnings = config.warnings().into_iter().chain(misspelt_variables(&chosen)).collect();
     if let (Some(home), Some(data_dir)) = (config.home(), chosen.iter_mut().find(|it| it.setting.key == "data_dir")) {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::breaker::{
     Policy, PolicySpec,
-    policy::{BackoffSpec, ExpiredPermit, WindowSpec},
+    policy::{BackoffSpec, ExpiredPermit, OPEN_DURATION_MIN, TripOn, Voters, WindowSpec},
 };
 
 /// The table that is laid over the built-in policy.
@@ -44,11 +44,27 @@ pub struct PolicyFile {
 }
 
 impl PolicyFile {
+    /// Checks each `open_duration` against the `open_duration_min` of its table, else of the default policy.
+    pub(super) fn check_open_durations(&self, path: &Path) -> Result<(), Error> {
+        let default = [(DEFAULT.to_owned(), &self.default, OPEN_DURATION_MIN)];
+        let min = open_duration_min(&self.default);
+        let others = self.by_pattern.iter().map(|(name, spec)| (format!("{BY_PATTERN} {name:?}"), spec, min));
+        default.into_iter().chain(others).try_for_each(|(name, spec, min)| {
+            spec.check_open_duration(min)
+                .map_err(|error| Error::new(format!("{}: ", path.display()), format!("{name}: {error}")))
+        })
+    }
+
     pub(super) fn check_count(&self, path: &Path, max: usize) -> Result<(), Error> {
         let count = self.by_pattern.len();
         let message = || format!("{count} policies are more than limits.max_policies, which is {max}: raise it");
         if count > max { Err(Error::new(format!("{}: ", path.display()), message())) } else { Ok(()) }
     }
+}
+
+/// The shortest open period of a policy that gives none of its own.
+fn open_duration_min(default: &PolicySpec) -> Duration {
+    default.open_duration_min.unwrap_or(OPEN_DURATION_MIN)
 }
 
 /// How a field is read and written.
@@ -73,7 +89,7 @@ macro_rules! field {
 }
 
 /// Every field of a policy, in the order of the contract.
-const FIELDS: [Field; 21] = [
+const FIELDS: [Field; 24] = [
     field!(failure_threshold, count_or_off, write_count_or_off),
     field!(monitoring_period, period_or_off, write_period_or_off),
     field!(failure_count_threshold, count_or_off, write_count_or_off),
@@ -95,6 +111,9 @@ const FIELDS: [Field; 21] = [
     field!(expired_permit, expired, write_expired),
     field!(min_callers, count, write_count),
     field!(share, share_or_off, write_share_or_off),
+    field!(voters, voters, write_voters),
+    field!(trip_on, trip_on, write_trip_on),
+    field!(open_duration_min, period, write_period),
 ];
 
 /// Reads `[default_policy]`.
@@ -299,6 +318,22 @@ fn expired(value: &DeValue<'_>) -> Result<ExpiredPermit, String> {
     }
 }
 
+fn voters(value: &DeValue<'_>) -> Result<Voters, String> {
+    match value.as_str() {
+        Some("instance") => Ok(Voters::Instance),
+        Some("service") => Ok(Voters::Service),
+        _ => Err(format!(" must be \"instance\" or \"service\", not {}", shown(value))),
+    }
+}
+
+fn trip_on(value: &DeValue<'_>) -> Result<TripOn, String> {
+    match value.as_str() {
+        Some("any") => Ok(TripOn::Any),
+        Some("failure") => Ok(TripOn::Failure),
+        _ => Err(format!(" must be \"any\" or \"failure\", not {}", shown(value))),
+    }
+}
+
 /// One key of a field that is a table.
 fn part<T>(
     table: &DeTable<'_>,
@@ -352,6 +387,22 @@ fn write_period(period: Duration) -> String {
 
 fn write_period_or_off(period: Duration) -> String {
     if period.is_zero() { OFF.to_owned() } else { write_period(period) }
+}
+
+fn write_voters(voters: Voters) -> String {
+    match voters {
+        Voters::Instance => "\"instance\"",
+        Voters::Service => "\"service\"",
+    }
+    .to_owned()
+}
+
+fn write_trip_on(trip_on: TripOn) -> String {
+    match trip_on {
+        TripOn::Any => "\"any\"",
+        TripOn::Failure => "\"failure\"",
+    }
+    .to_owned()
 }
 
 fn write_window(window: WindowSpec) -> String {

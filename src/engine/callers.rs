@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::breaker::CallerId;
+use crate::breaker::{CallerId, ServiceId};
 
 const SHARDS: usize = 16;
 
@@ -64,6 +64,14 @@ impl Callers {
         if names.len() < self.max_per_shard {
             names.entry(id).or_insert_with(|| Name { text: name.into(), is_used: AtomicBool::new(true) });
         }
+    }
+
+    /// The service that a caller is an instance of, by the part of its name before the first `/`. Callers whose name is
+    /// forgotten are all of one service.
+    pub(super) fn service(&self, id: CallerId) -> ServiceId {
+        let shard = self.shard(id.0).read();
+        let service = shard.get(&id.0).map(|name| name.text.split('/').next().unwrap_or_default());
+        service.map_or_else(ServiceId::default, |service| ServiceId(xxh3_64(service.as_bytes()).max(1)))
     }
 
     pub(super) fn name(&self, id: CallerId) -> Option<Arc<str>> {

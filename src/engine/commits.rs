@@ -37,7 +37,10 @@ use super::{
 use crate::{
     breaker::{CallerId, OverrideMode, StateName, Status, Timestamp},
     share::Holder,
-    store::{Change, Changed, Commit, Committed, Floors, Follower, Health, Merge, Record, Refused, Together, Version},
+    store::{
+        Change, Changed, Commit, Committed, Floors, Follower, Health, Merge, PolicyHash, Record, Refused, Together,
+        Version,
+    },
 };
 
 /// How long an answer waits for the store.
@@ -561,7 +564,7 @@ impl Engine {
             callers: known.filter_map(|known| self.shared.callers.name(known.caller)).collect(),
             declaration: tenant.policy.declaration.clone(),
             policy_version: tenant.policy.version,
-            policy_hash: tenant.policy.hash,
+            policy_hash: PolicyHash::OfDifferences(tenant.policy.hash),
             sequence: tenant.sequence,
             created,
             used: tenant.used,

@@ -17,6 +17,7 @@ mod jump;
 mod keys;
 mod measures;
 mod policies;
+mod policy_hash;
 mod progress;
 mod registry;
 mod requests;
@@ -74,8 +75,10 @@ use crate::{
     access::Seal,
     breaker::{
         Acquire, Breaker, CALLERS_MAX, CallerId, CallerView, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment, Outcome,
-        Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, ProbeNow, Report, Reported, RequestId, State,
-        StateName, Status, Tally, Timestamp, Totals, Transition, backoff::mix, policy::WindowSpec,
+        Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, ProbeNow, Report, Reported, RequestId,
+        ServiceId, State, StateName, Status, Tally, Timestamp, Totals, Transition,
+        backoff::mix,
+        policy::{Voters, WindowSpec},
     },
     share::{FairShare, Holder},
     store::{Change, Commit, Health, Store},
@@ -531,7 +534,23 @@ impl Engine {
     fn acquire_of(&self, tenant: &Tenant, caller: CallerId, request: RequestId, lease: Option<Duration>) -> Acquire {
         let room = self.shared.limits.ledger_bytes.saturating_sub(self.shared.ledger_bytes.load(Ordering::Relaxed));
         let ledger_bytes_max = (tenant.breaker.ledger_bytes() + room).min(LEDGER_BYTES_MAX);
-        Acquire { caller, request, lease, ledger_bytes_max, callers_max: self.callers_max(tenant) }
+        let (service, callers_max) = (self.service(tenant, caller), self.callers_max(tenant));
+        Acquire { caller, service, request, lease, ledger_bytes_max, callers_max }
+    }
+
+    /// The service that a caller is an instance of. It is looked up only where services vote.
+    fn service(&self, tenant: &Tenant, caller: CallerId) -> ServiceId {
+        match tenant.policy.policy.voters {
+            Voters::Instance => ServiceId::from(caller),
+            Voters::Service => self.shared.callers.service(caller),
+        }
+    }
+
+    /// Tells a breaker whose policy counts services which callers are whose.
+    fn assign_services(&self, tenant: &mut Tenant) {
+        if tenant.policy.policy.voters == Voters::Service {
+            tenant.breaker.assign_services(|caller| self.shared.callers.service(caller));
+        }
     }
 
     /// What can be said while nothing can be recorded.
@@ -658,8 +677,8 @@ impl Engine {
     ) -> bool {
         let act = |tenant: &mut Tenant, moment| {
             tenant.is_batched = self.shared.is_lasting;
-            let callers_max = self.callers_max(tenant);
-            let step = tenant.breaker.tally(moment, tally.caller, &tally.tally, callers_max);
+            let (service, callers_max) = (self.service(tenant, tally.caller), self.callers_max(tenant));
+            let step = tenant.breaker.tally(moment, tally.caller, service, &tally.tally, callers_max);
             (step.answer, step.transitions)
         };
         let cause = |reported: &Reported| match reported {
@@ -711,8 +730,8 @@ impl Engine {
 
     fn see_at(&self, handle: Handle, caller: CallerId) -> Option<Handle> {
         let act = |tenant: &mut Tenant, moment: Moment| {
-            let callers_max = self.callers_max(tenant);
-            tenant.breaker.see(moment.now, caller, callers_max);
+            let (service, callers_max) = (self.service(tenant, caller), self.callers_max(tenant));
+            tenant.breaker.see(moment.now, caller, service, callers_max);
             ((), Vec::new())
         };
         self.step(handle, self.moment(), act, by_time, |_, ()| false)?;
@@ -726,12 +745,20 @@ impl Engine {
         (tenant.breaker.callers_known() + room).min(CALLERS_MAX)
     }
 
+    /// Checks a service's policy for its breaker, as [`Engine::declare`] does.
+    ///
+    /// # Errors
+    /// A field out of its range, or an `open_duration` below the `open_duration_min` that holds for it.
+    pub fn check_declaration(&self, key: &str, spec: &PolicySpec) -> Result<(), Error> {
+        self.shared.policies.check(key, spec)
+    }
+
     /// Takes a service's policy for its breaker, unless a stronger declaration stands.
     ///
     /// # Errors
     /// A field out of its range; no room for another breaker; the store did not record it.
     pub async fn declare(&self, key: &str, declaration: &Declaration, caller: CallerId) -> Result<View, Error> {
-        declaration.spec.check()?;
+        self.check_declaration(key, &declaration.spec)?;
         self.have_store()?;
         let cause = Cause { caller, policy: Some(EventReason::Declared), ..Cause::default() };
         let act = |tenant: &mut Tenant, moment: Moment| {
@@ -1479,6 +1506,7 @@ impl Engine {
             return Vec::new();
         }
         tenant.policy = resolved;
+        self.assign_services(tenant);
         tenant.breaker.set_policy(moment, Arc::clone(&tenant.policy.policy)).transitions
     }
 

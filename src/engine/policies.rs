@@ -12,10 +12,9 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use xxhash_rust::xxh3::xxh3_64;
 
-use super::error::Error;
-use crate::breaker::{Policy, PolicySpec, Timestamp};
+use super::{error::Error, policy_hash::policy_hash};
+use crate::breaker::{Policy, PolicySpec, Timestamp, policy::OPEN_DURATION_MIN};
 
 /// Where an operator's policy was set.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
@@ -142,7 +141,7 @@ const SHARED_MAX: usize = 1024;
 
 impl Policies {
     pub(super) fn new(default: PolicySpec, max: usize) -> Result<Self, Error> {
-        default.resolve()?;
+        check_default(&default)?;
         let table = Table { default, entries: Vec::new(), version: 1, undeclared: Vec::new() };
         Ok(Self { table: RwLock::new(table), max, interned: Mutex::default() })
     }
@@ -195,10 +194,19 @@ impl Policies {
         self.table.read().version
     }
 
+    /// Checks what somebody writes for a key or pattern. An `open_duration` without an `open_duration_min` beside it is held
+    /// against the floor in force for the key, or the default's where an operator has raised it: a service must not fail to
+    /// start because of that.
+    pub(super) fn check(&self, key: &str, spec: &PolicySpec) -> Result<(), Error> {
+        spec.check()?;
+        let in_force = self.resolve(key, None).policy.open_duration_min;
+        Ok(spec.check_open_duration(in_force.min(self.default_policy().open_duration_min))?)
+    }
+
     /// The API's policy for a pattern as it would be stored, if the entry that stands has the version expected; and the
     /// version of the one that it replaces, 0 where there is none.
     pub(super) fn prepare(&self, entry: PolicyEntry, expected: Option<u64>) -> Result<(PolicyEntry, u64), Error> {
-        entry.spec.check()?;
+        self.check(&entry.pattern, &entry.spec).map_err(|error| error.within("policy"))?;
         let table = self.table.read();
         table.expect(&entry.pattern, expected)?;
         let standing = table.position(&entry.pattern, PolicyOrigin::Api);
@@ -243,9 +251,11 @@ impl Policies {
         file: Vec<(String, PolicySpec)>,
         now: Timestamp,
     ) -> Result<(), Error> {
-        default.resolve()?;
+        check_default(&default)?;
+        let min = default.open_duration_min.unwrap_or(OPEN_DURATION_MIN);
         for (pattern, spec) in &file {
-            spec.check().map_err(|error| Error::from(error).within(pattern))?;
+            let checked = spec.check().and_then(|()| spec.check_open_duration(min));
+            checked.map_err(|error| Error::from(error).within(pattern))?;
         }
         let mut table = self.table.write();
         let is_kept = |entry: &PolicyEntry| {
@@ -294,6 +304,11 @@ impl Policies {
         let applies = |entry: &&PolicyEntry| key.is_none_or(|key| matches(&entry.pattern, key));
         table.entries.iter().filter(applies).cloned().collect()
     }
+}
+
+fn check_default(default: &PolicySpec) -> Result<(), Error> {
+    default.check()?;
+    Ok(default.check_open_duration(OPEN_DURATION_MIN)?)
 }
 
 fn policy_not_found(pattern: &str) -> Error {
@@ -359,7 +374,7 @@ impl Table {
         Resolved {
             declaration: declared.cloned(),
             differs_from_declared: declared.is_some() && policy != resolve(&base),
-            hash: xxh3_64(format!("{policy:?}").as_bytes()),
+            hash: policy_hash(&policy),
             policy: Arc::new(policy),
             version: self.version,
             sources: listed(entries().map(origin).chain(own).collect()),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::Engine;
-use crate::breaker::{Acquire, Breaker, CALLERS_MAX, CallerId, Decision, LEDGER_BYTES_MAX, Outcome, Report, RequestId};
+use crate::breaker::{
+    Acquire, Breaker, CALLERS_MAX, CallerId, Decision, LEDGER_BYTES_MAX, Outcome, Report, RequestId, ServiceId,
+};
 
 /// Key of a breaker that is in no table.
 const KEY: &str = "fuseboard:progress";
@@ -20,6 +22,7 @@ impl Engine {
             let mut breaker = Breaker::new(Arc::clone(&policy.policy), 1, moment.now);
             let acquire = Acquire {
                 caller: CallerId::default(),
+                service: ServiceId::default(),
                 request: RequestId::default(),
                 lease: None,
                 ledger_bytes_max: LEDGER_BYTES_MAX,

@@ -19,6 +19,7 @@ use super::{
     error::Error,
     events::EventLog,
     expected::Expected,
+    policy_hash::is_hash_of,
     random,
     seal::seal_of,
     shares::Shares,
@@ -149,7 +150,7 @@ impl Engine {
     fn place(&self, record: Record) -> Result<Option<u32>, Error> {
         let now = self.now();
         let resolved = self.shared.policies.resolve(&record.key, record.declaration.as_ref());
-        let is_changed = resolved.hash != record.policy_hash;
+        let is_changed = !is_hash_of(record.policy_hash, &resolved.policy, resolved.hash);
         let mut policy = resolved;
         if !is_changed && policy.version != record.policy_version {
             // It came into force before, as all breakers say that share it.
@@ -186,6 +187,7 @@ impl Engine {
             |tenant, handle| {
                 self.shared.shares.breakers.add_anyway(&tenant.holder, 1);
                 self.account(Held::default(), tenant);
+                self.assign_services(tenant);
                 if is_changed {
                     let policy = Arc::clone(&tenant.policy.policy);
                     let cause = Cause { policy: Some(EventReason::PolicyFile), ..Cause::default() };
@@ -233,6 +235,7 @@ impl Engine {
             }
             tenant.policy = self.shared.policies.resolve(key, record.declaration.as_ref());
             tenant.breaker = Breaker::restore(Arc::clone(&tenant.policy.policy), record.snapshot, now);
+            self.assign_services(tenant);
             tenant.sequence = record.sequence;
             tenant.is_stored = true;
             tenant.end_waiting();

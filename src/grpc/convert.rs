@@ -15,7 +15,7 @@ use crate::{
         CallerEvidence, CallerId, CallerStatus, CallerView, CallersEvidence, Counts, Evidence, Kind, Origin, Outcome,
         Override, OverrideMode, Policy, PolicySpec, Reason, Rejection, Report, Reported, RequestId, Round, StateName,
         Status, Tally, Timestamp, Totals, TripRule,
-        policy::{BackoffSpec, ExpiredPermit, WindowSpec},
+        policy::{BackoffSpec, ExpiredPermit, TripOn, Voters, WindowSpec},
         time::readable,
     },
     engine::Error,
@@ -570,6 +570,24 @@ fn expired_permit(field: &str, value: i32) -> Result<Option<ExpiredPermit>> {
     }
 }
 
+fn voters(value: i32) -> Result<Option<Voters>> {
+    match pb::Voters::try_from(value) {
+        Ok(pb::Voters::Unspecified) => Ok(None),
+        Ok(pb::Voters::Instance) => Ok(Some(Voters::Instance)),
+        Ok(pb::Voters::Service) => Ok(Some(Voters::Service)),
+        Err(_) => unknown("voters", value, "VOTERS_INSTANCE (1), VOTERS_SERVICE (2)"),
+    }
+}
+
+fn trip_on(value: i32) -> Result<Option<TripOn>> {
+    match pb::TripOn::try_from(value) {
+        Ok(pb::TripOn::Unspecified) => Ok(None),
+        Ok(pb::TripOn::Any) => Ok(Some(TripOn::Any)),
+        Ok(pb::TripOn::Failure) => Ok(Some(TripOn::Failure)),
+        Err(_) => unknown("trip_on", value, "TRIP_ON_ANY (1), TRIP_ON_FAILURE (2)"),
+    }
+}
+
 #[cold]
 fn unknown<T>(field: &str, value: i32, allowed: &str) -> Result<T> {
     fault(field, format!("must be one of {allowed}, not {value}"))
@@ -776,6 +794,9 @@ pub fn policy(policy: &pb::Policy) -> Result<PolicySpec> {
         expired_permit: expired_permit("expired_permit", policy.expired_permit)?,
         min_callers: policy.min_callers,
         share: policy.share,
+        voters: voters(policy.voters)?,
+        trip_on: trip_on(policy.trip_on)?,
+        open_duration_min: period("open_duration_min", policy.open_duration_min.as_ref())?,
     };
     spec.check()?;
     Ok(spec)
@@ -877,9 +898,17 @@ pub fn to_policy_spec(spec: &PolicySpec) -> pb::Policy {
         expired_permit: to_expired_permit(spec.expired_permit) as i32,
         min_callers: spec.min_callers,
         share: spec.share,
-        voters: 0,
-        trip_on: 0,
-        open_duration_min: None,
+        voters: match spec.voters {
+            None => pb::Voters::Unspecified,
+            Some(Voters::Instance) => pb::Voters::Instance,
+            Some(Voters::Service) => pb::Voters::Service,
+        } as i32,
+        trip_on: match spec.trip_on {
+            None => pb::TripOn::Unspecified,
+            Some(TripOn::Any) => pb::TripOn::Any,
+            Some(TripOn::Failure) => pb::TripOn::Failure,
+        } as i32,
+        open_duration_min: spec.open_duration_min.map(to_duration),
     }
 }
 
@@ -982,8 +1011,8 @@ pub fn to_totals(totals: &Totals) -> pb::Totals {
         local_failures: totals.local_failures,
         last_open_time: totals.last_open.map(to_timestamp),
         last_close_time: totals.last_close.map(to_timestamp),
-        last_success_time: None,
-        last_failure_time: None,
+        last_success_time: totals.last_success.map(to_timestamp),
+        last_failure_time: totals.last_failure.map(to_timestamp),
     }
 }
 

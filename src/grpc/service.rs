@@ -139,6 +139,11 @@ impl breaker_service_server::BreakerService for BreakerService {
         // At once, so that they share a write of the store.
         let declarations = convert::declarations(request)?;
         declarations.iter().try_for_each(|wanted| grant.check(wanted.key))?;
+        // All are checked before the first is taken.
+        for (index, wanted) in declarations.iter().enumerate() {
+            let checked = engine.check_declaration(wanted.key, &wanted.spec);
+            checked.map_err(|error| error.within(&format!("declarations[{index}].policy")))?;
+        }
         let declared = declarations.into_iter().map(declare);
         let declared = Box::pin(try_join_all(declared)).await?;
         Ok(Response::new(pb::DeclareResponse { declared }))

@@ -5,14 +5,26 @@
 //! ```
 //!
 //! The payload has no names and no tags, so whatever changes in a type that is stored changes the encoding. Then
-//! [`FORMAT`] rises, and [`decode`] gets an arm that reads the older one by the types it was written with, which stay beside
-//! it, and makes the new ones of them. `tests/store/fixtures` holds bytes of every format there was.
+//! [`FORMAT`] rises, and the type's [`Stored`] reads the older format by the types it was written with, which stay in
+//! [`super::format_1`], and makes the new ones of them. All changes between two releases share one format.
+//! `tests/store/fixtures` holds bytes of every format there was.
 
 use serde::{Serialize, de::DeserializeOwned};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The format that is written.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
+
+/// A value that the store keeps, in the format that is written and in all older ones.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// Reads a payload of format 1, and returns what follows the value. A type that has changed since overrides it.
+    ///
+    /// # Errors
+    /// The bytes are no such value.
+    fn from_format_1(payload: &[u8]) -> postcard::Result<(Self, &[u8])> {
+        postcard::take_from_bytes(payload)
+    }
+}
 
 const CHECKSUM: std::ops::Range<usize> = 1..9;
 
@@ -61,16 +73,15 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodingError
 ///
 /// # Errors
 /// They are no value, or one of a newer format.
-pub fn decode<T: DeserializeOwned>(table: &'static str, key: &str, bytes: &[u8]) -> Result<T, EncodingError> {
+pub fn decode<T: Stored>(table: &'static str, key: &str, bytes: &[u8]) -> Result<T, EncodingError> {
     let payload = check(table, key, bytes)?;
     let damaged = |why: String| EncodingError::Damaged { table, key: key.to_owned(), why };
-    match bytes[0] {
-        1 => match postcard::take_from_bytes(payload) {
-            Ok((value, [])) => Ok(value),
-            Ok((_, left)) => Err(damaged(format!("{} bytes too many", left.len()))),
-            Err(error) => Err(damaged(error.to_string())),
-        },
-        format => Err(EncodingError::Newer { table, key: key.to_owned(), format }),
+    // No other format passes the check.
+    let read = if bytes[0] == 1 { T::from_format_1(payload) } else { postcard::take_from_bytes(payload) };
+    match read {
+        Ok((value, [])) => Ok(value),
+        Ok((_, left)) => Err(damaged(format!("{} bytes too many", left.len()))),
+        Err(error) => Err(damaged(error.to_string())),
     }
 }
 
@@ -86,7 +97,7 @@ pub fn check<'a>(table: &'static str, key: &str, bytes: &'a [u8]) -> Result<&'a 
     }
     match head[0] {
         0 => Err(damaged("there is no format 0")),
-        FORMAT => Ok(payload),
+        1..=FORMAT => Ok(payload),
         format => Err(EncodingError::Newer { table, key: key.to_owned(), format }),
     }
 }

@@ -26,6 +26,7 @@
 
 mod disk;
 pub mod encoding;
+mod format_1;
 mod memory;
 mod trail;
 
@@ -165,7 +166,7 @@ pub struct Record {
     /// The policy's version when it came into force.
     pub policy_version: u64,
     /// A hash of the policy in force, so that a server that starts under other policies can tell that it changed.
-    pub policy_hash: u64,
+    pub policy_hash: PolicyHash,
     /// Sequence of its last event; 0: none.
     pub sequence: u64,
     /// When it was made.
@@ -174,6 +175,16 @@ pub struct Record {
     pub used: Timestamp,
     /// The names of its callers, as far as they are known.
     pub callers: Vec<Arc<str>>,
+}
+
+/// A hash of a policy, by how it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyHash {
+    /// As format 1 made it: of the `Debug` text of all fields of that time. Read, and written again as it was.
+    OfFormat1(u64),
+    /// Of the fields that differ from the built-in policy, so that a new field with its default leaves it as it is.
+    OfDifferences(u64),
 }
 
 impl Record {

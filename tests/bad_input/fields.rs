@@ -128,7 +128,13 @@ pub const FIELDS: &[(&str, Rule)] = &[
     ("Policy.slow_call_minimum_calls", || count(0, 1_000_000, "must be 0 (as minimum_calls) to 1000000")),
     ("Policy.window", || vec![absent(Fine), empty(Fault("either `time` or `count`"))]),
     ("Policy.minimum_calls", || count(1, 1_000_000, "must be 1 to 1000000")),
-    ("Policy.open_duration", || nonzero_period(DAY, "must be 1 ms to 24 h")),
+    ("Policy.open_duration", || {
+        let mut cases = nonzero_period(DAY, "must be 1 ms to 24 h");
+        cases.retain(|case| case.name != "the least");
+        let floor = Fault("must be at least open_duration_min, which is 100 ms, not 99 ms");
+        cases.extend([span_of("below the floor", 0, 99_000_000, floor), span_of("the floor", 0, 100_000_000, Fine)]);
+        cases
+    }),
     ("Policy.open_backoff", || vec![absent(Fine), empty(Fine)]),
     ("Policy.probes", || count(1, 1_000, "must be 1 to 1000")),
     ("Policy.successes_to_close", || count(1, 1_000_000, "must be 1 to 1000000")),
@@ -140,6 +146,9 @@ pub const FIELDS: &[(&str, Rule)] = &[
     ("Policy.expired_permit", || choice(3, "EXPIRED_PERMIT_FAILURE (1)")),
     ("Policy.min_callers", || count(1, 256, "must be 1 to 256")),
     ("Policy.share", share),
+    ("Policy.voters", || choice(2, "VOTERS_INSTANCE (1)")),
+    ("Policy.trip_on", || choice(2, "TRIP_ON_ANY (1)")),
+    ("Policy.open_duration_min", || nonzero_period(DAY, "must be 1 ms to 24 h")),
     ("Window.time", || vec![absent(FaultBeside("", "either")), empty(FaultInside("duration", "10 ms to 24 h, not 0"))]),
     ("Window.count", || vec![absent(Fine), empty(FaultInside("calls", "must be 1 to 100000, not 0"))]),
     ("TimeWindow.duration", || {

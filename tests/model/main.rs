@@ -12,8 +12,8 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use fuseboard::breaker::{
     Acquire, Breaker, CALLERS_MAX, CallerId, Decision, Kind, LEDGER_BYTES_MAX, Moment, Outcome, Override, Permit,
-    Policy, ProbeNow, Report, Reported, RequestId, Snapshot, State, StreakSnapshot, Tally, Timestamp, Totals,
-    Transition, policy::BackoffSpec,
+    Policy, ProbeNow, Report, Reported, RequestId, ServiceId, Snapshot, State, StreakSnapshot, Tally, Timestamp,
+    Totals, Transition, policy::BackoffSpec,
 };
 use proptest::{prelude::*, sample::Index};
 
@@ -72,8 +72,14 @@ impl Pair {
             }
             Op::Acquire { caller, request, lease } => {
                 let (caller, request) = (CallerId(caller), RequestId(request));
-                let acquire =
-                    Acquire { caller, request, lease, ledger_bytes_max: LEDGER_BYTES_MAX, callers_max: CALLERS_MAX };
+                let acquire = Acquire {
+                    lease,
+                    request,
+                    caller,
+                    service: caller.into(),
+                    ledger_bytes_max: LEDGER_BYTES_MAX,
+                    callers_max: CALLERS_MAX,
+                };
                 self.model.wake(self.now);
                 let step = self.breaker.acquire(self.moment(), &acquire);
                 moves = step.transitions;
@@ -100,7 +106,7 @@ impl Pair {
             Op::Tally(off, tally) => {
                 self.model.wake(self.now);
                 let tally = Tally { generation: self.model.generation.saturating_add_signed(off), ..tally };
-                let step = self.breaker.tally(self.moment(), CallerId(0), &tally, CALLERS_MAX);
+                let step = self.breaker.tally(self.moment(), CallerId(0), ServiceId(0), &tally, CALLERS_MAX);
                 moves = step.transitions;
                 let in_order = self.breaker.callers_known() <= 1;
                 assert_eq!(step.answer, self.model.tally(self.now, &tally, in_order));
@@ -236,7 +242,14 @@ impl Pair {
 
 fn anybody() -> Acquire {
     let (caller, request) = (CallerId(0), RequestId(0));
-    Acquire { caller, request, lease: None, ledger_bytes_max: LEDGER_BYTES_MAX, callers_max: CALLERS_MAX }
+    Acquire {
+        caller,
+        service: ServiceId(0),
+        request,
+        lease: None,
+        ledger_bytes_max: LEDGER_BYTES_MAX,
+        callers_max: CALLERS_MAX,
+    }
 }
 
 /// What a store must have before it is told.
@@ -292,7 +305,7 @@ fn the_end_of_time_comes_and_nothing_overflows() {
                 trailing_failures: u32::MAX,
                 retry_after: Some(Duration::MAX),
             };
-            breaker.tally(moment, CallerId(0), &tally, CALLERS_MAX);
+            breaker.tally(moment, CallerId(0), ServiceId(0), &tally, CALLERS_MAX);
             breaker.reset(moment);
         }
         breaker.handle_timeout(Moment { now: Timestamp::NEVER, random: 0 });

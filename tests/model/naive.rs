@@ -6,7 +6,7 @@ use fuseboard::breaker::{
     Acquire, Counts, Evidence, Kind, Origin, Outcome, Override, OverrideMode, Permit, PermitKind, Policy,
     RETRY_AFTER_FORCED_MAX, RETRY_AFTER_MIN, RETRY_AFTER_PROBE_MAX, Reason, Rejection, Report, Reported, RequestId,
     Round, State, StateName, Status, Tally, Timestamp, Totals, Transition, TripRule,
-    policy::{ExpiredPermit, Ratio, WindowSpec},
+    policy::{ExpiredPermit, Ratio, TripOn, WindowSpec},
 };
 
 /// A call that counted.
@@ -113,31 +113,38 @@ impl Model {
     }
 
     /// The first rule that holds, what it asks for, and until when the failures that are its evidence ask for.
-    fn rule(&self, now: Timestamp) -> Option<(TripRule, f64, Timestamp)> {
+    fn rule(&self, now: Timestamp, counted: &[Call]) -> Option<(TripRule, f64, Timestamp)> {
         let policy = &self.policy;
         let (streak, counts) = (self.streak(now), self.counts(now));
         let row_asks = latest(streak.iter().map(|(_, asked_until)| *asked_until));
         let window_asks = latest(self.window(now).iter().map(|call| call.asked_until));
+        let any = policy.trip_on == TripOn::Any;
+        let may_fail = any || counted.iter().any(|call| call.failed);
+        let may_be_slow = any || counted.iter().any(|call| call.slow);
         let reached = |rate: Ratio, part: u64, minimum: u32| {
             let calls = counts.successes + counts.failures;
             calls >= u64::from(minimum) && part * 100 >= percent(rate) * calls
         };
         if let Some(threshold) = policy.failure_threshold.map(NonZeroU32::get)
+            && may_fail
             && streak.len() >= threshold as usize
         {
             return Some((TripRule::FailureThreshold, threshold.into(), row_asks));
         }
         if let Some(threshold) = policy.failure_count_threshold.map(NonZeroU32::get)
+            && may_fail
             && counts.failures >= u64::from(threshold)
         {
             return Some((TripRule::FailureCountThreshold, threshold.into(), window_asks));
         }
         if let Some(rate) = policy.failure_rate_threshold
+            && may_fail
             && reached(rate, counts.failures, policy.minimum_calls)
         {
             return Some((TripRule::FailureRateThreshold, rate.get(), window_asks));
         }
         if let (Some(rate), Some(_)) = (policy.slow_call_rate_threshold, policy.slow_call_duration)
+            && may_be_slow
             && reached(rate, counts.slow, policy.slow_call_minimum_calls)
         {
             return Some((TripRule::SlowCallRateThreshold, rate.get(), window_asks));
@@ -252,18 +259,19 @@ impl Model {
     fn count_calls(&mut self, now: Timestamp, calls: &[Call]) {
         self.add_totals(calls);
         self.calls.extend(calls);
-        self.judge(now);
+        self.judge(now, calls);
     }
 
-    fn judge(&mut self, now: Timestamp) {
-        if let Some((rule, threshold, asked_until)) = self.rule(now) {
+    /// `counted` are the last calls.
+    fn judge(&mut self, now: Timestamp, counted: &[Call]) {
+        if let Some((rule, threshold, asked_until)) = self.rule(now, counted) {
             let evidence = Evidence { threshold, ..self.evidence(now, asked_until) };
             self.open(now, Reason::TripRule(rule), evidence);
         }
     }
 
     fn count_probe(&mut self, now: Timestamp, call: Call) {
-        self.add_totals(&[call]);
+        self.add_totals(&[Call { at: now, ..call }]);
         let State::HalfOpen(round) = &mut self.state else { panic!("a probe counts while half-open") };
         *if call.failed { &mut round.failures } else { &mut round.successes } += 1;
         round.asked_until = round.asked_until.max(call.asked_until);
@@ -285,6 +293,8 @@ impl Model {
             self.totals.successes += u64::from(!call.failed);
             self.totals.failures += u64::from(call.failed);
             self.totals.timeouts += u64::from(call.timeout);
+            let last = if call.failed { &mut self.totals.last_failure } else { &mut self.totals.last_success };
+            *last = (*last).max(Some(call.at));
         }
     }
 
@@ -488,14 +498,14 @@ impl Model {
             for (number, call) in order.iter().enumerate() {
                 self.calls.push(*call);
                 if in_order && self.is_known_place(&order, number, before + number + 1) {
-                    self.judge(now);
+                    self.judge(now, &[*call]);
                 }
                 if self.state != State::Closed {
                     break;
                 }
             }
             if self.state == State::Closed {
-                self.judge(now);
+                self.judge(now, order.last().map_or(&[], std::slice::from_ref));
             }
         }
         Reported::Counted

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use fuseboard::breaker::{
-    Breaker, CALLERS_MAX, CallerId, Decision, Moment, Outcome, Policy, Report, StateName, Timestamp,
+    Breaker, CALLERS_MAX, CallerId, Decision, Moment, Outcome, Policy, Report, ServiceId, StateName, Timestamp,
     policy::{Ratio, WindowSpec},
 };
 use proptest::prelude::*;
@@ -29,7 +29,7 @@ fn play(policy: Policy, chunks: &[Chunk], check: impl Fn(bool, bool)) {
             one_by_one.report(moment, &permit, &Report::of(outcome));
         }
         let tally = fuseboard::breaker::Tally { generation: 1, ..tally_of(calls, 0, true) };
-        told.tally(moment, CallerId(0), &tally, CALLERS_MAX);
+        told.tally(moment, CallerId(0), ServiceId(0), &tally, CALLERS_MAX);
         let [one, other] = [&one_by_one, &told].map(|breaker| breaker.state().name() == StateName::Open);
         check(one, other);
         if one || other {

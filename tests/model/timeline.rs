@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use fuseboard::breaker::{
     CallerId, Origin, Outcome, OverrideMode, Permit, PermitKind, Policy, Report, Tally, Timestamp,
-    policy::{BackoffSpec, ExpiredPermit, Ratio, WindowSpec},
+    policy::{BackoffSpec, ExpiredPermit, Ratio, TripOn, Voters, WindowSpec},
 };
 use proptest::{prelude::*, sample::Index};
 
@@ -67,7 +67,8 @@ fn policy(lease: Duration) -> impl Strategy<Value = Policy> {
     let backoff = (1..=3_u32, span()).prop_map(|(multiplier, ceiling)| (f64::from(multiplier), ceiling));
     let rules = (number(4), rarely(span()), number(6), rate(), rarely(span()), rate());
     let half_open = (1..=3_u32, 1..=3_u32, 1..=3_u32, rarely(span()), expired(), expired());
-    let rest = (window, 1..=6_u32, 1..=6_u32, span(), rarely(backoff), span());
+    let trip_on = prop_oneof![Just(TripOn::Any), Just(TripOn::Failure)];
+    let rest = (window, 1..=6_u32, 1..=6_u32, span(), rarely(backoff), span(), trip_on);
     (rules, half_open, rest).prop_map(move |(rules, half_open, rest)| Policy {
         failure_threshold: rules.0,
         monitoring_period: rules.1,
@@ -94,6 +95,9 @@ fn policy(lease: Duration) -> impl Strategy<Value = Policy> {
         expired_permit: half_open.5,
         min_callers: 1,
         share: 0.0,
+        voters: Voters::Instance,
+        trip_on: rest.6,
+        open_duration_min: Duration::from_millis(1),
     })
 }
 

@@ -70,6 +70,7 @@ impl Fleet {
     pub(crate) fn ask(&mut self, now: Timestamp, caller: CallerId) -> Decision {
         let acquire = Acquire {
             caller,
+            service: caller.into(),
             request: RequestId::default(),
             lease: None,
             ledger_bytes_max: LEDGER_BYTES_MAX,

@@ -7,7 +7,7 @@ mod play;
 use std::{collections::HashMap, time::Duration};
 
 use fuseboard::breaker::{
-    Breaker, CALLERS_MAX, CallerId, Decision, Kind, Moment, PermitKind, Policy, Reported, State, StateName,
+    Breaker, CALLERS_MAX, CallerId, Decision, Kind, Moment, PermitKind, Policy, Reported, ServiceId, State, StateName,
 };
 use proptest::prelude::*;
 
@@ -33,7 +33,7 @@ fn sick() -> impl Strategy<Value = (Policy, Vec<(Op, Duration)>)> {
 fn half_open(policy: &Policy, steps: &[(Op, Duration)]) -> Play {
     let mut play = Play::new(policy.clone());
     for caller in WELL.into_iter().chain(1..u64::from(policy.min_callers)) {
-        play.breaker.see(play.now, CallerId(caller), CALLERS_MAX);
+        play.breaker.see(play.now, CallerId(caller), ServiceId(caller), CALLERS_MAX);
     }
     for (op, wait) in steps {
         play.perform(op);

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use fuseboard::breaker::{
     Acquire, Breaker, CALLERS_MAX, CallerId, Decision, LEDGER_BYTES_MAX, Moment, Origin, Outcome, Permit, Policy,
-    Rejection, Report, Reported, RequestId, Tally, Timestamp, Transition,
+    Rejection, Report, Reported, RequestId, ServiceId, Tally, Timestamp, Transition,
     policy::{ExpiredPermit, Ratio, WindowSpec},
 };
 use proptest::prelude::*;
@@ -63,8 +63,14 @@ impl Play {
 
     pub(crate) fn acquire(&mut self, caller: u64, request: u128) -> (Decision, Vec<Transition>) {
         let (caller, request) = (CallerId(caller), RequestId(request));
-        let acquire =
-            Acquire { caller, request, lease: None, ledger_bytes_max: LEDGER_BYTES_MAX, callers_max: CALLERS_MAX };
+        let acquire = Acquire {
+            caller,
+            service: caller.into(),
+            request,
+            lease: None,
+            ledger_bytes_max: LEDGER_BYTES_MAX,
+            callers_max: CALLERS_MAX,
+        };
         let step = self.breaker.acquire(self.moment(), &acquire);
         if let Decision::Permitted(permit) = step.answer {
             self.permits.push(permit);
@@ -101,13 +107,13 @@ impl Play {
                 let generation = self.breaker.generation();
                 let caller_generation = self.breaker.caller_scope(caller).1;
                 let tally = Tally { generation, caller_generation, ..*tally };
-                let step = self.breaker.tally(self.moment(), caller, &tally, CALLERS_MAX);
+                let step = self.breaker.tally(self.moment(), caller, caller.into(), &tally, CALLERS_MAX);
                 assert_eq!(step.answer, Reported::Counted);
                 told.moves.extend(step.transitions);
             }
             Op::See(caller) => {
                 told.moves = self.breaker.handle_timeout(self.moment());
-                self.breaker.see(self.now, CallerId(*caller), CALLERS_MAX);
+                self.breaker.see(self.now, CallerId(*caller), ServiceId(*caller), CALLERS_MAX);
             }
             Op::ProbeNow(None) => told.moves = self.breaker.probe_now(self.moment()).transitions,
             Op::ProbeNow(Some(caller)) => {
@@ -191,6 +197,7 @@ pub(crate) fn policy(min_callers: std::ops::RangeInclusive<u32>) -> impl Strateg
         retry_after_max: half_open.7,
         min_callers: quorum.0,
         share: quorum.1,
+        open_duration_min: Duration::from_millis(1),
         ..Policy::default()
     })
 }

@@ -265,7 +265,7 @@ async fn a_file_of_a_newer_server_is_left_alone() {
     let newer_record = of_newer_format(encoding::encode(&record("key-01", version(1, 1))).unwrap());
     for (table, key, bytes, why) in [
         ("meta", "layout", vec![2, 0, 0, 0], "layout 2"),
-        ("records", "key-01", newer_record, "record \"key-01\" has format 2"),
+        ("records", "key-01", newer_record, "record \"key-01\" has format 3"),
     ] {
         let directory = filled().await;
         rewrite(&directory, table, key, &bytes);

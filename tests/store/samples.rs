@@ -7,11 +7,11 @@ use fuseboard::{
         CallerEvidence, CallerId, CallerSnapshot, CallerStatus, CallerTag, CallerTotals, CallersEvidence,
         CallersSnapshot, Counts, Evidence, Kind, Override, OverrideMode, Permit, PermitKind, PolicySpec, Probe, Reason,
         RequestId, Round, Snapshot, State, StateName, Status, StreakSnapshot, Timestamp, Totals, TripRule,
-        policy::{BackoffSpec, ExpiredPermit, WindowSpec},
+        policy::{BackoffSpec, ExpiredPermit, TripOn, Voters, WindowSpec},
         window::{Calls, CountWindow, Slice, TimeWindow, Window},
     },
     engine::{Action, AuditEntry, Declaration, Event, EventKind, EventReason, PolicyEntry, PolicyOrigin},
-    store::{Document, Floors, Mark, Record},
+    store::{Document, Floors, Mark, PolicyHash, Record},
 };
 
 pub(crate) fn at(seconds: u64) -> Timestamp {
@@ -41,7 +41,7 @@ pub(crate) fn record(key: &str) -> Record {
         snapshot: snapshot(),
         declaration: None,
         policy_version: 1,
-        policy_hash: 2,
+        policy_hash: PolicyHash::OfDifferences(2),
         sequence: 0,
         created: at(1),
         used: at(2),
@@ -165,6 +165,9 @@ fn spec(window: WindowSpec, expired: ExpiredPermit) -> PolicySpec {
         expired_permit: Some(ExpiredPermit::Ignored),
         min_callers: Some(16),
         share: Some(0.5),
+        voters: Some(Voters::Service),
+        trip_on: Some(TripOn::Failure),
+        open_duration_min: Some(Duration::from_millis(17)),
     }
 }
 
@@ -208,6 +211,8 @@ pub(crate) fn records() -> Vec<Record> {
             local_failures: 11,
             last_open: Some(at(12)),
             last_close: Some(at(13)),
+            last_success: Some(at(14)),
+            last_failure: Some(at(15)),
         },
         callers: Some(CallersSnapshot {
             generation: 14,

@@ -10,7 +10,7 @@ use std::{
 use fuseboard::breaker::{
     self, Breaker, CALLERS_MAX, CallerEvidence, CallerId, CallerStatus, CallersEvidence, Counts, Decision,
     LEDGER_BYTES_MAX, Moment, Override, Permit, Policy, PolicySpec, ProbeNow, Reason, Rejection, Reported, RequestId,
-    State, StateName, Status, Timestamp, Totals, Transition, TripRule, transition::Kind,
+    ServiceId, State, StateName, Status, Timestamp, Totals, Transition, TripRule, transition::Kind,
 };
 use serde_json::{Value, json};
 
@@ -132,6 +132,7 @@ impl Driver for Core {
         let caller = self.caller(&acquire.caller);
         let acquire = breaker::Acquire {
             caller,
+            service: service(&acquire.caller),
             request: RequestId(hash(&acquire.request_id).into()),
             lease: acquire.lease,
             ledger_bytes_max: LEDGER_BYTES_MAX,
@@ -195,7 +196,7 @@ impl Driver for Core {
 
     fn tally(&mut self, tally: &Tally) -> Value {
         let now_in = self.breaker.generation();
-        let caller = self.caller(&tally.caller);
+        let (caller, service) = (self.caller(&tally.caller), service(&tally.caller));
         let counted = tally.counted();
         let tally = breaker::Tally {
             generation: tally.generation.map_or(now_in, |generation| FIRST_GENERATION - 1 + generation),
@@ -214,13 +215,13 @@ impl Driver for Core {
             retry_after: tally.retry_after.map(|asked| asked.0),
         };
         let moment = self.moment();
-        let step = self.breaker.tally(moment, caller, &tally, CALLERS_MAX);
+        let step = self.breaker.tally(moment, caller, service, &tally, CALLERS_MAX);
         json!({ "result": result_name(self.heard(step)) })
     }
 
     fn watch(&mut self, caller: &str) -> Value {
         let (id, now) = (self.caller(caller), self.now);
-        self.breaker.see(now, id, CALLERS_MAX);
+        self.breaker.see(now, id, service(caller), CALLERS_MAX);
         let mut answer = self.status();
         answer["caller"] = json!(self.breaker.caller_status(id, now).map(|status| self.caller_status(&status)));
         answer
@@ -380,6 +381,10 @@ fn counts(counts: &Counts) -> Value {
     })
 }
 
+fn service(caller: &str) -> ServiceId {
+    ServiceId(hash(caller.split('/').next().unwrap_or_default()))
+}
+
 fn totals(totals: &Totals) -> Value {
     json!({
         "opens": totals.opens,
@@ -395,6 +400,8 @@ fn totals(totals: &Totals) -> Value {
         "local_failures": totals.local_failures,
         "last_open_time": totals.last_open.and_then(instant),
         "last_close_time": totals.last_close.and_then(instant),
+        "last_success_time": totals.last_success.and_then(instant),
+        "last_failure_time": totals.last_failure.and_then(instant),
     })
 }
 

@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use fuseboard::breaker::{
     PolicySpec,
-    policy::{BackoffSpec, ExpiredPermit, WindowSpec},
+    policy::{BackoffSpec, ExpiredPermit, TripOn, Voters, WindowSpec},
 };
 use serde::Deserialize;
 
@@ -58,6 +58,9 @@ pub struct PolicyText {
     pub expired_permit: Option<Expired>,
     pub min_callers: Option<u32>,
     pub share: Option<f64>,
+    pub voters: Option<Voters>,
+    pub trip_on: Option<TripOn>,
+    pub open_duration_min: Option<Span>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -132,6 +135,9 @@ impl PolicyText {
             expired_permit: self.expired_permit.map(expired),
             min_callers: self.min_callers,
             share: self.share,
+            voters: self.voters,
+            trip_on: self.trip_on,
+            open_duration_min: span(self.open_duration_min),
         }
     }
 }

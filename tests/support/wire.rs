@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fuseboard::breaker::policy::{TripOn, Voters};
 use fuseboard::pb::{
     self, admin_service_client::AdminServiceClient, breaker_service_client::BreakerServiceClient,
     testing::clock_service_client::ClockServiceClient,
@@ -511,6 +512,8 @@ impl Driver for Wire {
             "local_failures": totals.local_failures,
             "last_open_time": self.instant(totals.last_open_time.as_ref()),
             "last_close_time": self.instant(totals.last_close_time.as_ref()),
+            "last_success_time": self.instant(totals.last_success_time.as_ref()),
+            "last_failure_time": self.instant(totals.last_failure_time.as_ref()),
         });
         answer["round"] = json!(state.round.map(|round| json!({
             "probes_out": round.probes_out,
@@ -631,6 +634,16 @@ fn proto_policy(policy: &PolicyText) -> pb::Policy {
         expired_permit: expired(policy.expired_permit),
         min_callers: policy.min_callers,
         share: policy.share,
-        ..Default::default()
+        voters: match policy.voters {
+            None => pb::Voters::Unspecified,
+            Some(Voters::Instance) => pb::Voters::Instance,
+            Some(Voters::Service) => pb::Voters::Service,
+        } as i32,
+        trip_on: match policy.trip_on {
+            None => pb::TripOn::Unspecified,
+            Some(TripOn::Any) => pb::TripOn::Any,
+            Some(TripOn::Failure) => pb::TripOn::Failure,
+        } as i32,
+        open_duration_min: span(policy.open_duration_min),
     }
 }

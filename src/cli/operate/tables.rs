@@ -254,10 +254,10 @@ pub(super) fn fields(policy: &Value) -> String {
 pub(super) fn brief(value: &Value) -> String {
     match value {
         Value::String(text) if text == "0s" => "off".to_owned(),
-        Value::String(text) => match text.strip_prefix("EXPIRED_PERMIT_") {
-            Some(counts_as) => counts_as.to_lowercase(),
-            None => text.clone(),
-        },
+        Value::String(text) => {
+            let chosen = ["EXPIRED_PERMIT_", "VOTERS_", "TRIP_ON_"].iter().find_map(|kind| text.strip_prefix(kind));
+            chosen.map_or_else(|| text.clone(), str::to_lowercase)
+        }
         Value::Number(number) if number.as_f64() == Some(0.0) => "off".to_owned(),
         Value::Object(window) if window.contains_key("time") => {
             format!("{} in {} slices", text(value, "/time/duration"), number(value, "/time/slices"))

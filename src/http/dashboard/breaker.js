@@ -143,7 +143,7 @@ function brief(value) {
       .join(", ");
   }
   return typeof value === "string"
-    ? words(value.replace(/^(TRIP_RULE|EXPIRED_PERMIT)_/, "").replace(/^[A-Z_]+$/, (name) => name.toLowerCase()))
+    ? words(value.replace(/^(TRIP_RULE|EXPIRED_PERMIT|VOTERS|TRIP_ON)_/, "").replace(/^[A-Z_]+$/, (name) => name.toLowerCase()))
     : String(value);
 }
 

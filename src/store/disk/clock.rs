@@ -8,7 +8,6 @@ use std::{
 };
 
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
@@ -21,7 +20,10 @@ use super::{
 use crate::{
     breaker::Timestamp,
     engine::{AuditEntry, Event, PolicyEntry},
-    store::{Document, Mark, Record, encoding},
+    store::{
+        Document, Mark, Record,
+        encoding::{self, Stored},
+    },
 };
 
 /// Memory for pages of the file.
@@ -159,7 +161,7 @@ struct Back {
 }
 
 impl Back {
-    fn optional<T: Serialize + DeserializeOwned + PartialEq>(
+    fn optional<T: Stored + PartialEq>(
         self,
         transaction: &WriteTransaction,
         definition: TableDefinition<'static, &'static str, &'static [u8]>,
@@ -172,7 +174,7 @@ impl Back {
         self.table::<T>(&mut transaction.open_table(definition)?, kind)
     }
 
-    fn table<T: Serialize + DeserializeOwned + PartialEq>(
+    fn table<T: Stored + PartialEq>(
         self,
         table: &mut Table<'_, &'static str, &'static [u8]>,
         kind: &'static str,
@@ -192,7 +194,7 @@ impl Back {
         Ok(changed.len() as u64)
     }
 
-    fn numbered<T: Serialize + DeserializeOwned + PartialEq>(
+    fn numbered<T: Stored + PartialEq>(
         self,
         table: &mut Table<'_, u64, &'static [u8]>,
         kind: &'static str,
@@ -217,7 +219,7 @@ impl Back {
 
     /// The value with every instant that is ahead put back. It is found by how instants are written for people, in which no other
     /// value looks like one.
-    fn value<T: Serialize + DeserializeOwned + PartialEq>(self, value: &T, kind: &'static str) -> Result<T, Fault> {
+    fn value<T: Stored + PartialEq>(self, value: &T, kind: &'static str) -> Result<T, Fault> {
         let failed = |error: serde_json::Error| Fault::Damaged(format!("a {kind} cannot be put back in time: {error}"));
         let written = serde_json::to_value(value).map_err(failed)?;
         if serde_json::from_value::<T>(written.clone()).map_err(failed)? != *value {

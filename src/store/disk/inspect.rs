@@ -10,7 +10,7 @@ use std::{
 };
 
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use super::clock::{Adjusted, accept_clock, repair_clock, repair_clock_to};
@@ -26,7 +26,10 @@ use super::{
 use crate::{
     breaker::Timestamp,
     engine::{AuditEntry, Event, PolicyEntry, SEALS},
-    store::{Document, Mark, Record, encoding},
+    store::{
+        Document, Mark, Record,
+        encoding::{self, Stored},
+    },
 };
 
 /// Problems that a report lists; it counts the others.
@@ -306,7 +309,7 @@ fn check_audit(transaction: &ReadTransaction, problems: &mut Vec<String>) -> Res
     Ok(("audit", values, bytes))
 }
 
-fn each<T: DeserializeOwned>(
+fn each<T: Stored>(
     transaction: &ReadTransaction,
     definition: redb::TableDefinition<&'static str, &'static [u8]>,
     kind: &'static str,
@@ -377,7 +380,7 @@ pub fn dump(directory: &Path, to: &mut impl Write) -> Result<(), InspectError> {
     })
 }
 
-fn lines<T: Serialize + DeserializeOwned>(
+fn lines<T: Stored>(
     transaction: &ReadTransaction,
     definition: redb::TableDefinition<&'static str, &'static [u8]>,
     kind: &'static str,

@@ -16,7 +16,6 @@ use redb::{
     Builder, ConcurrencyMode, Key, ReadOnlyDatabase, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
     TableDefinition,
 };
-use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
@@ -26,7 +25,10 @@ use super::{
 };
 use crate::{
     engine::{AuditEntry, Event, PolicyEntry},
-    store::{Document, Floors, Mark, Record, encoding},
+    store::{
+        Document, Floors, Mark, Record,
+        encoding::{self, Stored},
+    },
 };
 
 /// What was found.
@@ -336,7 +338,7 @@ impl OwnedKey for u64 {
 }
 
 /// The values of a table that are what they were, in order.
-fn values<K: OwnedKey, T: DeserializeOwned>(
+fn values<K: OwnedKey, T: Stored>(
     transaction: &ReadTransaction,
     definition: TableDefinition<K::Stored, &'static [u8]>,
     kind: &'static str,

@@ -6,14 +6,14 @@ use redb::{
     CommitError, DatabaseError, ReadTransaction, ReadableTable, StorageError, Table, TableDefinition, TableError,
     TransactionError, WriteTransaction,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     breaker::Timestamp,
     engine::{AuditEntry, Event, PolicyEntry},
     store::{
         AuditRetention, Change, Changed, Commit, Committed, Document, Floors, Mark, Merge, Record, Refused, Root,
-        encoding::{self, EncodingError},
+        encoding::{self, EncodingError, Stored},
         trail::Trail,
     },
 };
@@ -122,6 +122,8 @@ pub(super) struct Meta {
     /// Counts transactions. So a server whose transaction failed can tell whether it is in the file all the same.
     pub(super) transaction: u64,
 }
+
+impl Stored for Meta {}
 
 /// How much of the log and of the audit trail is kept.
 #[derive(Clone, Copy, Debug)]
@@ -407,7 +409,7 @@ pub(super) fn oldest_of(table: &impl ReadableTable<u64, &'static [u8]>) -> Resul
     Ok(Some((sequence.value(), event.at)))
 }
 
-fn get<T: DeserializeOwned>(
+fn get<T: Stored>(
     table: &impl ReadableTable<&'static str, &'static [u8]>,
     kind: &'static str,
     key: &str,
