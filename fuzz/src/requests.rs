@@ -98,12 +98,13 @@ enum Method {
     SetOverride,
     ClearOverride,
     DeleteBreaker,
+    DeleteDeclaration,
     ListEvents,
     GetServerInfo,
     Advance,
 }
 
-const METHODS: [Method; 19] = [
+const METHODS: [Method; 20] = [
     Method::Acquire,
     Method::Report,
     Method::ReportBatch,
@@ -120,6 +121,7 @@ const METHODS: [Method; 19] = [
     Method::SetOverride,
     Method::ClearOverride,
     Method::DeleteBreaker,
+    Method::DeleteDeclaration,
     Method::ListEvents,
     Method::GetServerInfo,
     Method::Advance,
@@ -256,6 +258,13 @@ impl World {
                 let request: pb::DeleteBreakerRequest = decode(bytes)?;
                 let breaker = request.breaker.clone();
                 self.admin.delete_breaker(Request::new(request)).await?;
+                // The next one of this name knows nothing of its probes.
+                self.probes.remove(&breaker);
+            }
+            Method::DeleteDeclaration => {
+                let request: pb::DeleteDeclarationRequest = decode(bytes)?;
+                let breaker = request.breaker.clone();
+                self.admin.delete_declaration(Request::new(request)).await?;
                 // The next one of this name knows nothing of its probes.
                 self.probes.remove(&breaker);
             }
@@ -562,6 +571,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
             call(Reset, &pb::ResetRequest { breaker: breaker(), ..Default::default() }),
             call(ListEvents, &pb::ListEventsRequest { page_size: 1, newest_first: true, ..Default::default() }),
             call(DeleteBreaker, &pb::DeleteBreakerRequest { breaker: breaker(), ..Default::default() }),
+            call(DeleteDeclaration, &pb::DeleteDeclarationRequest { breaker: breaker(), ..Default::default() }),
             call(GetServerInfo, &pb::GetServerInfoRequest {}),
             advance(60),
             recover,

@@ -119,8 +119,8 @@ pub fn need(method: &str) -> Need {
         ) => Need::Read,
         (
             "fuseboard.v1.AdminService",
-            "SetPolicy" | "DeletePolicy" | "SetOverride" | "ClearOverride" | "ProbeNow" | "DeleteBreaker"
-            | "TestWebhook",
+            "SetPolicy" | "DeletePolicy" | "SetOverride" | "ClearOverride" | "ProbeNow" | "DeleteDeclaration"
+            | "DeleteBreaker" | "TestWebhook",
         ) => Need::Operate,
         (
             "grpc.health.v1.Health"

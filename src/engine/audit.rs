@@ -37,6 +37,8 @@ pub enum Action {
     TokenRevoked,
     /// An open breaker or an isolated caller was moved to half-open.
     ProbeNow,
+    /// What was declared for a breaker was deleted.
+    DeclarationDeleted,
 }
 
 impl Action {
@@ -53,6 +55,7 @@ impl Action {
             Self::PolicyDeleted => "policy_deleted",
             Self::TokenCreated => "token_created",
             Self::TokenRevoked => "token_revoked",
+            Self::DeclarationDeleted => "declaration_deleted",
         }
     }
 }

@@ -144,6 +144,8 @@ pub(super) struct Pending {
     writing: Option<Writing>,
     /// What happened and is not on its way yet.
     events: Vec<Event>,
+    /// What the audit trail says of it, beside what it says of the events.
+    audit: Vec<AuditEntry>,
     /// It is being deleted. It answers nobody until it is gone.
     is_going: bool,
     settled: watch::Sender<Settled>,
@@ -156,6 +158,8 @@ struct Writing {
     standing: Standing,
     /// Callers that had moved by then.
     callers: usize,
+    /// Entries of the audit trail that go with it, beside those of its events.
+    actions: usize,
     /// It makes the breaker go.
     is_last: bool,
 }
@@ -242,6 +246,7 @@ impl Tenant {
                 stored,
                 writing: None,
                 events: Vec::new(),
+                audit: Vec::new(),
                 is_going: false,
                 settled: watch::Sender::new(Settled { number: stored.number, is_over: false }),
             })
@@ -252,6 +257,13 @@ impl Tenant {
         }
         pending.events.extend(events);
         self.is_stored = true;
+    }
+
+    /// Notes what the audit trail says of a change that was noted.
+    pub(super) fn note_action(&mut self, entry: Option<AuditEntry>) {
+        if let Some(pending) = &mut self.pending {
+            pending.audit.extend(entry);
+        }
     }
 
     /// Makes it go: with the next commit, which is its last.
@@ -287,6 +299,7 @@ impl Tenant {
     fn begin_writing(&mut self, writing: Writing, events: usize) {
         if let Some(pending) = &mut self.pending {
             pending.events.drain(..events.min(pending.events.len()));
+            pending.audit.drain(..writing.actions.min(pending.audit.len()));
             pending.writing = Some(writing);
         }
     }
@@ -456,15 +469,22 @@ impl Engine {
         let standing = tenant.standing();
         let pending = tenant.pending.as_ref()?;
         let version = Version { generation: standing.status.generation, number: standing.number };
-        let writing = Writing { version, standing, callers: pending.callers.len(), is_last: pending.is_going };
+        let writing = Writing {
+            version,
+            standing,
+            callers: pending.callers.len(),
+            actions: pending.audit.len(),
+            is_last: pending.is_going,
+        };
         let (from, events, is_going) = (pending.stored, pending.events.clone(), pending.is_going);
+        let actions = pending.audit.clone();
         let record = (!is_going).then(|| Box::new(self.record(tenant, created)));
         let change = Change::Breaker { key: tenant.key.to_arc(), from, to: record };
         let mut floors = self.floors();
         if is_going {
             floors.generation = floors.generation.max(version.generation + 1);
         }
-        let audit = events.iter().filter_map(AuditEntry::of).collect();
+        let audit = events.iter().filter_map(AuditEntry::of).chain(actions).collect();
         Some((Commit { author: self.shared.author, change, events, audit, floors }, writing))
     }
 

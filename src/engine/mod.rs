@@ -349,6 +349,8 @@ struct Cause<'a> {
     error_class: &'a str,
     actor: Actor<'a>,
     policy: Option<EventReason>,
+    /// What the audit trail says of it, beside what it says of events.
+    action: Option<Action>,
 }
 
 impl Engine {
@@ -781,6 +783,38 @@ impl Engine {
         };
         let view = self.told(attempt).await?;
         Ok(self.complete(view))
+    }
+
+    /// Removes what was declared for a breaker, which follows operators' policies and the default then.
+    ///
+    /// # Errors
+    /// The breaker was never seen, or was not declared; the store did not record it.
+    pub async fn delete_declaration(&self, key: &str, actor: Actor<'_>) -> Result<Entry, Error> {
+        let act = |tenant: &mut Tenant, moment: Moment| {
+            if tenant.policy.declaration.is_none() {
+                return (false, Vec::new());
+            }
+            let version = tenant.breaker.version();
+            let moves = self.follow_policies(tenant, moment, None);
+            if tenant.breaker.version() == version {
+                // The policy in force stays, but what was declared has to be forgotten.
+                tenant.breaker.touch();
+            }
+            (true, moves)
+        };
+        let cause = |deleted: &bool| match deleted {
+            true => Cause { actor, action: Some(Action::DeclarationDeleted), ..Cause::default() },
+            false => Cause::default(),
+        };
+        if !self.operate(key, act, cause).await? {
+            return Err(Error::NotFound {
+                reason: "DECLARATION_NOT_FOUND",
+                what: "declaration of",
+                name: key.to_owned(),
+                advice: "GetState shows what was declared, and by whom",
+            });
+        }
+        self.entry(key, None).ok_or_else(|| breaker_not_found(key))
     }
 
     /// Closes a breaker, with empty statistics and backoff.
@@ -1438,8 +1472,13 @@ impl Engine {
                 // What kept it from going may be over, while it was looked after ever more seldom.
                 deadline = deadline.min(tenant.used.after(self.shared.limits.breaker_idle));
             }
-            let events = self.events_of(tenant, moves, cause(&answer));
+            let cause = cause(&answer);
+            let audited =
+                |action| AuditEntry::new(self.now(), cause.actor, action, &tenant.key.to_arc(), String::new());
+            let audit = cause.action.map(audited);
+            let events = self.events_of(tenant, moves, cause);
             tenant.note_moves(standing, events);
+            tenant.note_action(audit);
         }
         if deadline < tenant.scheduled {
             self.shared.timers.set(index, tenant.scheduled, deadline);

@@ -237,9 +237,15 @@ impl admin_service_server::AdminService for AdminService {
 
     async fn delete_declaration(
         &self,
-        _: Request<pb::DeleteDeclarationRequest>,
+        request: Request<pb::DeleteDeclarationRequest>,
     ) -> Answer<pb::DeleteDeclarationResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+        let grant = self.grant(&request)?;
+        let request = request.get_ref();
+        let key = convert::key("breaker", &request.breaker)?;
+        grant.check(key)?;
+        let (name, comment) = (actor(&grant, &request.actor)?, comment(&request.reason)?);
+        let entry = self.engine().delete_declaration(key, Actor { name: &name, comment: &comment }).await?;
+        Ok(Response::new(pb::DeleteDeclarationResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
     async fn delete_breaker(&self, request: Request<pb::DeleteBreakerRequest>) -> Answer<pb::DeleteBreakerResponse> {

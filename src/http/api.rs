@@ -59,7 +59,7 @@ fn answer<T: Message>(rpc: &MethodDescriptor, answer: Result<tonic::Response<T>,
 }
 
 /// All routes that are an RPC, streams left out.
-pub(super) static VERBS: [Verb; 24] = [
+pub(super) static VERBS: [Verb; 25] = [
     verb(Method::GET, "/api/v1/breakers", "AdminService/ListBreakers", call!(admin.list_breakers)),
     verb(Method::GET, "/api/v1/breakers/{breaker}", "BreakerService/GetState", call!(breakers.get_state)),
     verb(Method::DELETE, "/api/v1/breakers/{breaker}", "AdminService/DeleteBreaker", call!(admin.delete_breaker)),
@@ -73,6 +73,12 @@ pub(super) static VERBS: [Verb; 24] = [
         "/api/v1/breakers/{breaker}/override",
         "AdminService/ClearOverride",
         call!(admin.clear_override),
+    ),
+    verb(
+        Method::DELETE,
+        "/api/v1/breakers/{breaker}/declaration",
+        "AdminService/DeleteDeclaration",
+        call!(admin.delete_declaration),
     ),
     verb(Method::POST, "/api/v1/declare", "BreakerService/Declare", call!(breakers.declare)),
     verb(Method::POST, "/api/v1/report-batch", "BreakerService/ReportBatch", call!(breakers.report_batch)),

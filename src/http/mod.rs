@@ -13,6 +13,7 @@
 //! | `POST /api/v1/breakers/{breaker}/acquire`, `/report`, `/reset` | `Acquire`, `Report`, `Reset` |
 //! | `POST /api/v1/breakers/{breaker}/probe` | `ProbeNow` |
 //! | `PUT`, `DELETE /api/v1/breakers/{breaker}/override` | `SetOverride`, `ClearOverride` |
+//! | `DELETE /api/v1/breakers/{breaker}/declaration` | `DeleteDeclaration` |
 //! | `POST /api/v1/declare`, `/api/v1/report-batch` | `Declare`, `ReportBatch` |
 //! | `GET /api/v1/policies` | `ListPolicies` |
 //! | `GET`, `PUT`, `DELETE /api/v1/policies/{pattern}` | `GetPolicy`, `SetPolicy`, `DeletePolicy` |

@@ -555,6 +555,7 @@ fn good_request(method: &str, key: &str, permit: &str, call: u64) -> Vec<u8> {
         }
         "ClearOverride" => pb::ClearOverrideRequest { breaker, actor, reason, id: String::new() }.encode_to_vec(),
         "ProbeNow" => pb::ProbeNowRequest { breaker, caller, actor, reason }.encode_to_vec(),
+        "DeleteDeclaration" => pb::DeleteDeclarationRequest { breaker, actor, reason }.encode_to_vec(),
         "DeleteBreaker" => pb::DeleteBreakerRequest { breaker, actor, reason }.encode_to_vec(),
         "ListEvents" => pb::ListEventsRequest { breaker, kinds, ..Default::default() }.encode_to_vec(),
         "GetIdentity" => pb::GetIdentityRequest {}.encode_to_vec(),

@@ -164,6 +164,35 @@ fn the_highest_revision_stands_the_first_among_equals_so_that_a_rolling_deploy_d
     assert_eq!(declare(6, 6), (Some(6), Some(6)));
 }
 
+#[test]
+fn a_deleted_declaration_leaves_the_breaker_and_what_operators_have_set() {
+    let world = World::new();
+    let delete = || world.engine.delete_declaration("a", OPERATOR).soon();
+    assert!(matches!(delete(), Err(Error::NotFound { reason: "BREAKER_NOT_FOUND", .. })));
+    world.declare_revision("a", failures(2), u64::MAX);
+    let before = world.view("a");
+    delete().unwrap();
+    let after = world.view("a");
+    assert_eq!((after.declared_revision, after.policy.sources.as_slice()), (None, ["default".to_owned()].as_slice()));
+    assert_eq!(after.created, before.created);
+    let event = after.last_event.unwrap();
+    assert_eq!(event.kind, fuseboard::engine::EventKind::Moved(fuseboard::breaker::Kind::PolicyChanged));
+    assert_eq!((&*event.actor, &*event.comment), (OPERATOR.name, OPERATOR.comment));
+    let trail = world.engine.audit(u64::MAX, 10).soon().unwrap();
+    assert_eq!((trail.len(), trail[0].action.name(), &*trail[0].target), (1, "declaration_deleted", "a"));
+    assert_eq!(&*trail[0].actor, OPERATOR.name);
+    assert!(matches!(delete(), Err(Error::NotFound { reason: "DECLARATION_NOT_FOUND", .. })));
+    assert_eq!(world.declare_revision("a", failures(3), 1).declared_revision, Some(1), "it can be declared again");
+    // Where the policy in force stays as it is, there is no event, and the trail says it all the same.
+    let probing = PolicySpec { probes: Some(3), ..PolicySpec::default() };
+    world.declare_revision("a", probing.clone(), 2);
+    world.engine.set_policy("a", probing, None, OPERATOR).soon().unwrap();
+    let events = world.view("a").entry.sequence;
+    delete().unwrap();
+    assert_eq!(world.view("a").entry.sequence, events);
+    assert_eq!(world.engine.audit(u64::MAX, 10).soon().unwrap()[0].action.name(), "declaration_deleted");
+}
+
 // ---- Versions and the file -----------------------------------------------------------------------------------------
 
 fn moved(result: Result<impl Sized, Error>) -> (u64, u64) {

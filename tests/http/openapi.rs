@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::server::Server;
 
 /// All routes beside the dashboard's files. One that is added has to be added here, and is then asked for below.
-const ROUTES: [(&str, &[&str]); 25] = [
+const ROUTES: [(&str, &[&str]); 26] = [
     ("/livez", &["get"]),
     ("/readyz", &["get"]),
     ("/health/circuit-breakers", &["get"]),
@@ -19,6 +19,7 @@ const ROUTES: [(&str, &[&str]); 25] = [
     ("/api/v1/breakers/{breaker}/reset", &["post"]),
     ("/api/v1/breakers/{breaker}/probe", &["post"]),
     ("/api/v1/breakers/{breaker}/override", &["delete", "put"]),
+    ("/api/v1/breakers/{breaker}/declaration", &["delete"]),
     ("/api/v1/declare", &["post"]),
     ("/api/v1/report-batch", &["post"]),
     ("/api/v1/policies", &["get"]),

@@ -28,7 +28,7 @@ const WHO: [&str; 7] = ["nobody", "stranger", "report", "read", "operate", "admi
 ///
 /// Columns are as in [`WHO`], for a key inside the prefix of all but the administrator; then the same for one outside. What
 /// is about no key is the same twice.
-const RPCS: [(&str, &str, &str); 27] = [
+const RPCS: [(&str, &str, &str); 28] = [
     ("BreakerService/Acquire", "--ynnyy", "--nnnyn"),
     ("BreakerService/Report", "--ynnyy", "--nnnyn"),
     ("BreakerService/ReportBatch", "--ynnyy", "--nnnyn"),
@@ -45,6 +45,7 @@ const RPCS: [(&str, &str, &str); 27] = [
     ("AdminService/SetOverride", "--nnyyn", "--nnnyn"),
     ("AdminService/ClearOverride", "--nnyyn", "--nnnyn"),
     ("AdminService/ProbeNow", "--nnyyn", "--nnnyn"),
+    ("AdminService/DeleteDeclaration", "--nnyyn", "--nnnyn"),
     ("AdminService/DeleteBreaker", "--nnyyn", "--nnnyn"),
     ("AdminService/ListEvents", "--nyyyy", "--nnnyn"),
     ("AdminService/GetIdentity", "--yyyyy", "--yyyyy"),
@@ -61,7 +62,7 @@ const RPCS: [(&str, &str, &str); 27] = [
 ];
 
 /// As [`RPCS`], for the HTTP port.
-const ROUTES: [(&str, &str, &str, &str); 31] = [
+const ROUTES: [(&str, &str, &str, &str); 32] = [
     ("get", "/livez", "yyyyyyy", "yyyyyyy"),
     ("get", "/readyz", "yyyyyyy", "yyyyyyy"),
     ("get", "/health/circuit-breakers", "--nyyyy", "--nyyyy"),
@@ -79,6 +80,7 @@ const ROUTES: [(&str, &str, &str, &str); 31] = [
     ("post", "/api/v1/breakers/{breaker}/probe", "--nnyyn", "--nnnyn"),
     ("put", "/api/v1/breakers/{breaker}/override", "--nnyyn", "--nnnyn"),
     ("delete", "/api/v1/breakers/{breaker}/override", "--nnyyn", "--nnnyn"),
+    ("delete", "/api/v1/breakers/{breaker}/declaration", "--nnyyn", "--nnnyn"),
     ("post", "/api/v1/declare", "--ynnyy", "--nnnyn"),
     ("post", "/api/v1/report-batch", "--ynnyy", "--nnnyn"),
     ("get", "/api/v1/policies", "--nyyyy", "--nnnyn"),
@@ -208,6 +210,9 @@ async fn call(channel: Channel, bearer: client::Bearer, rpc: &str, key: &str) ->
         }
         "AdminService/ProbeNow" => {
             code_of(admin.probe_now(pb::ProbeNowRequest { breaker, ..Default::default() }).await)
+        }
+        "AdminService/DeleteDeclaration" => {
+            code_of(admin.delete_declaration(pb::DeleteDeclarationRequest { breaker, ..Default::default() }).await)
         }
         "AdminService/DeleteBreaker" => {
             code_of(admin.delete_breaker(pb::DeleteBreakerRequest { breaker, ..Default::default() }).await)

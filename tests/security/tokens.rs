@@ -459,6 +459,31 @@ async fn the_cookie_is_no_token_and_ends_with_the_token() {
 }
 
 #[tokio::test]
+async fn an_operator_drops_a_declaration_whose_revision_has_jumped() {
+    let folder = Folder::new();
+    let server = guarded(&folder);
+    let secret = create(&server, wanted("shop", &[Role::Report])).await;
+    let mut shop = client::breakers(&server, &secret).await;
+    let mut declare = async |revision: u64| {
+        let policy = Some(pb::Policy { failure_threshold: Some(2), ..Default::default() });
+        let declarations = vec![pb::Declaration { breaker: "db".to_owned(), policy, revision }];
+        let declared = shop.declare(pb::DeclareRequest { declarations, ..Default::default() }).await.unwrap();
+        declared.into_inner().declared.remove(0).policy.unwrap().declared_revision
+    };
+    assert_eq!((declare(u64::MAX).await, declare(8).await), (u64::MAX, u64::MAX));
+    let path = "/api/v1/breakers/db/declaration";
+    let dropped = client::send(&server, Method::DELETE, path, Some(ADMIN_TOKEN), r#"{"reason": "a jump"}"#).await;
+    assert_eq!((dropped.status.as_u16(), &dropped.json()["status"]["breaker"]), (200, &"db".into()));
+    let again = client::send(&server, Method::DELETE, path, Some(ADMIN_TOKEN), "{}").await;
+    assert_eq!((again.status.as_u16(), &again.json()["error"]["reason"]), (404, &"DECLARATION_NOT_FOUND".into()));
+    assert_eq!(declare(8).await, 8);
+    let mut admin = client::admin(&server, ADMIN_TOKEN).await;
+    let entry = admin.list_audit(pb::ListAuditRequest::default()).await.unwrap().into_inner().entries.remove(0);
+    let said = [&*entry.actor, &*entry.action, &*entry.target, &*entry.reason];
+    assert_eq!(said, ["admin-token-file", "declaration_deleted", "db", "a jump"]);
+}
+
+#[tokio::test]
 async fn the_administrators_token_is_changed_in_its_file() {
     let folder = Folder::new();
     let mut server = guarded(&folder);

@@ -73,6 +73,7 @@ calls! {
     /// Moves an open breaker, or an isolated caller, to half-open.
     probe_now: AdminServiceClient(ProbeNowRequest) -> ProbeNowResponse;
     /// Forgets a breaker.
+    delete_declaration: AdminServiceClient(DeleteDeclarationRequest) -> DeleteDeclarationResponse;
     delete_breaker: AdminServiceClient(DeleteBreakerRequest) -> DeleteBreakerResponse;
     /// A page of the event history.
     list_events: AdminServiceClient(ListEventsRequest) -> ListEventsResponse;

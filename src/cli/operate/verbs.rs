@@ -51,6 +51,8 @@ pub(in crate::cli) enum Verb {
     /// Look at and change policies.
     #[command(subcommand)]
     Policy(Policy),
+    /// Remove what services declared for a breaker, with its revision. It keeps its state.
+    Undeclare(Act),
     /// Forget a breaker, with its declaration and override.
     Delete(Act),
     /// Make, list and revoke tokens.
@@ -391,6 +393,11 @@ impl Verb {
             Self::History(history) => history.run().await,
             Self::Override(verb) => verb.run().await,
             Self::Policy(verb) => verb.run().await,
+            Self::Undeclare(Act { breaker, said, reach }) => {
+                let request = pb::DeleteDeclarationRequest { breaker, reason: said.reason, actor: said.actor };
+                let answer = reach.operator()?.delete_declaration(request).await?;
+                show(&reach, json("AdminService/DeleteDeclaration", &answer)?, tables::status)
+            }
             Self::Delete(Act { breaker, said, reach }) => {
                 let request = pb::DeleteBreakerRequest { breaker, reason: said.reason, actor: said.actor };
                 let answer = reach.operator()?.delete_breaker(request).await?;
