@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fuseboard_client::{
-    BreakerOptions, ExpiredPermit, Mode, OpenBackoff, Options, Origin, Outcome, Policy, Report, WhenUnavailable, Window,
+    BreakerOptions, ExpiredPermit, Mode, OpenBackoff, Options, Origin, Outcome, Policy, Report, TripOn, Voters,
+    WhenUnavailable, Window,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -187,6 +188,9 @@ pub(crate) fn policy(json: &Value) -> Result<Policy, String> {
             "expired_permit" => policy.expired_permit = expired(value),
             "min_callers" => policy.min_callers = count(value),
             "share" => policy.share = value.as_f64(),
+            "voters" => policy.voters = voters(value),
+            "trip_on" => policy.trip_on = trip_on(value),
+            "open_duration_min" => policy.open_duration_min = duration(value),
             other => return Err(format!("a policy has no {other:?}")),
         }
     }
@@ -209,6 +213,22 @@ fn window(value: &Value) -> Result<Window, String> {
     let time = &value["time"];
     let duration = duration(&time["duration"]).ok_or("a window has calls or a duration")?;
     Ok(Window::Time { duration, slices: count(&time["slices"]).unwrap_or_default() })
+}
+
+fn voters(value: &Value) -> Option<Voters> {
+    match value.as_str()? {
+        "VOTERS_INSTANCE" => Some(Voters::Instance),
+        "VOTERS_SERVICE" => Some(Voters::Service),
+        _ => None,
+    }
+}
+
+fn trip_on(value: &Value) -> Option<TripOn> {
+    match value.as_str()? {
+        "TRIP_ON_ANY" => Some(TripOn::Any),
+        "TRIP_ON_FAILURE" => Some(TripOn::Failure),
+        _ => None,
+    }
 }
 
 fn expired(value: &Value) -> Option<ExpiredPermit> {

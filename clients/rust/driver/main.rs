@@ -187,7 +187,8 @@ fn stats_of(client: &Client) -> Value {
     };
     json!({
         "permits": by_source(stats.permits), "rejections": by_source(stats.rejections), "reported": stats.reported,
-        "dropped_reports": stats.dropped_reports, "unreported": stats.unreported, "stale_reports": stats.stale_reports,
+        "dropped_reports": stats.dropped_reports, "dropped_rejections": stats.dropped_rejections,
+        "unreported": stats.unreported, "stale_reports": stats.stale_reports,
         "reconnects": stats.reconnects, "resyncs": stats.resyncs, "staleness_ms": in_ms(stats.staleness),
         "usable": stats.usable,
     })

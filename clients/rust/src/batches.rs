@@ -57,8 +57,10 @@ impl Shared {
         now: Duration,
     ) -> Option<Latch> {
         let state = &mut *self.link.state.lock();
-        core.count(generations, local, report, self.is_usable(), now);
         let answered = state.batches.next.clone();
+        if core.count(generations, local, report, self.is_usable(), now).is_decisive {
+            core.await_answer(&answered);
+        }
         state.batches.is_urgent = true;
         self.send_batch(state);
         if state.session.is_none() {
@@ -81,13 +83,29 @@ impl Shared {
             told.extend(taken.into_iter().map(|tally| (Arc::clone(core), tally)));
             batches.is_due |= is_more;
         }
-        if !told.is_empty() {
-            self.make_batch(state, told, now);
+        let answered = std::mem::take(&mut batches.next);
+        if told.is_empty() {
+            // What was waited for has expired.
+            answered.cancel();
+        } else {
+            self.make_batch(state, told, answered, now);
             Self::send_batch_in_flight(state);
         }
     }
 
-    fn make_batch(&self, state: &mut LinkState, told: Vec<(Arc<Core>, Tally)>, now: Duration) {
+    /// Makes the next acquires wait for the failures that have gathered while the server could not be asked.
+    pub(crate) fn await_pending(&self, state: &LinkState) {
+        if let Some(batch) = &state.batches.in_flight {
+            for (core, _) in batch.told.iter().filter(|(_, tally)| tally.has_failures()) {
+                core.await_answer(&batch.answered);
+            }
+        }
+        for core in &*self.cores() {
+            core.await_pending(&state.batches.next);
+        }
+    }
+
+    fn make_batch(&self, state: &mut LinkState, told: Vec<(Arc<Core>, Tally)>, answered: Latch, now: Duration) {
         let batches = &mut state.batches;
         batches.sequence += 1;
         let caller = &self.options.caller;
@@ -96,7 +114,6 @@ impl Shared {
             batch_sequence: batches.sequence,
             tallies: told.iter().map(|(core, tally)| tally.message(&core.key, caller, now)).collect(),
         };
-        let answered = std::mem::take(&mut batches.next);
         batches.in_flight = Some(Batch { request, told, made_at: now, answered, is_paused: false });
     }
 
@@ -117,7 +134,8 @@ impl Shared {
     /// Sends the batch in flight again, or one without tallies. The answer tells that the session works.
     pub(crate) fn send_hello_batch(&self, state: &mut LinkState) -> u64 {
         if state.batches.in_flight.is_none() {
-            self.make_batch(state, Vec::new(), self.now());
+            // Failures that are pending wait for the next one's answer.
+            self.make_batch(state, Vec::new(), Latch::new(), self.now());
         }
         Self::send_batch_in_flight(state)
     }
@@ -167,7 +185,7 @@ impl Shared {
     pub(crate) fn refuse_batch(&self, state: &mut LinkState) {
         let Some(batch) = state.batches.in_flight.take() else { return };
         for (core, tally) in &batch.told {
-            core.drop_reports(tally.calls());
+            core.lose(tally.lost());
         }
         batch.answered.cancel();
     }

@@ -140,8 +140,9 @@ impl Breaker {
         result.map_err(CallError::Failed)
     }
 
-    /// Asks for leave to make one call. It waits at most `acquire_timeout`, and not at all where memory decides. Dropped
-    /// while it waits, a permit that comes later is given back.
+    /// Asks for leave to make one call. It waits at most `acquire_timeout`, and not at all where memory decides, except for
+    /// the answer to an outcome that was reported without waiting and may have tripped the breaker: at most `report_timeout`.
+    /// Dropped while it waits, a permit that comes later is given back.
     ///
     /// # Errors
     ///
@@ -152,6 +153,7 @@ impl Breaker {
 
     async fn decide(&self) -> Result<Ticket, Rejection> {
         let shared = &self.owner.shared;
+        shared.wait_for_decisive(&self.core).await;
         let decision = match shared.decide_here(&self.core) {
             Some(decision) => decision,
             None => shared.decide_by_asking(&self.core).await,
@@ -231,7 +233,7 @@ impl Breaker {
     /// [`Error::NotFound`], [`Error::Closed`], or the server's. The local breaker is cleared all the same.
     pub async fn reset(&self, reason: &str) -> Result<(), Error> {
         let shared = &self.owner.shared;
-        self.core.dismiss_stand_in();
+        self.core.reset();
         if let Some(script) = &shared.script {
             script.reset(&self.core.key);
             return Ok(());

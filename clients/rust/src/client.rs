@@ -111,7 +111,7 @@ impl Client {
             return Err(Error::TooManyBreakers);
         }
         let handle = u32::try_from(count + 1).map_err(|_| Error::TooManyBreakers)?;
-        let core = Arc::new(Core::new(key, handle, options, &shared.options));
+        let core = Arc::new(Core::new(key, handle, options, &shared.options, Arc::clone(&shared.budget)));
         breakers.by_key.insert(key.to_owned(), Arc::clone(&core));
         Arc::make_mut(&mut breakers.listed).push(Arc::clone(&core));
         drop(breakers);

@@ -2,7 +2,10 @@
 //! they decide. No I/O and no clock: `now` is an argument.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -10,10 +13,12 @@ use parking_lot::Mutex;
 
 use crate::{
     BreakerOptions, Mode, Options, Outcome, Reason, Rejection, Report, Source, State, WhenUnavailable,
-    local::{Grant, LocalBreaker, LocalRules},
+    link::Latch,
+    local::{Grant, LocalBreaker, LocalRules, Run},
     pb,
+    policy::has_window_rule,
     stats::Account,
-    tally::{Tallies, Tally},
+    tally::{Budget, Lost, Tallies, Tally},
     view::{Verdict, View},
     wire,
 };
@@ -40,18 +45,26 @@ pub(crate) struct Core {
     pub(crate) policy_due: AtomicBool,
     /// The server has said where the breaker stands.
     pub(crate) told: AtomicBool,
+    /// The next acquire waits for an answer, which the memory has.
+    is_awaiting: AtomicBool,
     /// A leaf, but that the link's state may be locked when it is.
     memory: Mutex<Memory>,
 }
 
-#[derive(Default)]
 struct Memory {
     view: View,
     tallies: Tallies,
+    /// This client's last failures without a success in between.
+    run: Run,
+    /// The answer to the last decisive outcome, under a number of its own.
+    awaited: Option<Awaited>,
+    awaited_seen: u64,
     local: Option<LocalBreaker>,
     /// Which local breaker stands in, or was the last to: its grants are no other's.
     stand_in: u64,
     rules: LocalRules,
+    /// Any failure may trip the breaker, as far as is known here.
+    is_suspect: bool,
     /// Calls that take at least so long are slow.
     slow_after: Option<Duration>,
     /// Version of the policy that is known, raised to 1; 0: none is.
@@ -59,19 +72,27 @@ struct Memory {
     account: Account,
 }
 
+/// An answer that the next acquire waits for.
+#[derive(Clone)]
+pub(crate) struct Awaited {
+    number: u64,
+    pub(crate) answered: Latch,
+}
+
 /// Leave for one call, and where its outcome goes.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     /// When it was given.
     pub(crate) at: Duration,
+    /// Those that it was decided under.
+    pub(crate) generations: (u64, u64),
     pub(crate) leave: Leave,
 }
 
 #[derive(Debug)]
 pub(crate) enum Leave {
-    /// Decided from memory, under these generations; by the local breaker too, where it stands in.
+    /// Decided from memory; by the local breaker too, where it stands in.
     Cached {
-        generations: (u64, u64),
         local: Option<LocalLeave>,
     },
     /// Given by the server. A probe's outcome may move a half-open breaker, or a half-open caller.
@@ -109,10 +130,18 @@ pub(crate) struct Decided {
     pub(crate) begins_tally: bool,
 }
 
+/// What became of an outcome.
+pub(crate) struct Counted {
+    /// A tally has begun with it.
+    pub(crate) begins_tally: bool,
+    /// The server's answer to it may be a trip.
+    pub(crate) is_decisive: bool,
+}
+
 impl Core {
-    pub(crate) fn new(key: &str, handle: u32, options: BreakerOptions, client: &Options) -> Self {
+    pub(crate) fn new(key: &str, handle: u32, options: BreakerOptions, client: &Options, budget: Arc<Budget>) -> Self {
         let declared = options.policy.map(|policy| policy.message());
-        let mut memory = Memory::default();
+        let mut memory = Memory::new(Tallies::new(key, budget));
         if let Some(policy) = &declared {
             memory.follow(policy);
         }
@@ -128,6 +157,7 @@ impl Core {
             is_declared: AtomicBool::new(false),
             policy_due: AtomicBool::new(false),
             told: AtomicBool::new(false),
+            is_awaiting: AtomicBool::new(false),
             memory: Mutex::new(memory),
         }
     }
@@ -140,8 +170,8 @@ impl Core {
             return None;
         }
         let mut memory = self.memory.lock();
+        let generations = memory.view.generations();
         let view = &memory.view;
-        let generations = (view.breaker.generation, view.caller.generation);
         match view.decide(is_fresh, now) {
             Verdict::Permit => {
                 let mut local = None;
@@ -152,7 +182,7 @@ impl Core {
                     }
                 }
                 memory.account.permits.add(Source::Cached);
-                let ticket = Ticket { at: now, leave: Leave::Cached { generations, local } };
+                let ticket = Ticket { at: now, generations, leave: Leave::Cached { local } };
                 Some(Decided { decision: Ok(ticket), begins_tally: false })
             }
             Verdict::Reject { reason, retry_after } => {
@@ -185,7 +215,7 @@ impl Core {
                 return Err(self.rejection(Reason::Unavailable, UNAVAILABLE_RETRY_AFTER, state, Source::Unavailable));
             }
         };
-        Ok(Ticket { at: now, leave })
+        Ok(Ticket { at: now, generations: memory.view.generations(), leave })
     }
 
     fn ask_local(&self, memory: &mut Memory, now: Duration) -> Result<LocalLeave, Rejection> {
@@ -206,7 +236,13 @@ impl Core {
             let is_probe =
                 state == Some(State::HalfOpen) || memory.view.caller.state.is_some_and(|state| state != State::Closed);
             let lease_end = now + answer.lease.map_or(Duration::ZERO, wire::duration);
-            return Ok(Ticket { at: now, leave: Leave::Server { permit: answer.permit, lease_end, is_probe } });
+            let generations = if answer.provisional {
+                memory.view.generations()
+            } else {
+                (answer.generation, answer.caller_generation)
+            };
+            let leave = Leave::Server { permit: answer.permit, lease_end, is_probe };
+            return Ok(Ticket { at: now, generations, leave });
         }
         memory.account.rejections.add(Source::Server);
         // A reason that this client does not know is the server's no all the same.
@@ -226,7 +262,7 @@ impl Core {
             return Err(self.rejection(reason, retry_after, Some(state), Source::Server));
         }
         memory.account.permits.add(Source::Server);
-        Ok(Ticket { at: now, leave: Leave::Fake })
+        Ok(Ticket { at: now, generations: (0, 0), leave: Leave::Fake })
     }
 
     fn rejection(&self, reason: Reason, retry_after: Duration, state: Option<State>, source: Source) -> Rejection {
@@ -235,7 +271,7 @@ impl Core {
 
     // Outcomes.
 
-    /// Counts the outcome of a call that was decided from memory. True: a tally has begun with it.
+    /// Counts the outcome of a call that was decided from memory.
     pub(crate) fn count(
         &self,
         generations: (u64, u64),
@@ -243,7 +279,7 @@ impl Core {
         report: &Report,
         is_usable: bool,
         now: Duration,
-    ) -> bool {
+    ) -> Counted {
         let mut memory = self.memory.lock();
         let begins_tally = memory.tallies.is_empty();
         let took = report.duration.unwrap_or_default();
@@ -252,24 +288,73 @@ impl Core {
         if !is_usable && self.when_unavailable == WhenUnavailable::Local {
             match local {
                 Some(leave) => memory.tell_local(leave, report.local_outcome(), now),
+                None if memory.view.is_past(generations) => {}
                 None => memory.stand_in(now).observe(report.local_outcome(), now),
             }
         }
-        begins_tally
+        Counted { begins_tally, is_decisive: memory.record(generations, report, now) }
+    }
+
+    /// Takes the outcome of a permit of the server's into the run. True: the server's answer to it may be a trip.
+    pub(crate) fn record(&self, generations: (u64, u64), report: &Report, now: Duration) -> bool {
+        self.memory.lock().record(generations, report, now)
     }
 
     /// Counts the outcome of a call that the server did not know of.
-    pub(crate) fn count_unreported(&self, local: Option<LocalLeave>, report: &Report, now: Duration) {
+    pub(crate) fn count_unreported(
+        &self,
+        generations: (u64, u64),
+        local: Option<LocalLeave>,
+        report: &Report,
+        now: Duration,
+    ) {
         let mut memory = self.memory.lock();
         memory.account.unreported += 1;
         if let Some(leave) = local {
             memory.tell_local(leave, report.local_outcome(), now);
         }
+        memory.record(generations, report, now);
     }
 
-    /// Outcomes that cannot be told.
-    pub(crate) fn drop_reports(&self, calls: u64) {
-        self.memory.lock().account.dropped_reports += calls;
+    /// An outcome that cannot be told.
+    pub(crate) fn drop_report(&self) {
+        self.lose(Lost { calls: 1, rejections: 0 });
+    }
+
+    /// Outcomes and rejections that cannot be told.
+    pub(crate) fn lose(&self, lost: Lost) {
+        self.memory.lock().account.lost += lost;
+    }
+
+    // Waiting for decisive outcomes.
+
+    /// The next acquire waits for this answer.
+    pub(crate) fn await_answer(&self, answered: &Latch) {
+        let mut memory = self.memory.lock();
+        memory.await_answer(answered);
+        self.is_awaiting.store(true, Relaxed);
+    }
+
+    /// The same if failures or timeouts wait to be sent.
+    pub(crate) fn await_pending(&self, answered: &Latch) {
+        let mut memory = self.memory.lock();
+        if memory.tallies.have_failures() {
+            memory.await_answer(answered);
+            self.is_awaiting.store(true, Relaxed);
+        }
+    }
+
+    /// The answer that the next acquire waits for.
+    pub(crate) fn awaited(&self) -> Option<Awaited> {
+        if self.is_awaiting.load(Relaxed) { self.memory.lock().awaited.clone() } else { None }
+    }
+
+    /// An answer was waited for, in vain perhaps: no acquire waits for it again.
+    pub(crate) fn has_awaited(&self, awaited: &Awaited) {
+        let mut memory = self.memory.lock();
+        if memory.awaited.take_if(|other| other.number == awaited.number).is_some() {
+            self.is_awaiting.store(false, Relaxed);
+        }
     }
 
     /// Outcomes that the server has acknowledged; `is_stale`: it counted them apart.
@@ -286,21 +371,21 @@ impl Core {
     /// At most `most` tallies to send, oldest first, and whether there are more. Too old ones are dropped.
     pub(crate) fn take_tallies(&self, most: usize, now: Duration, age_max: Duration) -> (Vec<Tally>, bool) {
         let memory = &mut *self.memory.lock();
-        memory.account.dropped_reports += memory.tallies.expire(now, age_max);
+        memory.account.lost += memory.tallies.expire(now, age_max);
         (memory.tallies.take(most), !memory.tallies.is_empty())
     }
 
     /// Drops tallies that have grown too old. True: there are others.
     pub(crate) fn expire_tallies(&self, now: Duration, age_max: Duration) -> bool {
         let memory = &mut *self.memory.lock();
-        memory.account.dropped_reports += memory.tallies.expire(now, age_max);
+        memory.account.lost += memory.tallies.expire(now, age_max);
         !memory.tallies.is_empty()
     }
 
     /// Nothing more can be told.
     pub(crate) fn give_up(&self) {
         let memory = &mut *self.memory.lock();
-        memory.account.dropped_reports += memory.tallies.clear();
+        memory.account.lost += memory.tallies.clear();
     }
 
     // What the server says.
@@ -312,7 +397,11 @@ impl Core {
     /// Changes what is known. True: the policy in force is another than the one that is known.
     pub(crate) fn apply(&self, change: impl FnOnce(&mut View)) -> bool {
         let memory = &mut *self.memory.lock();
+        let generations = memory.view.generations();
         change(&mut memory.view);
+        if memory.view.generations() != generations {
+            memory.run.clear();
+        }
         memory.policy_at != 0 && memory.view.policy_version > memory.policy_at
     }
 
@@ -334,9 +423,16 @@ impl Core {
         std::mem::take(&mut memory.policy_at) != 0
     }
 
-    /// The server can be asked again, or the breaker was reset.
+    /// The server can be asked again.
     pub(crate) fn dismiss_stand_in(&self) {
         self.memory.lock().local = None;
+    }
+
+    /// The breaker was reset.
+    pub(crate) fn reset(&self) {
+        let mut memory = self.memory.lock();
+        memory.local = None;
+        memory.run.clear();
     }
 
     pub(crate) fn is_covered(&self) -> bool {
@@ -345,9 +441,49 @@ impl Core {
 }
 
 impl Memory {
+    fn new(tallies: Tallies) -> Self {
+        Self {
+            view: View::default(),
+            tallies,
+            run: Run::default(),
+            awaited: None,
+            awaited_seen: 0,
+            local: None,
+            stand_in: 0,
+            rules: LocalRules::default(),
+            is_suspect: true,
+            slow_after: None,
+            policy_at: 0,
+            account: Account::default(),
+        }
+    }
+
+    /// Takes an outcome into the run. True: it is decisive, because the server's answer to it may be a trip.
+    fn record(&mut self, generations: (u64, u64), report: &Report, now: Duration) -> bool {
+        if self.view.is_past(generations) {
+            return false;
+        }
+        let mut is_decisive = false;
+        if report.outcome == Outcome::Success {
+            self.run.clear();
+        } else if report.moves() {
+            self.run.add(now, &self.rules);
+            is_decisive = self.is_suspect || self.run.reaches(&self.rules);
+        }
+        if self.local.as_ref().is_some_and(|local| !local.is_closed()) {
+            self.run.clear();
+        }
+        is_decisive
+    }
+
+    fn await_answer(&mut self, answered: &Latch) {
+        self.awaited_seen += 1;
+        self.awaited = Some(Awaited { number: self.awaited_seen, answered: answered.clone() });
+    }
+
     /// The tally for these generations. What has to be given up for it is counted.
     fn tally(&mut self, generations: (u64, u64), now: Duration) -> &mut Tally {
-        self.tallies.at(generations, now, &mut self.account.dropped_reports)
+        self.tallies.at(generations, now, &mut self.account.lost)
     }
 
     /// The local breaker, which starts where the view stands.
@@ -355,7 +491,7 @@ impl Memory {
         let breaker = &self.view.breaker;
         self.local.get_or_insert_with(|| {
             self.stand_in += 1;
-            LocalBreaker::standing(self.rules, breaker.state, breaker.until, now)
+            LocalBreaker::standing(self.rules, breaker.state, breaker.until, &self.run, now)
         })
     }
 
@@ -368,6 +504,7 @@ impl Memory {
 
     fn follow(&mut self, policy: &pb::Policy) {
         self.rules = LocalRules::of(policy);
+        self.is_suspect = has_window_rule(policy);
         self.slow_after = policy.slow_call_duration.map(wire::duration).filter(|slow| !slow.is_zero());
     }
 }

@@ -89,6 +89,26 @@ words! {
 }
 
 words! {
+    /// Whose evidence the quorum counts.
+    Voters {
+        /// Each caller by its full name is one voter.
+        Instance = 1 "instance",
+        /// All callers of a service, the part of the name before the first `/`, are one voter.
+        Service = 2 "service",
+    }
+}
+
+words! {
+    /// Which reports may trip a breaker.
+    TripOn {
+        /// Any counted report, including a success that completes a minimum.
+        Any = 1 "any",
+        /// Failures only; for the slow-call rule, slow calls only.
+        Failure = 2 "failure",
+    }
+}
+
+words! {
     /// Why a call was rejected.
     Reason {
         /// The breaker is open.

@@ -42,6 +42,10 @@ pub struct Event {
     pub comment: String,
     /// The server's time.
     pub time: Option<SystemTime>,
+    /// How many moves this event stands for: a burst of the same move is told as one event, the last of them. 1 for one move.
+    pub count: u64,
+    /// When the first move of the burst happened; `time` where it was one move.
+    pub first_time: Option<SystemTime>,
     /// How many events were lost, for [`EventKind::Lost`]; 0 where it cannot be known.
     pub lost: u64,
 }
@@ -61,6 +65,8 @@ impl Event {
             actor: event.actor.clone(),
             comment: event.comment.clone(),
             time: wire::time(event.event_time),
+            count: event.count.max(1),
+            first_time: wire::time(event.first_event_time.or(event.event_time)),
             lost: 0,
         })
     }
@@ -77,6 +83,8 @@ impl Event {
             actor: String::new(),
             comment: String::new(),
             time: None,
+            count: 1,
+            first_time: None,
             lost,
         }
     }

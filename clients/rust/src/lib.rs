@@ -52,7 +52,7 @@ pub use crate::tower::{BreakerLayer, BreakerService};
 pub use crate::{
     breaker::{Breaker, Status, View},
     client::Client,
-    enums::{EventKind, Origin, Outcome, OverrideMode, Reason, Source, State},
+    enums::{EventKind, Origin, Outcome, OverrideMode, Reason, Source, State, TripOn, Voters},
     errors::{CallError, Error, Rejection},
     events::{Event, Subscription},
     observer::Observer,

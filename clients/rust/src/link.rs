@@ -223,6 +223,7 @@ impl Shared {
         for core in &*self.cores() {
             core.dismiss_stand_in();
         }
+        self.await_pending(&state);
         self.link.usable.store(true, Relaxed);
         drop(state);
         self.link.settled.cancel();

@@ -49,6 +49,36 @@ impl LocalRules {
     }
 }
 
+/// When the last failures without a success in between happened, oldest first; at most as many as the rules need.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Run(VecDeque<Duration>);
+
+impl Run {
+    /// Adds a failure.
+    pub(crate) fn add(&mut self, at: Duration, rules: &LocalRules) {
+        while self.0.len() >= rules.failure_threshold {
+            self.0.pop_front();
+        }
+        self.0.push_back(at);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// It is as long as the threshold.
+    pub(crate) fn reaches(&self, rules: &LocalRules) -> bool {
+        self.0.len() >= rules.failure_threshold
+    }
+
+    /// When its last failure trips a breaker: the run is long and young enough.
+    fn trips_at(&self, rules: &LocalRules) -> Option<Duration> {
+        let first = self.0.len().checked_sub(rules.failure_threshold)?;
+        let (first, last) = (*self.0.get(first)?, *self.0.back()?);
+        rules.monitoring_period.is_none_or(|period| last.saturating_sub(first) < period).then_some(last)
+    }
+}
+
 /// Leave for one call: the stretch that it was given in. Every move begins another, and an outcome of an earlier stretch
 /// moves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +100,9 @@ pub struct Refusal {
 
 #[derive(Debug)]
 enum Standing {
-    /// When each of the failures in a row happened, oldest first: fewer than the threshold, or too old ones.
+    /// The failures in a row: fewer than the threshold, or too old ones.
     Closed {
-        failures: VecDeque<Duration>,
+        failures: Run,
     },
     Open {
         until: Duration,
@@ -94,18 +124,41 @@ pub struct LocalBreaker {
 impl LocalBreaker {
     /// One that starts closed.
     pub(crate) fn new(rules: LocalRules) -> Self {
-        Self { rules, standing: Standing::Closed { failures: VecDeque::new() }, stretch: 0, probes: 0 }
+        Self { rules, standing: Standing::Closed { failures: Run::default() }, stretch: 0, probes: 0 }
     }
 
     /// One that starts where the breaker was last known to stand; `until` is an open one's deadline, where it is known.
-    pub(crate) fn standing(rules: LocalRules, state: Option<State>, until: Option<Duration>, now: Duration) -> Self {
+    /// A closed one starts with the failures of `run`; where these trip it, it is open since the last of them.
+    pub(crate) fn standing(
+        rules: LocalRules,
+        state: Option<State>,
+        until: Option<Duration>,
+        run: &Run,
+        now: Duration,
+    ) -> Self {
         let mut local = Self::new(rules);
         local.standing = match (state, until) {
             (Some(State::Open), Some(until)) if now < until => Standing::Open { until },
             (Some(State::Open | State::HalfOpen), _) => Standing::HalfOpen { probe_since: None },
-            _ => return local,
+            _ => {
+                let mut failures = Run::default();
+                for &at in &run.0 {
+                    failures.add(at, &rules);
+                }
+                let tripped_at = failures.trips_at(&rules);
+                local.standing = Standing::Closed { failures };
+                if let Some(at) = tripped_at {
+                    local.open(at);
+                }
+                return local;
+            }
         };
         local
+    }
+
+    /// It permits every call.
+    pub(crate) const fn is_closed(&self) -> bool {
+        matches!(self.standing, Standing::Closed { .. })
     }
 
     /// Asks for leave to make one call.
@@ -142,7 +195,7 @@ impl LocalBreaker {
             Standing::Closed { .. } => self.count(outcome, now),
             // A probe whose place was given back and taken by another is not the one that decides.
             Standing::HalfOpen { probe_since } if grant.probe == self.probes => match outcome {
-                Outcome::Success => self.enter(Standing::Closed { failures: VecDeque::new() }),
+                Outcome::Success => self.enter(Standing::Closed { failures: Run::default() }),
                 Outcome::Failure | Outcome::Timeout => self.open(now),
                 Outcome::Ignored | Outcome::Cancelled => *probe_since = None,
             },
@@ -161,12 +214,8 @@ impl LocalBreaker {
         match outcome {
             Outcome::Success => failures.clear(),
             Outcome::Failure | Outcome::Timeout => {
-                failures.push_back(now);
-                if failures.len() > self.rules.failure_threshold {
-                    failures.pop_front();
-                }
-                let is_young = self.rules.monitoring_period.is_none_or(|period| now - failures[0] < period);
-                if failures.len() == self.rules.failure_threshold && is_young {
+                failures.add(now, &self.rules);
+                if failures.trips_at(&self.rules).is_some() {
                     self.open(now);
                 }
             }
@@ -247,12 +296,50 @@ mod tests {
 
     #[test]
     fn a_given_back_probe_leaves_its_place_to_the_next_one_alone() {
-        let mut local = LocalBreaker::standing(LocalRules::default(), Some(State::HalfOpen), None, Duration::ZERO);
+        let mut local =
+            LocalBreaker::standing(LocalRules::default(), Some(State::HalfOpen), None, &Run::default(), Duration::ZERO);
         let first = local.acquire(Duration::ZERO).expect("a probe");
         local.report(first, Outcome::Cancelled, Duration::ZERO);
         let second = local.acquire(SECOND).expect("its place");
         local.report(first, Outcome::Failure, SECOND);
         local.report(second, Outcome::Success, SECOND);
         assert!(local.acquire(SECOND).is_ok(), "only the second decided");
+    }
+
+    fn run(failures: &[u32], rules: &LocalRules) -> Run {
+        let mut run = Run::default();
+        for &at in failures {
+            run.add(at * SECOND, rules);
+        }
+        run
+    }
+
+    #[test]
+    fn a_closed_one_starts_with_the_failures_of_before() {
+        let rules = LocalRules { failure_threshold: 3, monitoring_period: Some(10 * SECOND), ..LocalRules::default() };
+        let starts = |failures: &[u32]| {
+            LocalBreaker::standing(rules, Some(State::Closed), None, &run(failures, &rules), 9 * SECOND)
+        };
+        let mut two = starts(&[1, 2]);
+        fail(&mut two, 9 * SECOND);
+        assert_eq!(two.acquire(9 * SECOND).expect_err("the third").retry_after, 30 * SECOND);
+        let mut three = starts(&[1, 2, 3]);
+        assert_eq!(three.acquire(9 * SECOND).expect_err("open since the last").retry_after, 24 * SECOND);
+        assert!(three.acquire(33 * SECOND).is_ok(), "a probe");
+        let mut four = starts(&[0, 1, 2, 11]);
+        assert!(four.acquire(11 * SECOND).is_ok(), "the first of the last three is 10 s older than the last");
+    }
+
+    #[test]
+    fn a_run_follows_a_threshold_that_changes() {
+        let with = |failure_threshold| LocalRules { failure_threshold, ..LocalRules::default() };
+        let mut run = run(&[1, 2, 3, 4], &with(4));
+        assert!(run.reaches(&with(2)) && run.reaches(&with(4)) && !run.reaches(&with(5)));
+        let mut lower = LocalBreaker::standing(with(2), None, None, &run, 5 * SECOND);
+        assert!(lower.acquire(5 * SECOND).is_err());
+        let mut higher = LocalBreaker::standing(with(5), None, None, &run, 5 * SECOND);
+        assert!(higher.acquire(5 * SECOND).is_ok());
+        run.add(6 * SECOND, &with(2));
+        assert!(!run.reaches(&with(3)), "it keeps as many as the rules need");
     }
 }

@@ -45,7 +45,8 @@ impl Permit {
         self.report(Report::new(Outcome::Cancelled));
     }
 
-    /// Reports how the call went. It never waits.
+    /// Reports how the call went. It never waits. If the answer may be a trip, the breaker's next acquire waits for it, at
+    /// most `report_timeout`.
     pub fn report(mut self, report: Report) {
         self.0.finish(report);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{pb, wire};
+use crate::{TripOn, Voters, pb, wire};
 
 /// What trips a breaker and how it recovers. `None` leaves a field out: a trip rule is then off, and any other field the
 /// server's default. The server refuses what is out of range.
@@ -26,7 +26,7 @@ pub struct Policy {
     pub window: Option<Window>,
     /// Calls the window must hold before the failure rate is believed. 1 to 1,000,000. Default 20.
     pub minimum_calls: Option<u32>,
-    /// How long the breaker stays open. 1 ms to 24 h. Default 30 s.
+    /// How long the breaker stays open. `open_duration_min` to 24 h; 0 is refused. Default 30 s.
     pub open_duration: Option<Duration>,
     /// How the open period grows when recoveries fail. Default: it does not.
     pub open_backoff: Option<OpenBackoff>,
@@ -50,6 +50,13 @@ pub struct Policy {
     pub min_callers: Option<u32>,
     /// The same as a share of the known callers. 0: `min_callers` alone. 0 to 1. Default 0.
     pub share: Option<f64>,
+    /// Whose evidence the quorum counts. Default: [`Voters::Instance`].
+    pub voters: Option<Voters>,
+    /// Which reports may trip the breaker. Default: [`TripOn::Any`].
+    pub trip_on: Option<TripOn>,
+    /// Shortest `open_duration` that the policy accepts; protects against a unit mistake. Set it below the default to permit
+    /// shorter open periods. 1 ms to 24 h; 0 is refused. Default 100 ms.
+    pub open_duration_min: Option<Duration>,
 }
 
 /// Which recent calls count.
@@ -128,9 +135,20 @@ impl Policy {
             expired_permit: ExpiredPermit::message(self.expired_permit),
             min_callers: self.min_callers,
             share: self.share,
-            ..pb::Policy::default()
+            voters: self.voters.map_or(0, Voters::wire),
+            trip_on: self.trip_on.map_or(0, TripOn::wire),
+            open_duration_min: duration(self.open_duration_min),
         }
     }
+}
+
+/// It has a rule that a single failure may complete.
+pub(crate) fn has_window_rule(policy: &pb::Policy) -> bool {
+    policy.failure_count_threshold.is_some_and(|threshold| threshold > 0)
+        || [policy.failure_rate_threshold, policy.slow_call_rate_threshold]
+            .into_iter()
+            .flatten()
+            .any(|threshold| threshold > 0.0)
 }
 
 impl Window {
@@ -141,5 +159,34 @@ impl Window {
             }
             Self::Count(calls) => pb::window::Kind::Count(pb::CountWindow { calls }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_says_whose_evidence_counts_and_what_may_trip() {
+        let policy = Policy {
+            voters: Some(Voters::Service),
+            trip_on: Some(TripOn::Failure),
+            open_duration_min: Some(Duration::from_millis(1)),
+            ..Policy::default()
+        };
+        let message = policy.message();
+        assert_eq!((message.voters(), message.trip_on()), (pb::Voters::Service, pb::TripOn::Failure));
+        assert_eq!(message.open_duration_min.map(wire::duration), Some(Duration::from_millis(1)));
+        let unset = Policy::default().message();
+        assert_eq!((unset.voters(), unset.trip_on()), (pb::Voters::Unspecified, pb::TripOn::Unspecified));
+    }
+
+    #[test]
+    fn a_rule_over_a_window_makes_every_failure_decisive() {
+        let has = |policy: Policy| has_window_rule(&policy.message());
+        assert!(!has(Policy { failure_threshold: Some(3), failure_rate_threshold: Some(0.0), ..Policy::default() }));
+        assert!(has(Policy { failure_count_threshold: Some(9), ..Policy::default() }));
+        assert!(has(Policy { failure_rate_threshold: Some(0.5), ..Policy::default() }));
+        assert!(has(Policy { slow_call_rate_threshold: Some(0.5), ..Policy::default() }));
     }
 }

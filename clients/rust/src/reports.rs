@@ -41,6 +41,7 @@ impl Shared {
     pub(crate) fn report(
         &self,
         core: &Arc<Core>,
+        generations: (u64, u64),
         permit: Vec<u8>,
         lease_end: Duration,
         is_probe: bool,
@@ -58,10 +59,14 @@ impl Shared {
         };
         let state = &mut *self.link.state.lock();
         if self.is_closed() {
-            core.drop_reports(1);
+            core.drop_report();
             return None;
         }
+        let is_decisive = core.record(generations, report, self.now()) || is_probe;
         let answered = self.keep_report(state, core, item, lease_end, false);
+        if is_decisive {
+            core.await_answer(&answered);
+        }
         (self.is_usable() && (report.moves() || is_probe)).then_some(answered)
     }
 
@@ -130,7 +135,7 @@ impl Shared {
             session.reporting.remove(&report.item.number);
         }
         if !report.is_given_back {
-            report.core.drop_reports(1);
+            report.core.drop_report();
         }
         report.answered.cancel();
     }

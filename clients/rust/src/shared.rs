@@ -25,6 +25,7 @@ use crate::{
     events::EVENTS_KEPT,
     link::{Latch, Link},
     pb,
+    tally::Budget,
     testing::Script,
     view::{Answer, View},
     wire,
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) reconnects: AtomicU64,
     pub(crate) resyncs: AtomicU64,
     pub(crate) breakers: RwLock<Breakers>,
+    /// The room for pending tallies.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) events: Mutex<Option<broadcast::Sender<Event>>>,
     /// Decides in the place of a server, for a fake.
     pub(crate) script: Option<Arc<Script>>,
@@ -81,6 +84,7 @@ impl Shared {
             reconnects: AtomicU64::new(0),
             resyncs: AtomicU64::new(0),
             breakers: RwLock::default(),
+            budget: Arc::default(),
             events: Mutex::new(Some(broadcast::channel(EVENTS_KEPT).0)),
             script,
         })
@@ -125,6 +129,19 @@ impl Shared {
     }
 
     // Decisions.
+
+    /// Waits, as `execute` does, for the answer to the last decisive outcome, so that the view has what it made of the
+    /// breaker. Nobody waits a second time for one that did not come.
+    pub(crate) async fn wait_for_decisive(&self, core: &Core) {
+        let Some(awaited) = core.awaited() else { return };
+        if !awaited.answered.is_cancelled() {
+            if !self.is_usable() || self.is_closed() {
+                return;
+            }
+            self.wait_for(&awaited.answered).await;
+        }
+        core.has_awaited(&awaited);
+    }
 
     /// Decides without waiting; none where the server has to be asked.
     pub(crate) fn decide_here(&self, core: &Core) -> Option<Result<Ticket, Rejection>> {
@@ -206,27 +223,28 @@ impl Shared {
         let now = self.now();
         let report = report.bounded(now.saturating_sub(ticket.at));
         self.observe(|observer| observer.finished(&core.key, &report));
+        let generations = ticket.generations;
         match ticket.leave {
             Leave::Cached { .. } if self.is_closed() => {
-                core.drop_reports(1);
+                core.drop_report();
                 None
             }
-            Leave::Cached { generations, local } if report.moves() => {
-                self.tell_failure(core, generations, local, &report, now)
-            }
-            Leave::Cached { generations, local } => {
-                if core.count(generations, local, &report, self.is_usable(), now) {
+            Leave::Cached { local } if report.moves() => self.tell_failure(core, generations, local, &report, now),
+            Leave::Cached { local } => {
+                if core.count(generations, local, &report, self.is_usable(), now).begins_tally {
                     self.gather();
                 }
                 None
             }
-            Leave::Server { permit, lease_end, is_probe } => self.report(core, permit, lease_end, is_probe, &report),
+            Leave::Server { permit, lease_end, is_probe } => {
+                self.report(core, generations, permit, lease_end, is_probe, &report)
+            }
             Leave::Local(local) => {
-                core.count_unreported(Some(local), &report, now);
+                core.count_unreported(generations, Some(local), &report, now);
                 None
             }
             Leave::Unavailable => {
-                core.count_unreported(None, &report, now);
+                core.count_unreported(generations, None, &report, now);
                 None
             }
             Leave::Fake => {

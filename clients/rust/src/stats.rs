@@ -2,7 +2,7 @@
 
 use std::{ops::AddAssign, time::Duration};
 
-use crate::Source;
+use crate::{Source, tally::Lost};
 
 /// Numbers of decisions by their source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub(crate) struct Account {
     pub(crate) permits: Counts,
     pub(crate) rejections: Counts,
     pub(crate) reported: u64,
-    pub(crate) dropped_reports: u64,
+    pub(crate) lost: Lost,
     pub(crate) unreported: u64,
     pub(crate) stale_reports: u64,
 }
@@ -61,6 +61,8 @@ pub struct Stats {
     pub reported: u64,
     /// Outcomes that could not be told.
     pub dropped_reports: u64,
+    /// Rejections of this process that the server was not told of.
+    pub dropped_rejections: u64,
     /// Outcomes of calls that the server did not know of.
     pub unreported: u64,
     /// Those of the reported that the server counted apart, because the breaker had moved on.
@@ -80,7 +82,8 @@ impl Stats {
         self.permits += account.permits;
         self.rejections += account.rejections;
         self.reported += account.reported;
-        self.dropped_reports += account.dropped_reports;
+        self.dropped_reports += account.lost.calls;
+        self.dropped_rejections += account.lost.rejections;
         self.unreported += account.unreported;
         self.stale_reports += account.stale_reports;
     }

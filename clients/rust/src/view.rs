@@ -57,6 +57,16 @@ pub(crate) struct Answer {
 }
 
 impl View {
+    /// The breaker's and the caller's.
+    pub(crate) const fn generations(&self) -> (u64, u64) {
+        (self.breaker.generation, self.caller.generation)
+    }
+
+    /// One of these generations is below the view's.
+    pub(crate) const fn is_past(&self, (generation, caller_generation): (u64, u64)) -> bool {
+        generation < self.breaker.generation || caller_generation < self.caller.generation
+    }
+
     /// What it says to a call at `now`. A refusal is believed until its own deadline, however old; leave is given by a
     /// fresh view only.
     pub(crate) fn decide(&self, is_fresh: bool, now: Duration) -> Verdict {

@@ -5,6 +5,7 @@ mod calls;
 mod examples;
 mod lifecycle;
 mod readme;
+mod runs;
 mod server;
 mod tls;
 mod tower;
