@@ -119,8 +119,10 @@ final class Batches {
   /** Counts a failure and sends it at once, behind what is pending. Null: nobody has to wait for the answer. */
   CompletableFuture<Void> tellFailure(Core core, Ticket ticket, Report report, long now) {
     synchronized (link) {
-      core.count(ticket, report, link.isUsable, now);
       CompletableFuture<Void> answered = next;
+      if (core.countFailure(ticket, report, link.isUsable, now)) {
+        core.awaited.set(answered);
+      }
       sendDue();
       if (link.session == null) {
         gather();
@@ -144,7 +146,31 @@ final class Batches {
     if (!told.isEmpty()) {
       make(told, now);
       sendInFlight();
+    } else {
+      // What was waited for has expired.
+      endWait();
     }
+  }
+
+  private void endWait() {
+    next.complete(null);
+    next = new CompletableFuture<>();
+  }
+
+  /** Makes the next acquires wait for the failures that have gathered while the server could not be asked. */
+  void awaitPending() {
+    if (inFlight != null) {
+      inFlight.told.stream()
+          .filter(one -> one.tally().hasFailures())
+          .forEach(one -> one.core().awaited.set(inFlight.answered));
+    }
+    link.client.cores().stream().filter(Core::hasFailures).forEach(core -> core.awaited.set(next));
+  }
+
+  /** Nothing more is told: nobody waits for an answer any longer. */
+  void giveUp() {
+    refuse();
+    endWait();
   }
 
   private void make(List<Told> told, long now) {
@@ -232,7 +258,7 @@ final class Batches {
   /** Drops the batch in flight. */
   void refuse() {
     if (inFlight != null) {
-      inFlight.told.forEach(one -> one.core().drop(one.tally().calls()));
+      inFlight.told.forEach(one -> one.core().drop(one.tally().calls(), one.tally().rejections));
       done();
     }
   }

@@ -227,12 +227,14 @@ public final class Breaker {
   // Decisions.
 
   /**
-   * Asks for leave to make one call. It waits at most {@code acquireTimeout}, and not at all where memory decides.
+   * Asks for leave to make one call. It waits at most {@code acquireTimeout}, and not at all where memory decides, except for
+   * the answer to an outcome that was reported without waiting and may have tripped the breaker: at most {@code reportTimeout}.
    *
    * @throws BreakerRejectedException why not, and for how long
    * @throws InterruptedException where this thread was interrupted while the server was asked
    */
   public Permit acquire() throws InterruptedException {
+    awaitDecisive();
     try {
       Ticket ticket = decideHere();
       return permitted(ticket != null ? ticket : decideByAsking());
@@ -245,16 +247,38 @@ public final class Breaker {
   /** The same without waiting: completed with the permit, or with the rejection. Cancelled, it gives the permit back. */
   public CompletableFuture<Permit> acquireAsync() {
     CompletableFuture<Permit> told = new CompletableFuture<>();
+    CompletableFuture<Void> decisive = core.awaited.get();
+    if (decisive == null) {
+      decide(told);
+    } else if (decisive.isDone() || !client.link.isUsable || client.isClosed()) {
+      forgetIfDone(decisive);
+      decide(told);
+    } else {
+      awaitAsync(decisive)
+          .whenComplete(
+              (nothing, never) -> {
+                core.awaited.compareAndSet(decisive, null);
+                decide(told);
+              });
+    }
+    return told;
+  }
+
+  /** Decides, and completes what was promised. */
+  private void decide(CompletableFuture<Permit> told) {
     try {
       Ticket ticket = decideHere();
       if (ticket != null) {
-        told.complete(permitted(ticket));
-        return told;
+        Permit permit = permitted(ticket);
+        if (!told.complete(permit)) {
+          permit.close();
+        }
+        return;
       }
     } catch (BreakerRejectedException rejection) {
       observeRejection(rejection);
       told.completeExceptionally(rejection);
-      return told;
+      return;
     }
     CompletableFuture<SessionAcquired> answer = ask();
     client.schedule(() -> giveUp(answer), client.acquireTimeout);
@@ -274,7 +298,30 @@ public final class Breaker {
     if (client.isClosed()) {
       answer.complete(null);
     }
-    return told;
+  }
+
+  /**
+   * Waits, as {@code execute} does, for the answer to the last decisive outcome, so that the view has what it made of the
+   * breaker. Nobody waits a second time for one that did not come.
+   */
+  private void awaitDecisive() throws InterruptedException {
+    CompletableFuture<Void> decisive = core.awaited.get();
+    if (decisive == null) {
+      return;
+    }
+    if (decisive.isDone() || !client.link.isUsable || client.isClosed()) {
+      forgetIfDone(decisive);
+      return;
+    }
+    awaitAnswer(decisive);
+    core.awaited.compareAndSet(decisive, null);
+  }
+
+  /** One that has no answer yet is waited for once the server can be asked again. */
+  private void forgetIfDone(CompletableFuture<Void> decisive) {
+    if (decisive.isDone()) {
+      core.awaited.compareAndSet(decisive, null);
+    }
   }
 
   /** Asks the server, once it is known whether it can be asked. The answer is null where it cannot. */
@@ -358,7 +405,7 @@ public final class Breaker {
     switch (ticket.source()) {
       case CACHED -> {
         if (client.isClosed()) {
-          core.drop(1);
+          core.drop(1, 0);
         } else if (report.moves()) {
           return client.link.batches.tellFailure(core, ticket, report, now);
         } else if (core.count(ticket, report, client.link.isUsable, now)) {
@@ -379,11 +426,17 @@ public final class Breaker {
       return;
     }
     try {
+      awaitAnswer(answered);
+    } catch (InterruptedException interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void awaitAnswer(CompletableFuture<Void> answered) throws InterruptedException {
+    try {
       answered.get(client.reportTimeout, TimeUnit.NANOSECONDS);
     } catch (TimeoutException late) {
       client.link.becomeUnusable();
-    } catch (InterruptedException interrupted) {
-      Thread.currentThread().interrupt();
     } catch (ExecutionException never) {
       throw new IllegalStateException(never);
     }
@@ -449,7 +502,7 @@ public final class Breaker {
    * @throws StatusRuntimeException the server's, or that there was no answer within {@code limit}
    */
   public void reset(String reason, Duration limit) {
-    core.dismissStandIn();
+    core.clear();
     if (client.fake != null) {
       client.fake.reset(core.key);
       return;

@@ -5,6 +5,8 @@ import dev.fuseboard.v1.PolicyInForce;
 import dev.fuseboard.v1.SessionAcquired;
 import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 
 /**
@@ -37,7 +39,15 @@ final class Core {
   private boolean isTold;
 
   private final Known known = new Known();
-  private final Tally.Queue tallies = new Tally.Queue();
+  private final Tally.Queue tallies;
+  private final Run run = new Run();
+
+  /** The answer to the last decisive outcome, which the next acquire waits for. Null: none is. */
+  final AtomicReference<CompletableFuture<Void>> awaited = new AtomicReference<>();
+
+  /** Any failure may trip the breaker, as far as is known here. */
+  private boolean suspects = true;
+
   private LocalBreaker local;
   private LocalBreaker.Rules rules = LocalBreaker.Rules.DEFAULT;
 
@@ -51,12 +61,14 @@ final class Core {
   private final long[] rejections = new long[Source.values().length];
   private long reported;
   private long dropped;
+  private long droppedRejections;
   private long unreported;
   private long stale;
 
-  Core(String key, int handle, BreakerOptions options, FuseboardClient.Builder client) {
+  Core(String key, int handle, BreakerOptions options, FuseboardClient.Builder client, Tally.Room room) {
     this.key = key;
     this.handle = handle;
+    tallies = new Tally.Queue(key, room);
     this.options = options;
     this.mode = options.mode() == null ? client.mode : options.mode();
     this.whenUnavailable = options.whenUnavailable() == null ? client.whenUnavailable : options.whenUnavailable();
@@ -102,11 +114,11 @@ final class Core {
           throw refusedLocally(answer);
         }
         permits[Source.LOCAL.ordinal()]++;
-        return Ticket.ofLocal(now, local, answer);
+        return Ticket.ofLocal(now, known, local, answer);
       }
       case PERMIT -> {
         permits[Source.UNAVAILABLE.ordinal()]++;
-        return Ticket.unavailable(now);
+        return Ticket.unavailable(now, known);
       }
       default -> {
         rejections[Source.UNAVAILABLE.ordinal()]++;
@@ -127,7 +139,14 @@ final class Core {
       permits[Source.SERVER.ordinal()]++;
       // A caller that is not known to be closed is being probed itself.
       boolean isProbe = state == State.HALF_OPEN || known.callerState != State.CLOSED;
-      return Ticket.ofServer(now, answer.getPermit(), now + Times.nanos(answer.getLease()), isProbe);
+      boolean isKnown = !answer.getProvisional();
+      return Ticket.ofServer(
+          now,
+          isKnown ? answer.getGeneration() : known.generation,
+          isKnown ? answer.getCallerGeneration() : known.callerGeneration,
+          answer.getPermit(),
+          now + Times.nanos(answer.getLease()),
+          isProbe);
     }
     rejections[Source.SERVER.ordinal()]++;
     Reason reason = Reason.ofWire(answer.getReasonValue());
@@ -143,7 +162,7 @@ final class Core {
       throw rejection(refusal.reason(), refusal.retryAfter(), refusal.state(), Source.SERVER);
     }
     permits[Source.SERVER.ordinal()]++;
-    return Ticket.ofServer(now, null, now, false);
+    return Ticket.ofServer(now, 0, 0, null, now, false);
   }
 
   private BreakerRejectedException rejection(Reason reason, Duration retryAfter, State state, Source source) {
@@ -155,22 +174,58 @@ final class Core {
   /** Counts the outcome of a call that was decided from memory. True: a tally has begun with it. */
   synchronized boolean count(Ticket ticket, Report report, boolean isUsable, long now) {
     boolean beginsTally = tallies.isEmpty();
+    add(ticket, report, isUsable, now);
+    record(ticket, report, now);
+    return beginsTally;
+  }
+
+  /** The same for a failure or timeout. True: it is decisive. */
+  synchronized boolean countFailure(Ticket ticket, Report report, boolean isUsable, long now) {
+    add(ticket, report, isUsable, now);
+    return record(ticket, report, now);
+  }
+
+  private void add(Ticket ticket, Report report, boolean isUsable, long now) {
     boolean isSlow = slowAfter > 0 && report.duration().toNanos() >= slowAfter;
     tallies.at(ticket.generation(), ticket.callerGeneration(), now).add(report, isSlow);
     if (!isUsable && whenUnavailable == WhenUnavailable.LOCAL) {
-      if (ticket.local() == null) {
-        standIn(now).observe(report.localOutcome(), now);
-      } else {
+      LocalBreaker standIn = standIn(now);
+      if (ticket.local() != null) {
         tellLocal(ticket, report, now);
+      } else if (!isOld(ticket)) {
+        standIn.observe(report.localOutcome(), now);
       }
     }
-    return beginsTally;
+  }
+
+  /** Takes an outcome into the run. True: it is decisive, because the server's answer to it may be a trip. */
+  synchronized boolean record(Ticket ticket, Report report, long now) {
+    if (isOld(ticket)) {
+      return false;
+    }
+    boolean isDecisive = false;
+    if (report.outcome() == Outcome.SUCCESS) {
+      run.clear();
+    } else if (report.moves()) {
+      run.add(now, rules);
+      isDecisive = suspects || run.reaches(rules);
+    }
+    if (local != null && !local.isClosed()) {
+      run.clear();
+    }
+    return isDecisive;
+  }
+
+  /** A permit was decided under generations below the view's. */
+  private boolean isOld(Ticket ticket) {
+    return ticket.generation() < known.generation || ticket.callerGeneration() < known.callerGeneration;
   }
 
   /** Counts the outcome of a call that the server did not know of. */
   synchronized void countUnreported(Ticket ticket, Report report, long now) {
     unreported++;
     tellLocal(ticket, report, now);
+    record(ticket, report, now);
   }
 
   /** The outcome of a call that the local breaker permitted, unless another has taken its place. */
@@ -180,9 +235,10 @@ final class Core {
     }
   }
 
-  /** Outcomes that cannot be told. */
-  synchronized void drop(long calls) {
+  /** Outcomes and rejections that cannot be told. */
+  synchronized void drop(long calls, long refused) {
     dropped += calls;
+    droppedRejections += refused;
   }
 
   /** Outcomes that the server has acknowledged; {@code isStale}: it counted them apart. */
@@ -203,6 +259,11 @@ final class Core {
     return !tallies.isEmpty();
   }
 
+  /** Failures or timeouts wait to be told. */
+  synchronized boolean hasFailures() {
+    return tallies.hasFailures();
+  }
+
   synchronized boolean hasTallies() {
     return !tallies.isEmpty();
   }
@@ -213,7 +274,8 @@ final class Core {
   }
 
   synchronized void addTo(Stats.Sum sum) {
-    sum.add(permits, rejections, reported, dropped + tallies.dropped, unreported, stale);
+    sum.add(permits, rejections, reported, unreported, stale);
+    sum.drop(dropped + tallies.dropped, droppedRejections + tallies.droppedRejections);
   }
 
   // What the server says.
@@ -224,7 +286,12 @@ final class Core {
 
   /** Changes what is known. True: the policy in force is another than the one that is known. */
   synchronized boolean apply(Consumer<Known> change) {
+    long generation = known.generation;
+    long callerGeneration = known.callerGeneration;
     change.accept(known);
+    if (known.generation != generation || known.callerGeneration != callerGeneration) {
+      run.clear();
+    }
     return policyAt != 0 && known.policyVersion > policyAt;
   }
 
@@ -262,17 +329,28 @@ final class Core {
   private void follow(dev.fuseboard.v1.Policy policy) {
     rules = LocalBreaker.Rules.of(policy);
     slowAfter = Times.nanos(policy.getSlowCallDuration());
+    suspects =
+        policy.getFailureCountThreshold() > 0
+            || policy.getFailureRateThreshold() > 0
+            || policy.getSlowCallRateThreshold() > 0;
   }
 
   /** Events were lost: nothing is known any more. True: a policy was known. */
   synchronized boolean forget() {
     known.forget();
+    run.clear();
     boolean wasKnown = policyAt != 0;
     policyAt = 0;
     return wasKnown;
   }
 
-  /** The server can be asked again, or the breaker was reset. */
+  /** The breaker was reset. */
+  synchronized void clear() {
+    local = null;
+    run.clear();
+  }
+
+  /** The server can be asked again. */
   synchronized void dismissStandIn() {
     local = null;
   }
@@ -281,6 +359,7 @@ final class Core {
   private LocalBreaker standIn(long now) {
     if (local == null) {
       local = LocalBreaker.standing(rules, known.state, known.until, now);
+      local.recall(run);
     }
     return local;
   }

@@ -58,6 +58,9 @@ public final class FuseboardClient implements AutoCloseable {
   private final List<Consumer<Event>> listeners = new CopyOnWriteArrayList<>();
   private volatile long heardAt;
 
+  /** What the breakers' pending tallies share. */
+  private final Tally.Room room = new Tally.Room();
+
   private FuseboardClient(Builder options) {
     this.options = options;
     caller = keyBytes(options.caller);
@@ -152,7 +155,7 @@ public final class FuseboardClient implements AutoCloseable {
     if (listed.size() == BREAKERS_MAX) {
       throw new IllegalStateException("a client has at most 1,000 breakers");
     }
-    Core core = new Core(key, listed.size() + 1, breakerOptions, options);
+    Core core = new Core(key, listed.size() + 1, breakerOptions, options, room);
     breakers.put(key, core);
     listed.add(core);
     if (fake == null) {

@@ -246,6 +246,7 @@ final class Link {
       helloDelay = FIRST_HELLO;
       retry.worked();
       client.cores().forEach(Core::dismissStandIn);
+      batches.awaitPending();
       boolean isNew = !isUsable;
       isUsable = true;
       return isNew;
@@ -378,7 +379,7 @@ final class Link {
       isUsable = false;
       standing = session;
       session = null;
-      batches.refuse();
+      batches.giveUp();
       client.cores().forEach(Core::giveUp);
       reports.dropAll();
     }

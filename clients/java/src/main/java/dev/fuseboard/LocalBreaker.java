@@ -1,7 +1,5 @@
 package dev.fuseboard;
 
-import java.util.ArrayDeque;
-
 /**
  * The breaker that stands in while no server can be asked. One rule, the same in the clients of all languages: so many
  * failures in a row, all young enough, open it; after the open period one probe decides.
@@ -51,8 +49,7 @@ final class LocalBreaker {
   private long probeSince;
   private long until;
 
-  /** When each of the failures in a row happened, oldest first: at most as many as open it. */
-  private final ArrayDeque<Long> failures = new ArrayDeque<>();
+  private final Run failures = new Run();
 
   LocalBreaker(Rules rules) {
     this.rules = rules;
@@ -68,6 +65,27 @@ final class LocalBreaker {
       local.state = State.HALF_OPEN;
     }
     return local;
+  }
+
+  /** Gives a closed one the failures that were recorded before it stood in. Those that trip it open it at the last of them. */
+  void recall(Run run) {
+    if (state != State.CLOSED) {
+      return;
+    }
+    failures.addAll(run, rules);
+    if (failures.trips(rules)) {
+      open(failures.last());
+    }
+  }
+
+  /** It permits every call. */
+  boolean isClosed() {
+    return state == State.CLOSED;
+  }
+
+  /** When an open one lets a probe through. */
+  long until() {
+    return until;
   }
 
   Answer acquire(long now) {
@@ -115,12 +133,8 @@ final class LocalBreaker {
     switch (outcome) {
       case SUCCESS -> failures.clear();
       case FAILURE, TIMEOUT -> {
-        failures.addLast(now);
-        if (failures.size() > rules.failureThreshold()) {
-          failures.removeFirst();
-        }
-        boolean isYoung = rules.monitoringPeriod() == 0 || now - failures.getFirst() < rules.monitoringPeriod();
-        if (failures.size() == rules.failureThreshold() && isYoung) {
+        failures.add(now, rules);
+        if (failures.trips(rules)) {
           open(now);
         }
       }

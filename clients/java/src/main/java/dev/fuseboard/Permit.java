@@ -47,7 +47,10 @@ public final class Permit implements AutoCloseable {
     report(Report.of(Outcome.CANCELLED));
   }
 
-  /** Reports how the call went. It never waits. */
+  /**
+   * Reports how the call went. It never waits. If the answer may be a trip, the breaker's next acquire waits for it, at most
+   * {@code reportTimeout}.
+   */
   public void report(Report report) {
     if (isReported.compareAndSet(false, true)) {
       breaker.finish(ticket, report);

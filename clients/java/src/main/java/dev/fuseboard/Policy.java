@@ -45,6 +45,30 @@ public final class Policy {
     }
   }
 
+  /** Whose evidence the quorum counts. */
+  public enum Voters {
+    /** Each caller by its full name is one voter. */
+    INSTANCE,
+    /** All callers of a service, the part of the name before the first {@code /}, are one voter. */
+    SERVICE;
+
+    private dev.fuseboard.v1.Voters wire() {
+      return dev.fuseboard.v1.Voters.valueOf("VOTERS_" + name());
+    }
+  }
+
+  /** Which reports may trip a breaker. */
+  public enum TripOn {
+    /** Any counted report, including a success that completes a minimum. */
+    ANY,
+    /** Failures only; for the slow-call rule, slow calls only. */
+    FAILURE;
+
+    private dev.fuseboard.v1.TripOn wire() {
+      return dev.fuseboard.v1.TripOn.valueOf("TRIP_ON_" + name());
+    }
+  }
+
   /** Sets what a policy says. */
   public static final class Builder {
     private final dev.fuseboard.v1.Policy.Builder message = dev.fuseboard.v1.Policy.newBuilder();
@@ -112,7 +136,7 @@ public final class Policy {
       return this;
     }
 
-    /** How long the breaker stays open. 1 ms to 24 h. Default 30 s. */
+    /** How long the breaker stays open. {@code openDurationMin} to 24 h; 0 is refused. Default 30 s. */
     public Builder openDuration(Duration duration) {
       message.setOpenDuration(Times.message(duration));
       return this;
@@ -189,6 +213,27 @@ public final class Policy {
     /** The same as a share of the known callers. 0: {@code minCallers} alone. 0 to 1. Default 0. */
     public Builder share(double share) {
       message.setShare(share);
+      return this;
+    }
+
+    /** Whose evidence the quorum counts. Default: each instance's. */
+    public Builder voters(Voters voters) {
+      message.setVoters(voters.wire());
+      return this;
+    }
+
+    /** Which reports may trip the breaker. Default: any. */
+    public Builder tripOn(TripOn reports) {
+      message.setTripOn(reports.wire());
+      return this;
+    }
+
+    /**
+     * Shortest {@code openDuration} that the policy accepts; protects against a unit mistake. Set it below the default to
+     * permit shorter open periods. 1 ms to 24 h; 0 is refused. Default 100 ms.
+     */
+    public Builder openDurationMin(Duration duration) {
+      message.setOpenDurationMin(Times.message(duration));
       return this;
     }
 

@@ -72,10 +72,14 @@ final class Reports {
     }
     synchronized (link) {
       if (link.client.isClosed()) {
-        core.drop(1);
+        core.drop(1, 0);
         return null;
       }
-      Reporting reporting = keep(new Reporting(core, item, ticket.leaseEnd(), false));
+      Reporting reporting = new Reporting(core, item, ticket.leaseEnd(), false);
+      if (core.record(ticket, report, link.client.now()) || ticket.isProbe()) {
+        core.awaited.set(reporting.answered);
+      }
+      keep(reporting);
       return link.isUsable && (report.moves() || ticket.isProbe()) ? reporting.answered : null;
     }
   }
@@ -95,13 +99,12 @@ final class Reports {
     }
   }
 
-  private Reporting keep(Reporting report) {
+  private void keep(Reporting report) {
     if (waiting.size() == WAITING_MAX) {
       drop(waiting.iterator().next());
     }
     waiting.add(report);
     send(report);
-    return report;
   }
 
   /** Puts a report into the session's next frame, where one stands. */
@@ -142,7 +145,7 @@ final class Reports {
 
   private void drop(Reporting report) {
     if (!report.isGivenBack) {
-      report.core.drop(1);
+      report.core.drop(1, 0);
     }
     forget(report);
   }

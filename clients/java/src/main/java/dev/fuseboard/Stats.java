@@ -9,6 +9,7 @@ import java.time.Duration;
  * @param rejections calls that were rejected, by who decided
  * @param reported outcomes that the server has acknowledged
  * @param droppedReports outcomes that could not be told
+ * @param droppedRejections rejections of this process that the server was not told of
  * @param unreported outcomes of calls that the server did not know of
  * @param staleReports those of the reported that the server counted apart, because the breaker had moved on
  * @param reconnects of the session and of the watch
@@ -21,6 +22,7 @@ public record Stats(
     Counts rejections,
     long reported,
     long droppedReports,
+    long droppedRejections,
     long unreported,
     long staleReports,
     long reconnects,
@@ -45,18 +47,23 @@ public record Stats(
     private final long[] rejections = new long[Source.values().length];
     private long reported;
     private long dropped;
+    private long droppedRejections;
     private long unreported;
     private long stale;
 
-    void add(long[] permits, long[] rejections, long reported, long dropped, long unreported, long stale) {
+    void add(long[] permits, long[] rejections, long reported, long unreported, long stale) {
       for (int i = 0; i < permits.length; i++) {
         this.permits[i] += permits[i];
         this.rejections[i] += rejections[i];
       }
       this.reported += reported;
-      this.dropped += dropped;
       this.unreported += unreported;
       this.stale += stale;
+    }
+
+    void drop(long calls, long refused) {
+      dropped += calls;
+      droppedRejections += refused;
     }
 
     Stats with(long reconnects, long resyncs, long staleness, boolean isUsable) {
@@ -65,6 +72,7 @@ public record Stats(
           Counts.of(rejections),
           reported,
           dropped,
+          droppedRejections,
           unreported,
           stale,
           reconnects,

@@ -1,9 +1,10 @@
 package dev.fuseboard;
 
 import dev.fuseboard.v1.BreakerStatus;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
 
 /** The calls to one breaker that were decided here and not told yet, under one pair of generations. Pure. */
 final class Tally {
@@ -23,6 +24,11 @@ final class Tally {
   private int slow;
   private int ignored;
   private int localFailures;
+
+  /** Runs of failures and timeouts: before the first success, the longest without one in between, after the last success. */
+  private int leadingFailures;
+
+  private int longestRun;
   private int trailingFailures;
   private long retryAfter;
 
@@ -35,6 +41,11 @@ final class Tally {
   /** Outcomes in it; rejections are none. */
   int calls() {
     return successes + failures + timeouts + ignored + localFailures;
+  }
+
+  /** It has a failure or timeout, whose answer may be a trip. */
+  boolean hasFailures() {
+    return longestRun > 0;
   }
 
   boolean isFull() {
@@ -62,6 +73,8 @@ final class Tally {
     slow += isSlow ? 1 : 0;
     if (report.isFailure()) {
       trailingFailures++;
+      longestRun = Math.max(longestRun, trailingFailures);
+      leadingFailures += successes == 0 ? 1 : 0;
       retryAfter = Math.max(retryAfter, report.retryAfter() == null ? 0 : report.retryAfter().toNanos());
     }
   }
@@ -88,6 +101,8 @@ final class Tally {
             .setSlow(slow)
             .setIgnored(ignored)
             .setRejections(rejections)
+            .setLeadingFailures(leadingFailures)
+            .setLongestRun(longestRun)
             .setTrailingFailures(trailingFailures)
             .setLocalFailures(localFailures);
     if (retryAfter > 0) {
@@ -96,52 +111,133 @@ final class Tally {
     return message.build();
   }
 
-  /** A breaker's tallies: the one that counts, and those of earlier generations. */
-  static final class Queue {
-    /** Tallies that wait for a batch. Beyond, the oldest is dropped. */
-    private static final int WAITING_MAX = 16;
+  /** What a client's pending tallies share, beyond the one of each breaker that always has its place. */
+  static final class Room {
+    /** The bound in bytes. */
+    static final long BYTES_MAX = 512 << 10;
 
-    /** Oldest first; the last counts. */
-    private final ArrayDeque<Tally> waiting = new ArrayDeque<>();
+    private final AtomicLong used = new AtomicLong();
+
+    private boolean take(long bytes) {
+      if (used.addAndGet(bytes) <= BYTES_MAX) {
+        return true;
+      }
+      used.addAndGet(-bytes);
+      return false;
+    }
+
+    private void giveBack(long bytes) {
+      used.addAndGet(-bytes);
+    }
+
+    /** Bytes in use. */
+    long used() {
+      return used.get();
+    }
+  }
+
+  /** A breaker's pending tallies: one for each pair of generations, and full ones. */
+  static final class Queue {
+    /** What a tally counts as, besides its breaker's key. */
+    static final long TALLY_BYTES = 256;
+
+    /** Oldest first. */
+    private List<Tally> pending = new ArrayList<>(2);
+
+    /** The one that was counted in last; null: none is pending of which that is known. */
+    private Tally last;
+
+    private final long bytes;
+    private final Room room;
 
     /** Calls of tallies that were dropped here. */
     long dropped;
 
-    boolean isEmpty() {
-      return waiting.isEmpty();
+    /** Rejections of tallies that were dropped here. */
+    long droppedRejections;
+
+    Queue(String key, Room room) {
+      bytes = TALLY_BYTES + key.length();
+      this.room = room;
     }
 
-    /** The tally for decisions of a pair of generations. */
+    boolean isEmpty() {
+      return pending.isEmpty();
+    }
+
+    int size() {
+      return pending.size();
+    }
+
+    boolean hasFailures() {
+      return pending.stream().anyMatch(Tally::hasFailures);
+    }
+
+    /** The tally for decisions of a pair of generations. Where there is no room for another, the oldest is dropped. */
     Tally at(long generation, long callerGeneration, long now) {
-      Tally last = waiting.peekLast();
-      if (last != null
-          && last.generation == generation
-          && last.callerGeneration == callerGeneration
-          && !last.isFull()) {
+      if (last != null && last.counts(generation, callerGeneration)) {
         return last;
       }
-      if (waiting.size() > WAITING_MAX) {
-        dropped += waiting.removeFirst().calls();
+      for (int i = pending.size() - 1; i >= 0; i--) {
+        if (pending.get(i).counts(generation, callerGeneration)) {
+          last = pending.get(i);
+          return last;
+        }
       }
-      Tally tally = new Tally(generation, callerGeneration, now);
-      waiting.addLast(tally);
-      return tally;
+      if (!pending.isEmpty() && !room.take(bytes)) {
+        drop(pending.remove(0));
+      }
+      last = new Tally(generation, callerGeneration, now);
+      pending.add(last);
+      return last;
+    }
+
+    private void drop(Tally tally) {
+      dropped += tally.calls();
+      droppedRejections += tally.rejections;
     }
 
     /** Drops tallies older than {@code ageMax}. */
     void expire(long now, long ageMax) {
-      while (!waiting.isEmpty() && now - waiting.getFirst().since > ageMax) {
-        dropped += waiting.removeFirst().calls();
+      int before = pending.size();
+      for (Iterator<Tally> all = pending.iterator(); all.hasNext(); ) {
+        Tally tally = all.next();
+        if (now - tally.since > ageMax) {
+          drop(tally);
+          all.remove();
+        }
       }
+      removed(before);
     }
 
     /** Removes at most {@code most} tallies, oldest first. */
     List<Tally> take(int most) {
-      List<Tally> taken = new ArrayList<>();
-      while (taken.size() < most && !waiting.isEmpty()) {
-        taken.add(waiting.removeFirst());
+      int before = pending.size();
+      if (before == 0 || most == 0) {
+        return List.of();
       }
+      List<Tally> taken = pending;
+      if (most < before) {
+        taken = new ArrayList<>(pending.subList(0, most));
+        pending = new ArrayList<>(pending.subList(most, before));
+      } else {
+        pending = new ArrayList<>(2);
+      }
+      removed(before);
       return taken;
     }
+
+    /** Gives the room of those that were removed back. */
+    private void removed(int before) {
+      if (pending.size() < before) {
+        last = null;
+        room.giveBack(bytes * (before - 1 - Math.max(pending.size() - 1, 0)));
+      }
+    }
+  }
+
+  /** It takes decisions of a pair of generations. */
+  private boolean counts(long generation, long callerGeneration) {
+    return this.generation == generation && this.callerGeneration == callerGeneration && !isFull();
   }
 }

@@ -205,6 +205,89 @@ class ClientTest {
   }
 
   @Test
+  void theTwoStepsStopAtTheThresholdWithoutWaitingForAReport() throws Exception {
+    for (Mode mode : Mode.values()) {
+      try (TestServer server = TestServer.start(); FuseboardClient client = server.client().mode(mode).build()) {
+        for (int round = 0; round < 20; round++) {
+          Breaker db = client.breaker("two/" + round, threeFailures());
+          client.ready(TestServer.PATIENCE);
+          db.acquire().success();
+          int calls = 0;
+          for (int i = 0; i < 200; i++) {
+            Permit permit;
+            try {
+              permit = round % 2 == 0 ? db.acquire() : db.acquireAsync().get();
+            } catch (BreakerRejectedException | ExecutionException rejected) {
+              continue;
+            }
+            calls++;
+            permit.failure();
+          }
+          assertEquals(3, calls, "calls that reached the dependency");
+        }
+      }
+    }
+  }
+
+  @Test
+  void failuresAtOnceAndASuccessBeforeTheyAreSentOpenToo() throws Exception {
+    try (TestServer server = TestServer.start(); FuseboardClient client = server.client().build()) {
+      for (int failures : new int[] {3, 5, 10, 50}) {
+        Breaker db = client.breaker("at-once/" + failures, threeFailures());
+        client.ready(TestServer.PATIENCE);
+        db.acquire().success();
+        List<Permit> permits = new ArrayList<>();
+        for (int i = 0; i <= failures; i++) {
+          permits.add(db.acquire());
+        }
+        permits.subList(0, failures).forEach(Permit::failure);
+        permits.get(failures).success();
+        assertThrows(BreakerRejectedException.class, db::acquire, failures + " failures and a success");
+      }
+    }
+  }
+
+  @Test
+  void outcomesOfTwoGenerationsThatAlternateAreAllTold() throws Exception {
+    try (TestServer server = TestServer.start(); FuseboardClient client = server.client().build()) {
+      Breaker db = client.breaker("db", threeFailures());
+      client.ready(TestServer.PATIENCE);
+      db.acquire().success();
+      TestServer.eventually("it is told", () -> client.stats().reported() == 1);
+      List<Permit> permits = new ArrayList<>();
+      for (int i = 0; i < 60; i++) {
+        if (i == 30) {
+          db.reset("drill", TestServer.PATIENCE);
+        }
+        permits.add(db.acquire());
+      }
+      for (int i = 0; i < 30; i++) {
+        permits.get(i).success();
+        permits.get(30 + i).success();
+      }
+      TestServer.eventually("all 60 are told", () -> client.stats().reported() == 61);
+      assertEquals(31, db.state(TestServer.PATIENCE).message().getTotals().getSuccesses());
+      assertEquals(0, client.stats().droppedReports());
+      assertEquals(30, client.stats().staleReports());
+    }
+  }
+
+  @Test
+  void theLocalBreakerKnowsTheFailuresFromBeforeTheServerWasLost() throws Exception {
+    TestServer server = TestServer.start();
+    try (FuseboardClient client = server.client().build()) {
+      Breaker db = client.breaker("db", threeFailures());
+      client.ready(TestServer.PATIENCE);
+      fail(db);
+      fail(db);
+      server.close();
+      TestServer.eventually("the server is away", () -> !client.stats().isUsable());
+      fail(db);
+      assertThrows(BreakerRejectedException.class, db::acquire, "after the third failure in a row");
+    }
+  }
+
+  @Test
   void aFakeDecidesWithoutAServer() throws Exception {
     FuseboardFake fake = new FuseboardFake();
     try (FuseboardClient client = fake.client()) {

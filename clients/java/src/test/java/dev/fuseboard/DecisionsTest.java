@@ -4,8 +4,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.protobuf.Descriptors.FieldDescriptor;
 import dev.fuseboard.v1.BreakerStatus;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.Random;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
 /** What decides, in virtual time: the view, the tally and the local breaker. */
@@ -69,7 +75,7 @@ class DecisionsTest {
 
   @Test
   void aTallyTellsTheFailuresInARowSinceTheLastSuccess() {
-    Tally.Queue tallies = new Tally.Queue();
+    Tally.Queue tallies = new Tally.Queue("db", new Tally.Room());
     for (Outcome outcome : List.of(Outcome.FAILURE, Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.FAILURE, Outcome.IGNORED)) {
       tallies.at(1, 0, SECOND).add(Report.of(outcome), false);
     }
@@ -86,12 +92,143 @@ class DecisionsTest {
 
   @Test
   void talliesOfTwoGenerationsAreApartAndOldOnesAreDroppedAndCounted() {
-    Tally.Queue tallies = new Tally.Queue();
+    Tally.Queue tallies = new Tally.Queue("db", new Tally.Room());
     tallies.at(1, 0, SECOND).add(Report.of(Outcome.SUCCESS), false);
     tallies.at(2, 0, 9 * SECOND).add(Report.of(Outcome.SUCCESS), false);
     tallies.expire(12 * SECOND, 10 * SECOND);
     assertEquals(1, tallies.dropped);
     assertEquals(List.of(2L), tallies.take(9).stream().map(tally -> tally.generation).toList());
+  }
+
+  @Test
+  void outcomesOfTwoGenerationsMayAlternateAndNoneIsDropped() {
+    Tally.Queue tallies = new Tally.Queue("db", new Tally.Room());
+    for (int i = 0; i < 60; i++) {
+      tallies.at(1 + i % 2, 0, SECOND).add(Report.of(Outcome.SUCCESS), false);
+    }
+    assertEquals(0, tallies.dropped);
+    assertEquals(List.of(30, 30), tallies.take(10).stream().map(Tally::calls).toList());
+    assertTrue(tallies.isEmpty());
+  }
+
+  @Test
+  void pendingTalliesAreBoundedInBytesAndWhatIsDroppedIsCounted() {
+    Tally.Room shared = new Tally.Room();
+    Tally.Queue tallies = new Tally.Queue("db", shared);
+    Tally.Queue other = new Tally.Queue("other", shared);
+    int room = (int) (Tally.Room.BYTES_MAX / (Tally.Queue.TALLY_BYTES + 2)) + 1;
+    for (int i = 0; i < room + 3; i++) {
+      Tally tally = tallies.at(i + 1, 0, SECOND);
+      tally.add(Report.of(Outcome.SUCCESS), false);
+      tally.rejections = 2;
+    }
+    assertEquals(List.of(3L, 6L, (long) room), List.of(tallies.dropped, tallies.droppedRejections, (long) tallies.size()));
+    other.at(1, 0, SECOND);
+    assertEquals(1, other.size(), "another breaker's first tally has its place");
+    assertEquals(10, tallies.take(10).size());
+    tallies.expire(12 * SECOND, 10 * SECOND);
+    assertTrue(tallies.isEmpty());
+    assertEquals(List.of(room - 7L, 2L * (room - 7)), List.of(tallies.dropped, tallies.droppedRejections));
+    assertEquals(0, shared.used());
+  }
+
+  private static dev.fuseboard.v1.Tally tallyOf(List<Outcome> outcomes) {
+    Tally tally = new Tally(1, 0, 0);
+    outcomes.forEach(outcome -> tally.add(Report.of(outcome), false));
+    return tally.message("db", "web/1", 0);
+  }
+
+  @Test
+  void runsOfFailuresAreExactAndComposeWhereverATallyIsSplit() {
+    Random random = new Random(11);
+    List<Outcome> kinds = List.of(Outcome.SUCCESS, Outcome.FAILURE, Outcome.FAILURE, Outcome.TIMEOUT, Outcome.IGNORED);
+    for (int round = 0; round < 2_000; round++) {
+      List<Outcome> outcomes = new ArrayList<>();
+      List<Integer> runs = new ArrayList<>();
+      int run = 0;
+      for (int i = random.nextInt(24); i > 0; i--) {
+        Outcome outcome = kinds.get(random.nextInt(kinds.size()));
+        outcomes.add(outcome);
+        if (outcome == Outcome.SUCCESS) {
+          runs.add(run);
+          run = 0;
+        } else if (outcome != Outcome.IGNORED) {
+          run++;
+        }
+      }
+      runs.add(run);
+      List<Integer> want = List.of(runs.get(0), Collections.max(runs), run);
+      dev.fuseboard.v1.Tally whole = tallyOf(outcomes);
+      assertEquals(want, List.of(whole.getLeadingFailures(), whole.getLongestRun(), whole.getTrailingFailures()));
+      for (int at = 0; at <= outcomes.size(); at++) {
+        dev.fuseboard.v1.Tally a = tallyOf(outcomes.subList(0, at));
+        dev.fuseboard.v1.Tally b = tallyOf(outcomes.subList(at, outcomes.size()));
+        int joined = a.getTrailingFailures() + b.getLeadingFailures();
+        List<Integer> composed =
+            List.of(
+                a.getLeadingFailures() + (a.getSuccesses() == 0 ? b.getLeadingFailures() : 0),
+                Math.max(Math.max(a.getLongestRun(), b.getLongestRun()), joined),
+                b.getTrailingFailures() + (b.getSuccesses() == 0 ? a.getTrailingFailures() : 0));
+        assertEquals(want, composed, () -> "of " + outcomes);
+      }
+    }
+  }
+
+  @Test
+  void aSequenceHasOneVerdictWheneverTheLocalBreakerBeganToStandIn() {
+    Random random = new Random(11);
+    LocalBreaker.Rules rules = new LocalBreaker.Rules(3, 5 * SECOND, 20 * SECOND);
+    List<Outcome> kinds = List.of(Outcome.SUCCESS, Outcome.FAILURE, Outcome.TIMEOUT, Outcome.IGNORED);
+    for (int round = 0; round < 2_000; round++) {
+      int length = random.nextInt(12);
+      Outcome[] outcomes = new Outcome[length];
+      long[] at = new long[length];
+      LocalBreaker whole = new LocalBreaker(rules);
+      long now = SECOND;
+      int tripped = 0;
+      for (int i = 0; i < length && whole.isClosed(); i++) {
+        now += random.nextInt(3) * SECOND;
+        at[i] = now;
+        outcomes[i] = kinds.get(random.nextInt(kinds.size()));
+        whole.observe(outcomes[i], now);
+        tripped = i + 1;
+      }
+      for (int split = 0; split <= tripped; split++) {
+        Run run = new Run();
+        for (int i = 0; i < split; i++) {
+          if (outcomes[i] == Outcome.SUCCESS) {
+            run.clear();
+          } else if (outcomes[i] != Outcome.IGNORED) {
+            run.add(at[i], rules);
+          }
+        }
+        LocalBreaker late = new LocalBreaker(rules);
+        late.recall(run);
+        for (int i = split; i < tripped; i++) {
+          late.observe(outcomes[i], at[i]);
+        }
+        assertEquals(whole.isClosed(), late.isClosed());
+        assertEquals(whole.until(), late.until());
+      }
+    }
+  }
+
+  @Test
+  void aPolicyHasEveryFieldOfTheProtos() {
+    Policy policy =
+        Policy.builder()
+            .voters(Policy.Voters.SERVICE)
+            .tripOn(Policy.TripOn.FAILURE)
+            .openDurationMin(Duration.ofMillis(1))
+            .build();
+    assertEquals(dev.fuseboard.v1.Voters.VOTERS_SERVICE, policy.message().getVoters());
+    assertEquals(dev.fuseboard.v1.TripOn.TRIP_ON_FAILURE, policy.message().getTripOn());
+    assertEquals(Times.message(1_000_000L), policy.message().getOpenDurationMin());
+    List<String> setters = Stream.of(Policy.Builder.class.getMethods()).map(method -> method.getName()).toList();
+    for (FieldDescriptor field : dev.fuseboard.v1.Policy.getDescriptor().getFields()) {
+      String name = field.getJsonName().equals("window") ? "timeWindow" : field.getJsonName();
+      assertTrue(setters.contains(name), () -> "Policy.Builder has no " + name);
+    }
   }
 
   private static void fail(LocalBreaker local, long now) {

@@ -262,6 +262,7 @@ public final class Driver {
     answer.add("rejections", GSON.toJsonTree(stats.rejections()));
     answer.addProperty("reported", stats.reported());
     answer.addProperty("dropped_reports", stats.droppedReports());
+    answer.addProperty("dropped_rejections", stats.droppedRejections());
     answer.addProperty("unreported", stats.unreported());
     answer.addProperty("stale_reports", stats.staleReports());
     answer.addProperty("reconnects", stats.reconnects());
