@@ -583,6 +583,7 @@ impl Engine {
             key: tenant.key.to_arc(),
             callers: known.filter_map(|known| self.shared.callers.name(known.caller)).collect(),
             declaration: tenant.policy.declaration.clone(),
+            provenance: tenant.provenance.clone(),
             policy_version: tenant.policy.version,
             policy_hash: PolicyHash::OfDifferences(tenant.policy.hash),
             sequence: tenant.sequence,

@@ -52,7 +52,7 @@ pub use self::{
     events::{Event, EventKind, EventReason, KEPT_EACH},
     jump::{CLOCK_JUMP_MAX, Expiring, expiring},
     measures::{COMMIT_BOUNDS, Measured, REJECTIONS, RESYNCS, Surveyed},
-    policies::{Declaration, PolicyEntry, PolicyOrigin, Resolved, matches},
+    policies::{Declaration, PolicyEntry, PolicyOrigin, Provenance, Resolved, matches},
     registry::{Handle, key_hash},
     restore::FilePolicies,
     watch::{Entry, Filter, Message, Position, ResyncReason, Watch, WatchOptions},
@@ -280,6 +280,8 @@ pub struct View {
     pub policy: Arc<Resolved>,
     /// Revision of its declaration; `None` where it was not declared.
     pub declared_revision: Option<u64>,
+    /// Where its declaration comes from; `None` where it was not declared, or that is not known.
+    pub provenance: Option<Provenance>,
     /// The override that stands.
     pub forced: Option<Override>,
     /// The computed state with its data.
@@ -760,16 +762,40 @@ impl Engine {
     /// # Errors
     /// A field out of its range; no room for another breaker; the store did not record it.
     pub async fn declare(&self, key: &str, declaration: &Declaration, caller: CallerId) -> Result<View, Error> {
+        let name = self.caller_name(caller);
+        let by = service(name.as_deref().unwrap_or_default());
+        self.declare_by(key, declaration, caller, &by.into()).await
+    }
+
+    /// As [`Engine::declare`], by a declarer with another name than its caller's service: an identity.
+    ///
+    /// # Errors
+    /// As [`Engine::declare`].
+    pub async fn declare_by(
+        &self,
+        key: &str,
+        declaration: &Declaration,
+        caller: CallerId,
+        by: &Arc<str>,
+    ) -> Result<View, Error> {
         self.check_declaration(key, &declaration.spec)?;
         self.have_store()?;
         let cause = Cause { caller, policy: Some(EventReason::Declared), ..Cause::default() };
         let act = |tenant: &mut Tenant, moment: Moment| {
             let standing = tenant.policy.declaration.clone();
-            let declared = standing.clone().filter(|standing| !declaration.replaces(standing));
-            let declared = declared.unwrap_or_else(|| declaration.clone());
+            let news = match &standing {
+                Some(standing) => {
+                    Provenance::of_news(standing, tenant.provenance.as_deref(), declaration, by, moment.now)
+                }
+                None => Some(Provenance::first(Arc::clone(by), moment.now)),
+            };
+            let declared = if news.is_some() { None } else { standing };
             let version = tenant.breaker.version();
-            let moves = self.follow_policies(tenant, moment, Some(&declared));
-            let is_news = version == 0 || standing.as_ref() != Some(&declared);
+            let is_news = version == 0 || news.is_some();
+            let moves = self.follow_policies(tenant, moment, Some(declared.as_ref().unwrap_or(declaration)));
+            if let Some(news) = news {
+                tenant.provenance = Some(Box::new(news));
+            }
             if is_news && tenant.breaker.version() == version {
                 // No move, but to be remembered all the same.
                 tenant.breaker.touch();
@@ -796,6 +822,7 @@ impl Engine {
             }
             let version = tenant.breaker.version();
             let moves = self.follow_policies(tenant, moment, None);
+            tenant.provenance = None;
             if tenant.breaker.version() == version {
                 // The policy in force stays, but what was declared has to be forgotten.
                 tenant.breaker.touch();
@@ -1313,6 +1340,7 @@ impl Engine {
                         is_dirty: false,
                         is_batched: false,
                         is_stored: false,
+                        provenance: None,
                         pending: None,
                     };
                     (tenant, now)
@@ -1633,6 +1661,11 @@ impl Held {
     }
 }
 
+/// The service of a caller: its name up to the first `/`.
+fn service(caller: &str) -> &str {
+    caller.split('/').next().unwrap_or_default()
+}
+
 /// When all that a tenant's breaker has counted so far will have aged out, if by time it does.
 fn aged_out(tenant: &Tenant) -> Option<Timestamp> {
     let policy = tenant.breaker.policy();
@@ -1688,6 +1721,7 @@ fn view(tenant: &mut Tenant, now: Timestamp) -> View {
         totals: tenant.breaker.totals(),
         policy: Arc::clone(&tenant.policy),
         declared_revision: tenant.policy.declaration.as_ref().map(|declared| declared.revision),
+        provenance: tenant.provenance.as_deref().cloned(),
         forced: tenant.breaker.forced_override().cloned(),
         state: tenant.breaker.state().clone(),
         probes_out: tenant.breaker.probes().len(),

@@ -48,15 +48,68 @@ pub struct PolicyEntry {
 pub struct Declaration {
     /// The fields that it sets.
     pub spec: PolicySpec,
-    /// The highest stands, the first among equals. 0: none.
+    /// Of one declarer's declarations the highest stands, the first among equals. 0: none.
     pub revision: u64,
 }
 
-impl Declaration {
-    /// Whether this one replaces `standing`.
+/// Declarers of one breaker whose revisions are remembered, beside the one whose declaration stands.
+const REPLACED_MAX: usize = 8;
+
+/// Where the declaration of a breaker comes from.
+///
+/// Revisions order the declarations of one declarer and are not compared with another's, so a revision that one declarer has
+/// raised to the highest there is does not keep another out. The revision that each declarer has reached is remembered, so
+/// services that declare different policies do not replace each other again whenever they start.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Provenance {
+    /// The identity that declared it, or the caller's service if authentication is off.
+    pub by: Arc<str>,
+    /// When.
+    pub at: Timestamp,
+    /// Declarers whose declarations were replaced, with their revisions, the latest last.
+    pub replaced: Vec<(Arc<str>, u64)>,
+}
+
+impl Provenance {
+    /// The provenance of a first declaration.
     #[must_use]
-    pub const fn replaces(&self, standing: &Self) -> bool {
-        self.revision > standing.revision || (self.revision == 0 && standing.revision == 0)
+    pub const fn first(by: Arc<str>, at: Timestamp) -> Self {
+        Self { by, at, replaced: Vec::new() }
+    }
+
+    /// Whether a declaration by `by` replaces the one that stands: its provenance then, else `None`. A standing declaration of
+    /// unknown provenance takes that of an equal one.
+    #[must_use]
+    pub fn of_news(
+        standing: &Declaration,
+        from: Option<&Self>,
+        wanted: &Declaration,
+        by: &Arc<str>,
+        at: Timestamp,
+    ) -> Option<Self> {
+        if standing == wanted {
+            return from.is_none().then(|| Self::first(Arc::clone(by), at));
+        }
+        let (stands_by, replaced) = from.map_or(("", [].as_slice()), |from| (&*from.by, &from.replaced));
+        let reached = if stands_by == &**by {
+            Some(standing.revision)
+        } else {
+            replaced.iter().find(|(other, _)| other == by).map(|(_, revision)| *revision)
+        };
+        let is_unnumbered = standing.revision == 0 && wanted.revision == 0;
+        let is_news = match reached {
+            Some(reached) => wanted.revision > reached || is_unnumbered,
+            // A declaration without a revision is below all that have one.
+            None => wanted.revision > 0 || is_unnumbered,
+        };
+        is_news.then(|| {
+            let mut replaced: Vec<_> = replaced.iter().filter(|(other, _)| other != by).cloned().collect();
+            if stands_by != &**by {
+                replaced.push((stands_by.into(), standing.revision));
+            }
+            replaced.drain(..replaced.len().saturating_sub(REPLACED_MAX));
+            Self { by: Arc::clone(by), at, replaced }
+        })
     }
 }
 

@@ -23,7 +23,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{
     commits::Pending,
     keys::{Key, Keys},
-    policies::Resolved,
+    policies::{Provenance, Resolved},
 };
 use crate::{
     breaker::{Breaker, Timestamp},
@@ -96,6 +96,8 @@ pub(super) struct Tenant {
     pub(super) is_batched: bool,
     /// The store has a record of it, or will have.
     pub(super) is_stored: bool,
+    /// Where its declaration comes from, if it has one and that is known.
+    pub(super) provenance: Option<Box<Provenance>>,
     /// Its moves that were not told yet, as they wait for the store. Nearly no breaker has any.
     pub(super) pending: Option<Box<Pending>>,
 }

@@ -180,6 +180,7 @@ impl Engine {
                     is_dirty: false,
                     is_batched: false,
                     is_stored: true,
+                    provenance: record.provenance,
                     pending: None,
                 };
                 (tenant, record.created)
@@ -234,6 +235,7 @@ impl Engine {
                 let _ = self.caller(name);
             }
             tenant.policy = self.shared.policies.resolve(key, record.declaration.as_ref());
+            tenant.provenance = record.provenance;
             tenant.breaker = Breaker::restore(Arc::clone(&tenant.policy.policy), record.snapshot, now);
             self.assign_services(tenant);
             tenant.sequence = record.sequence;

@@ -19,8 +19,7 @@ use crate::{
     breaker::{CallerView, Decision, Kind, Permit},
     engine::{
         Acquired, Actor, BatchAnswer, BatchClient, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind,
-        EventReason, Filter, Position, ReportAnswer, Resolved, STORE_PATIENCE, Told, View, WatchOptions, caller_id,
-        key_hash,
+        EventReason, Filter, Position, ReportAnswer, STORE_PATIENCE, Told, View, WatchOptions, caller_id, key_hash,
     },
     notify::Notifier,
     pulse::Pulse,
@@ -127,13 +126,18 @@ impl breaker_service_server::BreakerService for BreakerService {
         let grant = self.grant(&request)?;
         let engine = &self.engine_for(&request);
         let request = request.get_ref();
-        let caller = engine.caller(grant.caller(convert::caller("caller", &request.caller)?)?);
+        let name = grant.caller(convert::caller("caller", &request.caller)?)?;
+        let caller = engine.caller(name);
+        let by: Arc<str> = match grant.identity() {
+            Some(identity) => Arc::clone(&identity.name),
+            None => name.split('/').next().unwrap_or_default().into(),
+        };
         let declare = async |wanted: convert::Declaration<'_>| {
             let declaration = Declaration { spec: wanted.spec, revision: wanted.revision };
-            let view = engine.declare(wanted.key, &declaration, caller).await?;
+            let view = engine.declare_by(wanted.key, &declaration, caller, &by).await?;
             Ok::<_, Error>(pb::Declared {
                 status: Some(to_status(engine, &view.entry)),
-                policy: Some(to_policy_in_force(&view.policy, view.declared_revision)),
+                policy: Some(to_policy_in_force(&view)),
             })
         };
         // At once, so that they share a write of the store.
@@ -365,15 +369,16 @@ pub(super) fn to_status(engine: &Engine, entry: &Entry) -> pb::BreakerStatus {
     pb::BreakerStatus { caller, ..status }
 }
 
-fn to_policy_in_force(resolved: &Resolved, declared_revision: Option<u64>) -> pb::PolicyInForce {
+fn to_policy_in_force(view: &View) -> pb::PolicyInForce {
+    let (resolved, provenance) = (&view.policy, view.provenance.as_ref());
     pb::PolicyInForce {
         policy: Some(convert::to_policy(&resolved.policy)),
         version: resolved.version,
         sources: resolved.sources.clone(),
         differs_from_declared: resolved.differs_from_declared,
-        declared_revision: declared_revision.unwrap_or_default(),
-        declared_by: String::new(),
-        declare_time: None,
+        declared_revision: view.declared_revision.unwrap_or_default(),
+        declared_by: provenance.map_or_else(String::new, |provenance| provenance.by.as_ref().to_owned()),
+        declare_time: provenance.map(|provenance| convert::to_timestamp(provenance.at)),
     }
 }
 
@@ -388,7 +393,7 @@ fn to_view(engine: &Engine, view: &View) -> pb::GetStateResponse {
         status: Some(to_status(engine, &view.entry)),
         window: Some(convert::to_window_counts(&view.window)),
         totals: Some(convert::to_totals(&view.totals)),
-        policy: Some(to_policy_in_force(&view.policy, view.declared_revision)),
+        policy: Some(to_policy_in_force(view)),
         r#override: view.forced.as_ref().map(convert::to_override),
         round: match &view.state {
             State::HalfOpen(round) => Some(convert::to_round(round, view.probes_out)),

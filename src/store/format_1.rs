@@ -48,6 +48,7 @@ impl From<Record> for super::Record {
             key,
             snapshot: snapshot.into(),
             declaration: declaration.map(Into::into),
+            provenance: None,
             policy_version,
             policy_hash: PolicyHash::OfFormat1(policy_hash),
             sequence,

@@ -45,7 +45,7 @@ pub use self::{
 };
 use crate::{
     breaker::{Snapshot, Timestamp},
-    engine::{AuditEntry, Declaration, Event, PolicyEntry},
+    engine::{AuditEntry, Declaration, Event, PolicyEntry, Provenance},
 };
 
 /// A store. See the [contract](self).
@@ -163,6 +163,8 @@ pub struct Record {
     pub snapshot: Snapshot,
     /// What a service has declared for it, if one has.
     pub declaration: Option<Declaration>,
+    /// Where that comes from; `None` where it is not known.
+    pub provenance: Option<Box<Provenance>>,
     /// The policy's version when it came into force.
     pub policy_version: u64,
     /// A hash of the policy in force, so that a server that starts under other policies can tell that it changed.

@@ -307,6 +307,7 @@ async fn policies_declarations_and_overrides_are_in_force_with_their_versions() 
     assert_eq!(engine.policies(None), std::slice::from_ref(&entry));
     assert_eq!(told(engine), log, "nothing has changed");
     assert_eq!(rejected(acquire(engine, "o").await), Rejection::ForcedOpen);
+    assert!(after.provenance.is_some(), "who declared it outlives the server");
     let lower = Declaration { spec: probing(9), revision: 3 };
     assert_eq!(engine.declare("a", &lower, NOBODY).await.unwrap().declared_revision, Some(4));
     let (later, _) = engine.set_policy("z", probing(1), None, OPERATOR).await.unwrap();

@@ -165,6 +165,48 @@ fn the_highest_revision_stands_the_first_among_equals_so_that_a_rolling_deploy_d
 }
 
 #[test]
+fn a_revision_counts_against_those_of_the_same_declarer() {
+    let world = World::new();
+    let declare = |by: &str, threshold, revision| {
+        let declaration = fuseboard::engine::Declaration { spec: failures(threshold), revision };
+        let view = world.engine.declare_by("a", &declaration, crate::NOBODY, &by.into()).soon().unwrap();
+        let threshold = view.policy.policy.failure_threshold.map(u32::from).unwrap();
+        (view.provenance.unwrap().by.to_string(), view.declared_revision.unwrap(), threshold)
+    };
+    let stands = |by: &str, revision, threshold| (by.to_owned(), revision, threshold);
+    assert_eq!(declare("shop", 2, 7), stands("shop", 7, 2));
+    assert_eq!(declare("mallory", 9, u64::MAX), stands("mallory", u64::MAX, 9));
+    assert_eq!(declare("shop", 3, 8), stands("shop", 8, 3), "a jump of another's revision does not keep the owner out");
+    assert_eq!(declare("mallory", 9, u64::MAX), stands("shop", 8, 3), "and has nowhere to go from there");
+    assert_eq!(declare("shop", 2, 7), stands("shop", 8, 3), "its own revisions are in order");
+    assert_eq!(declare("cart", 4, 1), stands("cart", 1, 4));
+    for _ in 0..3 {
+        // Both start again and again, and what stands does not flap.
+        assert_eq!(declare("shop", 3, 8), stands("cart", 1, 4));
+        assert_eq!(declare("cart", 4, 1), stands("cart", 1, 4));
+    }
+    assert_eq!(declare("mail", 5, 0), stands("cart", 1, 4), "one without a revision is below all");
+
+    let first = World::new();
+    let declare = |by: &str, revision: u64| {
+        let declaration = fuseboard::engine::Declaration { spec: failures(revision as u32 % 100 + 1), revision };
+        let view = first.engine.declare_by("a", &declaration, crate::NOBODY, &by.into()).soon().unwrap();
+        view.provenance.unwrap()
+    };
+    assert_eq!(&*declare("mallory", u64::MAX).by, "mallory", "who comes first");
+    assert_eq!(&*declare("shop", 1).by, "shop", "does not keep the owner out either");
+    for number in 0..20 {
+        declare(&format!("service-{number}"), 2 + number);
+    }
+    let provenance = declare("last", 50);
+    assert_eq!(
+        (provenance.replaced.len(), &*provenance.replaced[7].0),
+        (8, "service-19"),
+        "what is remembered is bounded"
+    );
+}
+
+#[test]
 fn a_deleted_declaration_leaves_the_breaker_and_what_operators_have_set() {
     let world = World::new();
     let delete = || world.engine.delete_declaration("a", OPERATOR).soon();

@@ -459,6 +459,34 @@ async fn the_cookie_is_no_token_and_ends_with_the_token() {
 }
 
 #[tokio::test]
+async fn a_declaration_tells_who_declared_it_and_no_revision_keeps_another_identity_out() {
+    let folder = Folder::new();
+    let server = guarded(&folder);
+    let declare = |revision: u64, threshold: u32| pb::DeclareRequest {
+        declarations: vec![pb::Declaration {
+            breaker: "db".to_owned(),
+            policy: Some(pb::Policy { failure_threshold: Some(threshold), ..Default::default() }),
+            revision,
+        }],
+        ..Default::default()
+    };
+    let mut told = Vec::new();
+    for (name, revision, threshold) in [("shop", 7, 2), ("mallory", u64::MAX, 9), ("cart", 1, 3)] {
+        let secret = create(&server, wanted(name, &[Role::Report])).await;
+        let mut service = client::breakers(&server, &secret).await;
+        let mut declared = service.declare(declare(revision, threshold)).await.unwrap().into_inner().declared;
+        let policy = declared.remove(0).policy.unwrap();
+        assert!(policy.declare_time.is_some());
+        told.push((policy.declared_by, policy.declared_revision));
+    }
+    let expected = [("shop", 7), ("mallory", u64::MAX), ("cart", 1)].map(|(by, revision)| (by.to_owned(), revision));
+    assert_eq!(told, expected);
+    let mut admin = client::breakers(&server, ADMIN_TOKEN).await;
+    let state = admin.get_state(pb::GetStateRequest { breaker: "db".to_owned() }).await.unwrap().into_inner();
+    assert_eq!(state.policy.unwrap().declared_by, "cart");
+}
+
+#[tokio::test]
 async fn an_operator_drops_a_declaration_whose_revision_has_jumped() {
     let folder = Folder::new();
     let server = guarded(&folder);

@@ -86,6 +86,7 @@ fn records_of_format_1() -> Vec<Record> {
         record.policy_hash = PolicyHash::OfFormat1(2);
         record.snapshot.totals.last_success = None;
         record.snapshot.totals.last_failure = None;
+        record.provenance = None;
         record.declaration.iter_mut().for_each(|declaration| of_format_1(&mut declaration.spec));
         record
     };

@@ -10,7 +10,7 @@ use fuseboard::{
         policy::{BackoffSpec, ExpiredPermit, TripOn, Voters, WindowSpec},
         window::{Calls, CountWindow, Slice, TimeWindow, Window},
     },
-    engine::{Action, AuditEntry, Declaration, Event, EventKind, EventReason, PolicyEntry, PolicyOrigin},
+    engine::{Action, AuditEntry, Declaration, Event, EventKind, EventReason, PolicyEntry, PolicyOrigin, Provenance},
     store::{Document, Floors, Mark, PolicyHash, Record},
 };
 
@@ -40,6 +40,7 @@ pub(crate) fn record(key: &str) -> Record {
         key: key.into(),
         snapshot: snapshot(),
         declaration: None,
+        provenance: None,
         policy_version: 1,
         policy_hash: PolicyHash::OfDifferences(2),
         sequence: 0,
@@ -233,9 +234,12 @@ pub(crate) fn records() -> Vec<Record> {
     };
     let closed = Snapshot { forced: forced(OverrideMode::Shadow), ..snapshot() };
     let declaration = Declaration { spec: by_time_spec(), revision: 17 };
+    let replaced = vec![("cart".into(), 3), ("".into(), u64::MAX)];
+    let provenance = Provenance { by: "shop".into(), at: at(4), replaced };
     let full = Record {
         snapshot: full,
         declaration: Some(declaration),
+        provenance: Some(Box::new(provenance)),
         sequence: 18,
         callers: vec!["a".into(), "b".into()],
         ..record("payments/card")

@@ -154,6 +154,10 @@ pub(super) fn state(screen: &mut Screen, answer: &Value) -> Result<()> {
         fields.retain(|_, value| brief(value) != "off");
     }
     pairs.push(("", Cell::soft(&fields(&policy))));
+    if let Some(by) = answer["policy"]["declaredBy"].as_str().filter(|by| !by.is_empty()) {
+        let revision = number(answer, "/policy/declaredRevision");
+        pairs.push(("", Cell::new(format!("declared by {by}, revision {revision}"))));
+    }
     if flag(answer, "/policy/differsFromDeclared") {
         pairs.push(("", Cell::new("differs from what the service has declared")));
     }

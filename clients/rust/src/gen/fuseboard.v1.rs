@@ -1373,8 +1373,8 @@ pub struct Declaration {
     /// The policy wanted. Absent: the default policy, pinned as declared so that the breaker is not evicted.
     #[prost(message, optional, tag = "2")]
     pub policy: ::core::option::Option<Policy>,
-    /// Which declaration this is: the highest revision stands, the first among equals. 0: none, the last one stands, as
-    /// long as no revision was ever given.
+    /// Which declaration this is: of one declarer's the highest revision stands, the first among equals, and another's is not
+    /// compared with it. 0: none, below all that have one; among those without one the last stands.
     #[prost(uint64, tag = "3")]
     pub revision: u64,
 }

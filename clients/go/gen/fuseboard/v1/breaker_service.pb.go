@@ -1888,8 +1888,8 @@ type Declaration struct {
 	Breaker string `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
 	// The policy wanted. Absent: the default policy, pinned as declared so that the breaker is not evicted.
 	Policy *Policy `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"`
-	// Which declaration this is: the highest revision stands, the first among equals. 0: none, the last one stands, as
-	// long as no revision was ever given.
+	// Which declaration this is: of one declarer's the highest revision stands, the first among equals, and another's is not
+	// compared with it. 0: none, below all that have one; among those without one the last stands.
 	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

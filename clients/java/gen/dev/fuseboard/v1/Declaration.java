@@ -134,8 +134,8 @@ private static final long serialVersionUID = 0L;
   private long revision_ = 0L;
   /**
    * <pre>
-   * Which declaration this is: the highest revision stands, the first among equals. 0: none, the last one stands, as
-   * long as no revision was ever given.
+   * Which declaration this is: of one declarer's the highest revision stands, the first among equals, and another's is not
+   * compared with it. 0: none, below all that have one; among those without one the last stands.
    * </pre>
    *
    * <code>uint64 revision = 3;</code>
@@ -797,8 +797,8 @@ private static final long serialVersionUID = 0L;
     private long revision_ ;
     /**
      * <pre>
-     * Which declaration this is: the highest revision stands, the first among equals. 0: none, the last one stands, as
-     * long as no revision was ever given.
+     * Which declaration this is: of one declarer's the highest revision stands, the first among equals, and another's is not
+     * compared with it. 0: none, below all that have one; among those without one the last stands.
      * </pre>
      *
      * <code>uint64 revision = 3;</code>
@@ -810,8 +810,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Which declaration this is: the highest revision stands, the first among equals. 0: none, the last one stands, as
-     * long as no revision was ever given.
+     * Which declaration this is: of one declarer's the highest revision stands, the first among equals, and another's is not
+     * compared with it. 0: none, below all that have one; among those without one the last stands.
      * </pre>
      *
      * <code>uint64 revision = 3;</code>
@@ -827,8 +827,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Which declaration this is: the highest revision stands, the first among equals. 0: none, the last one stands, as
-     * long as no revision was ever given.
+     * Which declaration this is: of one declarer's the highest revision stands, the first among equals, and another's is not
+     * compared with it. 0: none, below all that have one; among those without one the last stands.
      * </pre>
      *
      * <code>uint64 revision = 3;</code>

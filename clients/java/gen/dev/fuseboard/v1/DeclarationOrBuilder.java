@@ -57,8 +57,8 @@ public interface DeclarationOrBuilder extends
 
   /**
    * <pre>
-   * Which declaration this is: the highest revision stands, the first among equals. 0: none, the last one stands, as
-   * long as no revision was ever given.
+   * Which declaration this is: of one declarer's the highest revision stands, the first among equals, and another's is not
+   * compared with it. 0: none, below all that have one; among those without one the last stands.
    * </pre>
    *
    * <code>uint64 revision = 3;</code>
