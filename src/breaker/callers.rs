@@ -385,7 +385,8 @@ impl Callers {
         if sample.counts.successes > 0 {
             self.run += 1;
         }
-        let (is_alone, run, own_calls_max) = (self.is_alone, self.run, Some(self.own_calls_max()));
+        let (is_alone, is_one, run) = (self.is_alone, self.len() <= 1, self.run);
+        let own_calls_max = Some(self.own_calls_max());
         let Some(caller) = self.get_mut(caller) else { return (CallerTag::default(), None) };
         caller.totals.successes += sample.counts.successes;
         caller.totals.failures += sample.counts.failures;
@@ -396,11 +397,11 @@ impl Callers {
             (caller.run, caller.run_failures) = (run, 0);
         }
         caller.run_failures += sample.runs.trailing;
-        // All of it counts, also what came after the rule held: the fleet's evidence has it, and a caller that is restored takes
-        // its own part out of there.
+        // With several callers all of it counts, also what came after the rule held: the fleet's evidence has it, and a caller that
+        // is restored takes its own part out of there.
         let sample = Sample { tag: CallerTag::default(), own_calls_max, ..*sample };
         let before = caller.scope.statistics.bytes();
-        let reached = caller.scope.statistics.record(policy, now, &sample, false);
+        let reached = caller.scope.statistics.record(policy, now, &sample, is_one);
         let (tag, after) = (caller.tag, caller.scope.statistics.bytes());
         self.bytes = self.bytes + after - before;
         (tag, reached)
@@ -566,20 +567,25 @@ impl Callers {
     }
 
     /// Whether too many are isolated for the rules to see the failures they would need.
-    pub(super) fn judge_isolated(&self, policy: &Policy) -> Option<(Trip, Box<CallersEvidence>)> {
+    pub(super) fn judge_isolated(
+        &mut self,
+        policy: &Policy,
+        now: Timestamp,
+        fleet: &mut Statistics,
+    ) -> Option<(Trip, Box<CallersEvidence>)> {
         let quorum = self.quorum(policy);
         let left_out = quorum - 1;
         let known = self.voters(policy);
         let holds = quorum > 1 && 2 * self.isolated_voters(policy).saturating_sub(left_out) > known - left_out;
         holds.then(|| {
-            let isolated = self.iter().filter(|(_, caller)| caller.is_isolated());
-            let failed = |(id, caller): (CallerId, &Caller)| CallerEvidence {
-                caller: id,
-                calls: caller.totals.successes + caller.totals.failures,
-                failures: caller.totals.failures,
-            };
-            let with = isolated.map(failed).take(EVIDENCE_CALLERS_MAX).collect();
             let (quorum, known) = (narrow(quorum), narrow(known));
+            let isolated = self.iter_mut().filter(|(_, caller)| caller.is_isolated());
+            // Calls of the window, as everything in the evidence is.
+            let in_window = |(caller, own): (CallerId, &mut Caller)| {
+                let counts = fleet.counts_of(now, own.tag, &mut own.scope.statistics);
+                CallerEvidence { caller, calls: counts.calls(), failures: counts.failures }
+            };
+            let with = isolated.map(in_window).take(EVIDENCE_CALLERS_MAX).collect();
             let trip = Trip { rule: TripRule::CallersIsolated, threshold: 0.5 };
             (trip, Box::new(CallersEvidence { quorum, known, with, without: Vec::new() }))
         })

@@ -148,7 +148,7 @@ pub struct Totals {
     pub ignored: u64,
     /// Calls rejected.
     pub rejected: u64,
-    /// Stale reports and tallies.
+    /// Calls whose report or tally was stale.
     pub stale: u64,
     /// Permits whose lease ended unreported.
     pub expired: u64,
@@ -198,7 +198,7 @@ pub struct Status {
     pub until: Timestamp,
     /// When the override ends by itself; [`Timestamp::NEVER`]: there is none, or it stays.
     pub override_expire: Timestamp,
-    /// Failures in a row.
+    /// Failures in a row, probes included.
     pub failures: u64,
 }
 
@@ -682,6 +682,8 @@ impl Breaker {
                 self.add_totals(&sample.counts, sample.at);
                 let quorum = self.quorum();
                 self.version += 1;
+                let sample = &Sample { room: self.statistics_room, ..*sample };
+                self.fleet.statistics.probed(&self.policy, sample);
                 let voters = VotersOf::new(self.callers.as_deref(), &self.policy);
                 match self.fleet.probed(&self.policy, quorum, voters, caller.unwrap_or_default(), sample) {
                     Verdict::Reopen => self.reopen(moment, Reason::ProbesFailed, moves),
@@ -765,7 +767,8 @@ impl Breaker {
         let Some(reached) = reached.own.or_else(at_end) else { return };
         let evidence = reached.evidence(own.scope.evidence(&self.policy, now));
         self.isolate(moment, id, Reason::TripRule(reached.trip.rule), evidence, reached.asked_until, 0, moves);
-        let isolated = self.callers.as_ref().and_then(|callers| callers.judge_isolated(&self.policy));
+        let Some(callers) = &mut self.callers else { return };
+        let isolated = callers.judge_isolated(&self.policy, now, &mut self.fleet.statistics);
         if let Some((trip, callers)) = isolated {
             let callers = Some(callers);
             let evidence = Evidence { threshold: trip.threshold, callers, ..self.fleet.evidence(&self.policy, now) };
@@ -794,7 +797,7 @@ impl Breaker {
         let (failures, calls) = (tally.failed(), tally.counted());
         let now = (self.fleet.generation, self.caller_generation(caller));
         if (tally.generation, tally.caller_generation) != now {
-            self.totals_mut().stale += 1;
+            self.totals_mut().stale += tally.calls();
             return Step { answer: Reported::Stale, transitions };
         }
         if tally.ignored > 0 || tally.local_failures > 0 {
@@ -948,7 +951,8 @@ impl Breaker {
     fn fall_due_until(&mut self, moment: Moment) -> Moves {
         let mut moves = Moves::new();
         self.forget_callers(moment, &mut moves);
-        while let Some(due) = self.deadline().ever().filter(|due| *due <= moment.now) {
+        for _ in 0..DUE_MAX {
+            let Some(due) = self.deadline().ever().filter(|due| *due <= moment.now) else { break };
             self.fall_due(due, moment, &mut moves);
         }
         moves
@@ -1575,6 +1579,10 @@ impl Breaker {
         self.probes().iter().find(granted).map(|probe| probe.permit)
     }
 }
+
+/// Most that can fall due at one instant: every lease of a probe, and the states of all callers. A deadline that is left after
+/// that has made no progress, which the engine notices.
+const DUE_MAX: u32 = (1 + CALLERS_MAX as u32) * policy::PROBES_MAX + 10 * CALLERS_MAX as u32;
 
 /// Recoveries that have failed in a row, with this one. A round in which nobody got a probe says nothing.
 const fn failed_after(round: &Round) -> u32 {

@@ -103,6 +103,12 @@ impl Tally {
         u64::from(self.successes) + self.failed()
     }
 
+    /// All calls that were made.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.counted() + u64::from(self.ignored) + u64::from(self.local_failures)
+    }
+
     /// Failures and timeouts.
     #[must_use]
     pub fn failed(&self) -> u64 {

@@ -156,6 +156,14 @@ pub struct Policy {
     pub open_duration_min: Duration,
 }
 
+impl Policy {
+    /// Whether the slow-call rule is on.
+    #[must_use]
+    pub const fn trips_by_slow_calls(&self) -> bool {
+        self.slow_call_duration.is_some() && self.slow_call_rate_threshold.is_some()
+    }
+}
+
 impl Default for Policy {
     /// The built-in policy: 5 failures in a row, or half of at least 20 calls in 30 s.
     fn default() -> Self {
@@ -216,12 +224,13 @@ pub struct PolicySpec {
     /// Share of the window's calls that were slow that trips, from `slow_call_minimum_calls` on; holds never without a
     /// `slow_call_duration`. 0 to 1, default off. Zero: off.
     pub slow_call_rate_threshold: Option<f64>,
-    /// Calls before the slow-call rate is believed. 1 to [`CALLS_MAX`], default `minimum_calls`. Zero: `minimum_calls`.
+    /// Calls before the slow-call rate is believed. 1 to [`CALLS_MAX`], default `minimum_calls`. Zero: `minimum_calls`. A count
+    /// window limits it like `minimum_calls`.
     pub slow_call_minimum_calls: Option<u32>,
     /// Which recent calls count. Default: 30 s in 10 slices.
     pub window: Option<WindowSpec>,
-    /// Calls before the failure rate is believed. 1 to [`CALLS_MAX`], default 20; a count window caps it at its length,
-    /// as it would never be reached otherwise. Zero is invalid.
+    /// Calls before the failure rate is believed. 1 to [`CALLS_MAX`], default 20. Zero is invalid, as is more than the length
+    /// of a count window of the same spec. A value from another spec is lowered to that length, or it would never be reached.
     pub minimum_calls: Option<u32>,
     /// How long it stays open. `open_duration_min` to 24 h, default 30 s. Zero is invalid.
     pub open_duration: Option<Duration>,
@@ -290,11 +299,25 @@ macro_rules! fields {
 }
 
 impl PolicySpec {
-    /// Checks each field that is there against its range.
+    /// Checks each field that is there against its range, and those that contradict each other.
     ///
     /// # Errors
     /// The first field at fault.
     pub fn check(&self) -> Result<(), PolicyError> {
+        self.check_ranges()?;
+        let Some(WindowSpec::Count(length)) = self.window else { return Ok(()) };
+        let fits = |field, minimum: Option<u32>| match minimum {
+            Some(minimum) if minimum > length => {
+                let reason = "the window never holds more calls; raise window.count.calls or lower";
+                error(field, format!("must be at most window.count.calls, {length}, not {minimum}: {reason} {field}"))
+            }
+            _ => Ok(()),
+        };
+        fits("minimum_calls", self.minimum_calls)?;
+        fits("slow_call_minimum_calls", self.slow_call_minimum_calls)
+    }
+
+    fn check_ranges(&self) -> Result<(), PolicyError> {
         let most = |field, value: Option<u32>, max| in_range(field, value, &0, max, "0 (off)");
         let some = |field, value: Option<u32>, max| in_range(field, value, &1, max, "1");
         most("failure_threshold", self.failure_threshold, FAILURE_THRESHOLD_MAX)?;
@@ -413,12 +436,13 @@ impl PolicySpec {
         self.over(&off).over(default)
     }
 
-    /// The policy that this spec makes of the built-in one.
+    /// The policy that this spec makes of the built-in one. Unlike [`PolicySpec::check`], it takes a minimum of calls above the
+    /// length of a count window, and lowers it: the two may be of different authors, or stored by a version that took them.
     ///
     /// # Errors
     /// The first field out of its range.
     pub fn resolve(&self) -> Result<Policy, PolicyError> {
-        self.check()?;
+        self.check_ranges()?;
         let spec = self.over(&Self::from(&Policy::default()));
         let base = Policy::default();
         let window = spec.window.unwrap_or(base.window);
@@ -537,6 +561,27 @@ fn period(field: &'static str, value: Option<Duration>, may_be_off: bool, max: D
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_minimum_above_the_count_window_of_the_same_spec_is_refused_and_one_of_another_spec_lowered() {
+        let spec = PolicySpec { window: Some(WindowSpec::Count(10)), minimum_calls: Some(10), ..PolicySpec::default() };
+        assert_eq!(spec.check(), Ok(()));
+        for (field, bad) in [
+            ("minimum_calls", PolicySpec { minimum_calls: Some(11), ..spec.clone() }),
+            ("slow_call_minimum_calls", PolicySpec { slow_call_minimum_calls: Some(11), ..spec }),
+        ] {
+            let error = bad.check().unwrap_err();
+            assert_eq!(error.field, field);
+            assert!(error.message.contains("window.count.calls, 10, not 11"), "{error}");
+            let policy = bad.resolve().expect("one that is stored still resolves");
+            assert_eq!((policy.minimum_calls, policy.slow_call_minimum_calls), (10, 10));
+        }
+        let window = Some(WindowSpec::Count(10));
+        let operators = PolicySpec { window, ..PolicySpec::default() };
+        let declared = PolicySpec { minimum_calls: Some(50), ..PolicySpec::default() };
+        assert_eq!((operators.check(), declared.check()), (Ok(()), Ok(())));
+        assert_eq!(operators.over(&declared).resolve().unwrap().minimum_calls, 10);
+    }
 
     #[test]
     fn the_slow_call_minimum_follows_the_minimum_of_calls_where_it_is_not_said() {

@@ -62,13 +62,10 @@ pub(super) fn judge(policy: &Policy, numbers: &Numbers, trigger: Trigger) -> Opt
 /// The calls at which each rate in force is first believed, the smaller first; 0 where a rate is off.
 pub(super) fn minimums(policy: &Policy) -> [u64; 2] {
     let rates = [
-        (TripRule::FailureRateThreshold, policy.failure_rate_threshold),
-        (
-            TripRule::SlowCallRateThreshold,
-            policy.slow_call_rate_threshold.filter(|_| policy.slow_call_duration.is_some()),
-        ),
+        (TripRule::FailureRateThreshold, policy.failure_rate_threshold.is_some()),
+        (TripRule::SlowCallRateThreshold, policy.trips_by_slow_calls()),
     ];
-    let mut minimums = rates.map(|(rule, rate)| rate.map_or(0, |_| u64::from(rule.minimum_calls(policy))));
+    let mut minimums = rates.map(|(rule, is_on)| if is_on { u64::from(rule.minimum_calls(policy)) } else { 0 });
     minimums.sort_unstable();
     minimums
 }

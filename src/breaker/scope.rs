@@ -83,10 +83,13 @@ impl Scope {
     ) -> Verdict {
         let State::HalfOpen(round) = &mut self.state else { return Verdict::None };
         let more = |calls: u64| u32::try_from(calls).unwrap_or(u32::MAX);
-        round.successes = round.successes.saturating_add(more(sample.counts.successes));
-        round.failures = round.failures.saturating_add(more(sample.counts.failures));
+        // A breaker that trips by slow calls does not close on them.
+        let slow = if policy.trips_by_slow_calls() { sample.counts.slow.min(sample.counts.successes) } else { 0 };
+        let (successes, failures) = (sample.counts.successes - slow, sample.counts.failures + slow);
+        round.successes = round.successes.saturating_add(more(successes));
+        round.failures = round.failures.saturating_add(more(failures));
         round.asked_until = round.asked_until.max(sample.asked_until);
-        if sample.counts.failures > 0 && quorum > 1 {
+        if failures > 0 && quorum > 1 {
             round.note_failure(voters, caller);
         }
         if round.failures >= policy.failures_to_reopen && !round.is_disputed(policy, quorum, voters) {

@@ -188,8 +188,12 @@ impl Statistics {
         let mut reached = None;
         let parts = sample.parts(policy, self.counts(now).calls());
         let (end, way) = parts.split_last()?;
+        // All parts together have the room of the sample.
+        let before = self.bytes();
+        let with_room =
+            |taken: usize| Sample { room: sample.room.saturating_sub(taken.saturating_sub(before)), ..*sample };
         for part in way.iter().filter(|part| part.counts.calls() > 0) {
-            self.record_part(policy, now, sample, part);
+            self.record_part(policy, now, &with_room(self.bytes()), part);
             if reached.is_some() {
                 continue;
             }
@@ -198,7 +202,7 @@ impl Statistics {
                 return reached;
             }
         }
-        self.record_part(policy, now, sample, end);
+        self.record_part(policy, now, &with_room(self.bytes()), end);
         reached
     }
 
@@ -207,6 +211,16 @@ impl Statistics {
         let numbers = self.numbers(policy, now);
         let trip = rule::judge(policy, &numbers, trigger)?;
         Some(Reached { trip, numbers, asked_until: self.asked_until(trip.rule, now) })
+    }
+
+    /// Notes a probe, which is in no window: the failures in a row go on over an open period.
+    pub(super) fn probed(&mut self, policy: &Policy, sample: &Sample) {
+        if sample.counts.successes > 0 {
+            self.streak.clear();
+        }
+        if sample.counts.failures > 0 {
+            self.streak.extend(policy, sample.at, sample.counts.failures, sample.asked_until, sample.room);
+        }
     }
 
     fn record_part(&mut self, policy: &Policy, now: Timestamp, sample: &Sample, part: &Part) {

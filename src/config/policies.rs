@@ -209,15 +209,26 @@ fn spec(reader: &mut Reader<'_>, name: &str, table: &DeTable<'_>, besides: &[&st
             Err(message) => reader.error_at(value, format!("{name}: {message}")),
         }
     }
+    // Each field is in its range; some may contradict each other.
+    if let Err(error) = spec.check() {
+        let at = table.iter().find(|(key, _)| key.get_ref() == error.field).map(|(_, value)| value);
+        let message = format!("{name}: {} {}", error.field, in_file(&error.message));
+        if let Some(value) = at {
+            reader.error_at(value, message);
+        }
+    }
     spec
+}
+
+/// The file has no level for the kind of window.
+fn in_file(text: &str) -> String {
+    text.replace("window.time.", "window.").replace("window.count.", "window.")
 }
 
 /// A spec of this one field, which is in its range; else a message that names the field.
 fn one_field(field: &Field, value: &DeValue<'_>) -> Result<PolicySpec, String> {
     let mut spec = PolicySpec::default();
     (field.read)(value, &mut spec).map_err(|message| format!("{}{message}", field.name))?;
-    // The file has no level for the kind of window.
-    let in_file = |field: &str| field.replace("window.time.", "window.").replace("window.count.", "window.");
     spec.check().map_err(|error| format!("{} {}", in_file(error.field), error.message))?;
     Ok(spec)
 }

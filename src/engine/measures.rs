@@ -40,6 +40,7 @@ pub(super) struct Measures {
     /// By the name of their kind.
     events: Mutex<BTreeMap<&'static str, u64>>,
     commits: Commits,
+    timers_stuck: AtomicU64,
     /// What breakers had counted that are no more.
     gone: Mutex<Totals>,
 }
@@ -60,6 +61,10 @@ struct Commits {
 impl Measures {
     pub(super) fn rejected(&self, reason: Rejection) {
         self.rejections[stripe()].0[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn timer_stuck(&self) {
+        self.timers_stuck.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn resynced(&self, reason: ResyncReason) {
@@ -111,6 +116,8 @@ pub struct Measured {
     pub commits_took: Duration,
     /// Commits that the store refused.
     pub commits_refused: u64,
+    /// Timers that were served and made no progress: faults of this server.
+    pub timers_stuck: u64,
     /// What breakers had counted that are no more.
     pub gone: Totals,
 }
@@ -160,6 +167,7 @@ impl Engine {
             commits: array::from_fn(|bucket| read(&commits.buckets[bucket])),
             commits_took: Duration::from_nanos(read(&commits.nanos)),
             commits_refused: read(&commits.refused),
+            timers_stuck: read(&measures.timers_stuck),
             gone: *measures.gone.lock(),
         }
     }

@@ -700,8 +700,12 @@ impl Engine {
         let (reported, ticket) = match self.always(tally.key, step) {
             Ok(Told::Now(reported)) => (reported, None),
             Ok(Told::Later(reported, ticket)) => (reported, Some(ticket)),
-            // It is going, and what was decided under it is stale.
-            Ok(Told::Again(_)) | Err(_) => (Reported::Stale, None),
+            // It is going, or has no room: what was decided under it is stale, and counted with the breakers that are gone.
+            Ok(Told::Again(_)) | Err(_) => {
+                let (stale, rejected) = (tally.tally.calls(), u64::from(tally.tally.rejections));
+                self.shared.measures.leave(&Totals { stale, rejected, ..Totals::default() });
+                (Reported::Stale, None)
+            }
         };
         tickets.extend(ticket);
         reported == Reported::Counted
@@ -1183,6 +1187,12 @@ impl Engine {
 
     // ---- What time does --------------------------------------------------------------------------------------------
 
+    /// When the next timer falls due. `None`: no breaker waits for anything.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.shared.timers.next()
+    }
+
     /// Moves a manual clock. Timers that fall due fire in order, each at its own instant. `None` where the clock is the
     /// machine's.
     #[must_use]
@@ -1200,7 +1210,13 @@ impl Engine {
 
     fn fire_due(&self, now: Timestamp) {
         self.shared.requests.tidy(now);
+        let mut before = None;
         while let Some((at, index)) = self.shared.timers.due(now) {
+            // An entry moves when it is served. One that does not would be served for ever.
+            if before.replace((at, index)) == Some((at, index)) {
+                self.break_loop(at, index, now);
+                continue;
+            }
             // Where the entry is no more, another thread has just moved it, or emptied the slot, which takes it along.
             let Some(mut slot) = self.shared.registry.lock_index(index) else { continue };
             let handle = slot.handle();
@@ -1263,13 +1279,11 @@ impl Engine {
         let idle = self.shared.limits.breaker_idle.max(Duration::from_millis(1));
         let is_empty = self.tidy(tenant, now);
         let unused = now.since(tenant.used);
-        let look_after = match aged_out(tenant) {
-            Some(aged_out) if !is_empty && now < aged_out => aged_out.min(tenant.used.after(idle)),
-            _ if unused < idle => tenant.used.after(idle),
-            // One that may not go is looked after ever more seldom, twice as late each time.
-            _ => now.after(unused),
-        };
-        let next = tenant.breaker.deadline().min(look_after);
+        // One that may not go is looked after ever more seldom, twice as late each time.
+        let looked_after = if unused < idle { tenant.used.after(idle) } else { now.after(unused) };
+        let aged_out = aged_out(tenant).filter(|aged_out| !is_empty && now < *aged_out);
+        let next = tenant.breaker.deadline().min(looked_after).min(aged_out.unwrap_or(Timestamp::NEVER));
+        let next = if now < next { next } else { self.made_no_progress(tenant.key.as_str(), next, now) };
         self.shared.timers.set(index, tenant.scheduled, next);
         tenant.scheduled = next;
     }
@@ -1280,6 +1294,37 @@ impl Engine {
         let is_new = tenant.breaker.tidy(now);
         self.account(before, tenant);
         is_new
+    }
+
+    /// Notes a deadline that was served and still does not lie ahead, which is a fault of this server. Returns when to serve
+    /// it again, so that it costs little until the fault is mended.
+    #[cold]
+    fn made_no_progress(&self, key: &str, deadline: Timestamp, now: Timestamp) -> Timestamp {
+        self.shared.measures.timer_stuck();
+        let behind = now.since(deadline);
+        tracing::error!(
+            breaker = key,
+            ?behind,
+            "timer made no progress; serving it again in {TIMER_PAUSE:?}. Report this as a bug"
+        );
+        now.after(TIMER_PAUSE)
+    }
+
+    /// Moves an entry of the timers that was served and did not move.
+    #[cold]
+    fn break_loop(&self, at: Timestamp, index: u32, now: Timestamp) {
+        let mut slot = self.shared.registry.lock_index(index);
+        match slot.as_mut().map(|slot| slot.tenant()).filter(|tenant| tenant.scheduled == at) {
+            Some(tenant) => {
+                let next = self.made_no_progress(tenant.key.as_str(), at, now);
+                self.shared.timers.set(index, at, next);
+                tenant.scheduled = next;
+            }
+            None => {
+                self.made_no_progress("none", at, now);
+                self.shared.timers.set(index, at, Timestamp::NEVER);
+            }
+        }
     }
 
     /// Looks after a tenant as soon as what was counted has aged out.
@@ -1763,6 +1808,9 @@ const ROOM_TRIES: usize = 8;
 /// its watch, or by the answers to its next batches.
 const CHANGED_MAX: usize = 1_000;
 
+/// How long a timer that makes no progress is put off.
+const TIMER_PAUSE: Duration = Duration::from_secs(1);
+
 /// Breakers that follow a policy before the store has to have caught up.
 const POLICIES_AT_ONCE: u64 = 1_000;
 
@@ -1869,6 +1917,25 @@ mod tests {
         engine.advance(30 * SECOND).unwrap();
         assert_eq!(holds(&engine, "long-lease"), (false, false));
         assert_eq!(engine.usage().breakers, 3);
+    }
+
+    #[test]
+    fn a_timer_that_makes_no_progress_is_counted_and_stops_nothing() {
+        let engine = engine();
+        // An entry without a breaker, as a fault elsewhere could leave it.
+        engine.shared.timers.set(7, Timestamp::NEVER, engine.now().after(SECOND));
+        engine.advance(2 * SECOND).unwrap();
+        assert_eq!((engine.shared.timers.next(), engine.measured().timers_stuck), (None, 1));
+
+        // A deadline that is served and stays where it was.
+        let handle = engine.handle("a").unwrap();
+        let past = engine.now();
+        let mut slot = engine.shared.registry.lock_index(handle.index).unwrap();
+        let next = engine.made_no_progress(slot.tenant().key.as_str(), past, engine.now());
+        drop(slot);
+        assert_eq!((next, engine.measured().timers_stuck), (past.after(TIMER_PAUSE), 2));
+        engine.advance(Duration::from_secs(4000)).unwrap();
+        assert_eq!(engine.usage().breakers, 0, "time goes on for the others");
     }
 
     #[test]

@@ -387,6 +387,11 @@ impl Scrape {
             "Commits that the store did not make.",
             measured.commits_refused,
         )?;
+        told.counter(
+            "fuseboard_timers_stuck",
+            "Timers that made no progress when they were served, and were put off. Above 0: a bug of the server; the log names the breaker.",
+            measured.timers_stuck,
+        )?;
         told.gauge("fuseboard_watchers", "Watches open, over gRPC and HTTP.", self.usage.watchers)?;
         let resyncs = RESYNCS.into_iter().zip(measured.resyncs);
         told.counters(

@@ -7,7 +7,7 @@ use fuseboard::{
     engine::{BatchAnswer, CallerTally, Error, Limits},
 };
 
-use super::{NOBODY, OPERATOR, World, minutes};
+use super::{NOBODY, OPERATOR, World, failures, minutes};
 use crate::soon::Soon as _;
 
 impl World {
@@ -145,4 +145,15 @@ fn the_age_of_a_tally_is_when_its_calls_were() {
     assert_eq!(world.send("sdk", 1, &[old]).counted, 1);
     let view = world.view("a");
     assert_eq!((view.window.successes, view.totals.successes), (0, 1), "out of the window when it came");
+}
+
+#[test]
+fn what_a_tally_without_room_for_its_breaker_tells_is_counted_for_the_server() {
+    let world = World::with(Limits { breakers: 1, ..Limits::default() });
+    world.declare("a", failures(1));
+    let tally = Tally { generation: 1, successes: 2, failures: 3, rejections: 7, ignored: 1, ..Tally::default() };
+    let answer = world.send("sdk", 1, &[CallerTally { key: "b", caller: NOBODY, tally }]);
+    assert_eq!((answer.counted, answer.stale), (0, 1));
+    let gone = world.engine.measured().gone;
+    assert_eq!((gone.rejected, gone.stale), (7, 6), "2 and 3 calls that count, and an ignored one");
 }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use fuseboard::{
     breaker::{
-        Moment, Outcome, OverrideMode, PolicySpec, Report, Reported, RequestId, StateName, Timestamp,
-        policy::ExpiredPermit,
+        CallerId, Decision, Moment, Outcome, OverrideMode, PolicySpec, Report, Reported, RequestId, StateName, Tally,
+        Timestamp,
+        policy::{ExpiredPermit, WindowSpec},
     },
-    engine::{Actor, Clock, Engine, Limits, Message, WatchOptions},
+    engine::{Actor, CallerTally, Clock, Engine, Limits, Message, WatchOptions},
 };
+use proptest::prelude::*;
 
 use super::{NOBODY, OPERATOR, START, World, failures, minutes, permitted, seconds};
 use crate::soon::{Soon as _, now};
@@ -240,4 +242,118 @@ async fn timers_fire_by_themselves_on_the_machines_clock_also_one_that_comes_clo
     assert!(half_opened.at.since(opened.at) >= Duration::from_millis(20));
     assert_eq!(half_opened.reason.name(), "open_period_passed");
     timers.abort();
+}
+
+#[test]
+fn a_breaker_that_is_idle_with_calls_in_its_window_is_looked_after_later() {
+    let world = World::new();
+    let window = Some(WindowSpec::Time { duration: seconds(7_200), slices: 10 });
+    world.declare("window", PolicySpec { window, ..failures(5) });
+    world.declare("streak", PolicySpec { monitoring_period: Some(seconds(7_200)), ..failures(5) });
+    for key in ["window", "streak"] {
+        world.fail(key, 1);
+    }
+    for _ in 0..30 {
+        world.advance(seconds(3_700));
+        assert!(world.engine.next_timer().is_none_or(|next| next > world.engine.now()));
+    }
+    assert_eq!(world.engine.measured().timers_stuck, 0);
+}
+
+/// What happens to one of three breakers, one of which nobody declared.
+#[derive(Clone, Debug)]
+enum Happens {
+    Declare(u8, Box<PolicySpec>),
+    Call(u8, u64, Outcome),
+    Acquire(u8, u64),
+    Tally(u8, u64, u32, u32),
+    Override(u8, OverrideMode, Option<Duration>),
+    Clear(u8),
+    Reset(u8),
+    Advance(Duration),
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let span = || {
+        prop_oneof![
+            (1..5_000_u64).prop_map(Duration::from_millis),
+            (1..200_u64).prop_map(Duration::from_secs),
+            (1..90_000_u64).prop_map(Duration::from_secs),
+        ]
+    };
+    let day = |span: Duration| span.min(seconds(86_400));
+    let rarely = move || prop::option::weighted(0.4, span().prop_map(day));
+    let window = prop_oneof![
+        (span(), 1..=120_u32).prop_map(move |(span, slices)| WindowSpec::Time {
+            duration: day(span).max(Duration::from_millis(10)),
+            slices,
+        }),
+        (20..1_000_u32).prop_map(WindowSpec::Count),
+    ];
+    let expired = prop_oneof![Just(ExpiredPermit::Ignored), Just(ExpiredPermit::Failure)];
+    let spec = (rarely(), rarely(), rarely(), rarely(), prop::option::of(window), expired, 1..6_u32).prop_map(
+        |(monitoring_period, open_duration, half_open_max_duration, lease, window, expired, threshold)| {
+            Box::new(PolicySpec {
+                monitoring_period,
+                open_duration: open_duration.map(|open| open.max(seconds(1))),
+                half_open_max_duration,
+                lease: lease.map(|lease| lease.min(seconds(3_600))),
+                window,
+                expired_permit: Some(expired),
+                ..failures(threshold)
+            })
+        },
+    );
+    let outcome = prop_oneof![1 => Just(Outcome::Success), 3 => Just(Outcome::Failure), 1 => Just(Outcome::Ignored)];
+    let mode = prop_oneof![Just(OverrideMode::ForcedOpen), Just(OverrideMode::Shadow)];
+    let (which, who) = (|| 0..3_u8, || 0..3_u64);
+    prop_oneof![
+        2 => (1..3_u8, spec).prop_map(|(key, spec)| Happens::Declare(key, spec)),
+        6 => (which(), who(), outcome).prop_map(|(key, caller, outcome)| Happens::Call(key, caller, outcome)),
+        2 => (which(), who()).prop_map(|(key, caller)| Happens::Acquire(key, caller)),
+        3 => (which(), who(), 0..5_u32, 0..5_u32).prop_map(|(key, caller, good, bad)| Happens::Tally(key, caller, good, bad)),
+        1 => (which(), mode, rarely()).prop_map(|(key, mode, expire)| Happens::Override(key, mode, expire)),
+        1 => which().prop_map(Happens::Clear),
+        1 => which().prop_map(Happens::Reset),
+        6 => span().prop_map(Happens::Advance),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_time_has_passed_every_deadline_lies_ahead(history in prop::collection::vec(happens(), 1..60)) {
+        let world = World::new();
+        for (number, happens) in history.into_iter().enumerate() {
+            let name = |key: u8| format!("b{key}");
+            match happens {
+                Happens::Declare(key, spec) => drop(world.declare(&name(key), *spec)),
+                Happens::Call(key, caller, outcome) => {
+                    if let Decision::Permitted(permit) = world.decide_as(&name(key), CallerId(caller), RequestId::default()) {
+                        world.report(&name(key), &permit, outcome);
+                    }
+                }
+                Happens::Acquire(key, caller) => {
+                    world.decide_as(&name(key), CallerId(caller), RequestId::default());
+                }
+                Happens::Tally(key, caller, successes, failures) => {
+                    let tally = Tally { generation: 1, successes, failures, trailing_failures: failures, ..Tally::default() };
+                    let tally = CallerTally { key: &name(key), caller: CallerId(caller), tally };
+                    world.engine.report_batch("sdk", number as u64 + 1, &[tally]).soon().unwrap();
+                }
+                Happens::Override(key, mode, expire) => {
+                    world.engine.set_override(&name(key), mode, expire, OPERATOR).soon().unwrap();
+                }
+                Happens::Clear(key) => drop(world.engine.clear_override(&name(key), OPERATOR).soon()),
+                Happens::Reset(key) => drop(world.engine.reset(&name(key), OPERATOR).soon()),
+                Happens::Advance(span) => world.advance(span),
+            }
+            // An advance by nothing serves what is due now.
+            world.advance(Duration::ZERO);
+            let (next, now) = (world.engine.next_timer(), world.engine.now());
+            prop_assert!(next.is_none_or(|next| next > now), "{:?} after {:?}", next, now);
+        }
+        prop_assert_eq!(world.engine.measured().timers_stuck, 0);
+    }
 }

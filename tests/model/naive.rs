@@ -48,6 +48,8 @@ pub(crate) struct Model {
     pub(crate) failed_recoveries: u32,
     /// Every call since the breaker was new, closed or reset, in the order they were told.
     calls: Vec<Call>,
+    /// Probes that counted since then; in no window.
+    probes: Vec<Call>,
     /// Calls before this one no longer fit the window.
     window_from: usize,
     /// Every permit.
@@ -66,6 +68,7 @@ impl Model {
             forced: None,
             failed_recoveries: 0,
             calls: Vec::new(),
+            probes: Vec::new(),
             window_from: 0,
             slips: Vec::new(),
             totals: Totals::default(),
@@ -102,7 +105,7 @@ impl Model {
     /// The failures in a row that are young enough. With an age limit no more are remembered than a
     /// fleet's row can have to be long.
     fn streak(&self, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
-        let row = self.calls.iter().rev().take_while(|call| call.failed);
+        let row = self.calls.iter().chain(&self.probes).rev().take_while(|call| call.failed);
         let mut row: Vec<_> = row.filter_map(|call| call.in_row).collect();
         if let (Some(period), Some(threshold)) = (self.policy.monitoring_period, self.policy.failure_threshold) {
             row.retain(|(since, _)| now.since(*since) < period);
@@ -231,7 +234,8 @@ impl Model {
         self.totals.expired += 1;
         let timeout = self.policy.expired_probe == ExpiredPermit::Timeout;
         if generation == self.generation && self.policy.expired_probe != ExpiredPermit::Ignored {
-            self.count_probe(now, Call { failed: true, timeout, ..Call::default() });
+            let in_row = Some((now, Timestamp::default()));
+            self.count_probe(now, Call { failed: true, timeout, at: now, in_row, ..Call::default() });
         }
     }
 
@@ -272,8 +276,11 @@ impl Model {
 
     fn count_probe(&mut self, now: Timestamp, call: Call) {
         self.add_totals(&[Call { at: now, ..call }]);
+        self.probes.push(call);
+        let is_bad = call.failed
+            || call.slow && self.policy.slow_call_duration.is_some() && self.policy.slow_call_rate_threshold.is_some();
         let State::HalfOpen(round) = &mut self.state else { panic!("a probe counts while half-open") };
-        *if call.failed { &mut round.failures } else { &mut round.successes } += 1;
+        *if is_bad { &mut round.failures } else { &mut round.successes } += 1;
         round.asked_until = round.asked_until.max(call.asked_until);
         let Round { successes, failures, .. } = **round;
         if failures >= self.policy.failures_to_reopen {
@@ -282,6 +289,7 @@ impl Model {
             let evidence = Evidence { open_duration: None, ..self.evidence(now, Timestamp::default()) };
             (self.failed_recoveries, self.window_from) = (0, 0);
             self.calls.clear();
+            self.probes.clear();
             self.totals.closes += 1;
             self.totals.last_close = Some(now);
             self.enter(now, State::Closed, Kind::Closed, Reason::ProbesSucceeded, Some(evidence));
@@ -472,7 +480,8 @@ impl Model {
     pub(crate) fn tally(&mut self, now: Timestamp, tally: &Tally, in_order: bool) -> Reported {
         self.totals.rejected += u64::from(tally.rejections);
         if tally.generation != self.generation {
-            self.totals.stale += 1;
+            let counts = [tally.successes, tally.failures, tally.timeouts, tally.ignored, tally.local_failures];
+            self.totals.stale += counts.into_iter().map(u64::from).sum::<u64>();
             return Reported::Stale;
         }
         self.totals.ignored += u64::from(tally.ignored);
@@ -531,6 +540,7 @@ impl Model {
     pub(crate) fn reset(&mut self, now: Timestamp) {
         (self.failed_recoveries, self.window_from) = (0, 0);
         self.calls.clear();
+        self.probes.clear();
         self.enter(now, State::Closed, Kind::Reset, Reason::Requested, None);
     }
 
@@ -561,7 +571,8 @@ impl Model {
         // What had aged out stays out; what gains an age limit ages from now.
         let row = self.streak(now);
         let asks = latest(row.iter().map(|(_, asked_until)| *asked_until));
-        let mut in_row: Vec<&mut Call> = self.calls.iter_mut().rev().take_while(|call| call.failed).collect();
+        let all = self.calls.iter_mut().chain(&mut self.probes);
+        let mut in_row: Vec<&mut Call> = all.rev().take_while(|call| call.failed).collect();
         in_row.retain(|call| call.in_row.is_some());
         in_row.sort_by_key(|call| Reverse(call.in_row.map(|(since, _)| since)));
         let kept =
