@@ -131,7 +131,7 @@ pub const FIELDS: &[(&str, Rule)] = &[
     ("Policy.open_duration", || {
         let mut cases = nonzero_period(DAY, "must be 1 ms to 24 h");
         cases.retain(|case| case.name != "the least");
-        let floor = Fault("must be at least open_duration_min, which is 100 ms, not 99 ms");
+        let floor = Fault("must be at least open_duration_min, which is 100ms, not 99ms");
         cases.extend([span_of("below the floor", 0, 99_000_000, floor), span_of("the floor", 0, 100_000_000, Fine)]);
         cases
     }),

@@ -524,11 +524,13 @@ mod tests {
         let newest_at = Timestamp::from_nanos(4);
         let meta = Meta { epoch: u64::MAX - 1, floors, newest: 3, newest_at, transaction: 5 };
         let bytes = encoding::encode(&meta).unwrap();
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(
-            hex, "0179a65f92abd8d4ecfeffffffffffffffff01ac0202ffffffffffffffffff01030405",
-            "as in tests/store/encoding.rs"
-        );
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let why = "as in tests/store/encoding.rs";
+        let payload = "feffffffffffffffff01ac0202ffffffffffffffffff01030405";
+        assert_eq!(hex(&bytes), format!("02a3252ed92feefcfe{payload}"), "{why}");
+        let mut format_1 = vec![0x01, 0x79, 0xa6, 0x5f, 0x92, 0xab, 0xd8, 0xd4, 0xec];
+        format_1.extend(&bytes[format_1.len()..]);
+        assert_eq!(encoding::decode::<Meta>("meta", STATE_KEY, &format_1), Ok(meta), "{why}");
         assert_eq!(encoding::decode::<Meta>("meta", STATE_KEY, &bytes), Ok(meta));
     }
 }
