@@ -386,7 +386,7 @@ impl Player {
                 State::Closed => return declined("no operation makes a closed breaker half-open"),
             },
             "close" => {
-                let step = self.breaker.clear_override(self.moment());
+                let step = self.breaker.clear_override(self.moment(), None);
                 self.heard(step);
                 let step = self.breaker.reset(self.moment());
                 self.heard(step);
@@ -456,7 +456,8 @@ impl Player {
 
     fn force(&mut self, mode: OverrideMode) {
         let (actor, reason) = ("operator".into(), "a scenario".into());
-        let forced = Override { mode, actor, reason, set: self.now, expire: Timestamp::NEVER };
+        let forced =
+            Override { id: "default".to_owned(), mode, actor, reason, set: self.now, expire: Timestamp::NEVER };
         let step = self.breaker.set_override(self.moment(), forced);
         self.heard(step);
     }

@@ -37,7 +37,7 @@ pub mod time;
 pub mod transition;
 pub mod window;
 
-use std::{ops::AddAssign, sync::Arc, time::Duration};
+use std::{cmp::Reverse, ops::AddAssign, sync::Arc, time::Duration};
 
 pub use self::{
     backoff::{RETRY_AFTER_FORCED_MAX, RETRY_AFTER_MIN, RETRY_AFTER_PROBE_MAX},
@@ -88,7 +88,8 @@ pub struct Breaker {
 #[derive(Clone, PartialEq, Default, Debug)]
 struct Rare {
     probes: Vec<Probe>,
-    forced: Option<Override>,
+    /// The strongest first.
+    overrides: Vec<Override>,
     totals: Totals,
 }
 
@@ -116,9 +117,14 @@ impl OverrideMode {
     }
 }
 
+/// Overrides that one breaker can have at a time.
+pub const OVERRIDES_MAX: usize = 16;
+
 /// An operator's state over the computed one.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Override {
+    /// Name of the override, unique within its breaker, so that several operators can hold one breaker independently.
+    pub id: String,
     /// What is forced.
     pub mode: OverrideMode,
     /// Who set it.
@@ -129,6 +135,21 @@ pub struct Override {
     pub set: Timestamp,
     /// When it ends by itself; [`Timestamp::NEVER`]: when it is cleared.
     pub expire: Timestamp,
+}
+
+impl Override {
+    /// Id of an override that was set without one.
+    pub const DEFAULT_ID: &str = "default";
+
+    /// Sorts the strongest first: forced open, forced closed, shadow; of the same mode the one that lasts the longest.
+    fn rank(&self) -> (u8, Reverse<Timestamp>) {
+        let strength = match self.mode {
+            OverrideMode::ForcedOpen => 0,
+            OverrideMode::ForcedClosed => 1,
+            OverrideMode::Shadow => 2,
+        };
+        (strength, Reverse(self.expire))
+    }
 }
 
 /// Counts over a breaker's life.
@@ -866,26 +887,43 @@ impl Breaker {
         Step { answer, transitions }
     }
 
-    /// Holds the breaker in a state. An override that stands is replaced.
-    pub fn set_override(&mut self, moment: Moment, forced: Override) -> Step<()> {
+    /// Holds the breaker in a state. An override with the same id is replaced; others stay, and the strongest is in force. False
+    /// if the breaker has [`OVERRIDES_MAX`] others, and then nothing changes.
+    pub fn set_override(&mut self, moment: Moment, forced: Override) -> Step<bool> {
         let mut transitions = self.handle_timeout(moment);
-        self.rare_mut().forced = Some(forced);
+        let replaced = self.overrides().iter().position(|other| other.id == forced.id);
+        if replaced.is_none() && self.overrides().len() >= OVERRIDES_MAX {
+            return Step { answer: false, transitions };
+        }
+        let overrides = &mut self.rare_mut().overrides;
+        if let Some(index) = replaced {
+            overrides.remove(index);
+        }
+        overrides.push(forced);
+        overrides.sort_by_key(Override::rank);
         self.enter(moment, self.restarted(moment.now), Kind::OverrideSet, Reason::Requested, None, &mut transitions);
-        Step { answer: (), transitions }
+        Step { answer: true, transitions }
     }
 
-    /// Ends an override. False where there is none.
-    pub fn clear_override(&mut self, moment: Moment) -> Step<bool> {
+    /// Ends the override with an id; without one, all. False if there is none.
+    pub fn clear_override(&mut self, moment: Moment, id: Option<&str>) -> Step<bool> {
         let mut transitions = self.handle_timeout(moment);
-        let answer = self.forced().is_some();
+        let is_meant = |other: &Override| id.is_none_or(|id| other.id == id);
+        let answer = self.overrides().iter().any(is_meant);
         if answer {
-            self.end_override(moment, Reason::Requested, &mut transitions);
+            self.end_overrides(moment, Reason::Requested, is_meant, &mut transitions);
         }
         Step { answer, transitions }
     }
 
-    fn end_override(&mut self, moment: Moment, reason: Reason, moves: &mut Moves) {
-        self.rare_mut().forced = None;
+    fn end_overrides(
+        &mut self,
+        moment: Moment,
+        reason: Reason,
+        is_meant: impl Fn(&Override) -> bool,
+        moves: &mut Moves,
+    ) {
+        self.rare_mut().overrides.retain(|forced| !is_meant(forced));
         self.enter(moment, self.restarted(moment.now), Kind::OverrideCleared, reason, None, moves);
     }
 
@@ -934,7 +972,7 @@ impl Breaker {
         let callers = self.callers.as_ref().map_or(Timestamp::NEVER, |callers| callers.deadline());
         let next = self.fleet.state.until().min(ledger).min(callers);
         match &self.rare {
-            Some(_) => next.min(self.override_expire()).min(self.probe_deadline()),
+            Some(_) => next.min(self.override_deadline()).min(self.probe_deadline()),
             None => next,
         }
     }
@@ -964,8 +1002,8 @@ impl Breaker {
             self.expire_probe(moment, moves);
         } else if self.ledger.as_ref().is_some_and(|ledger| ledger.deadline() <= due) {
             self.expire_slices(due, moment, moves);
-        } else if self.override_expire() <= due {
-            self.end_override(moment, Reason::OverrideExpired, moves);
+        } else if self.override_deadline() <= due {
+            self.end_overrides(moment, Reason::OverrideExpired, |forced| forced.expire <= due, moves);
         } else if self.callers.as_ref().is_some_and(|callers| callers.deadline() <= due) {
             self.caller_falls_due(due, moment, moves);
         } else if self.fleet.state.until() <= due {
@@ -1427,10 +1465,16 @@ impl Breaker {
         self.rare.as_ref().map_or(&[], |rare| &rare.probes)
     }
 
-    /// The override that stands.
+    /// All overrides, the strongest first.
+    #[must_use]
+    pub fn overrides(&self) -> &[Override] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.overrides)
+    }
+
+    /// The override in force.
     #[must_use]
     pub fn forced_override(&self) -> Option<&Override> {
-        self.rare.as_ref().and_then(|rare| rare.forced.as_ref())
+        self.overrides().first()
     }
 
     /// What is forced.
@@ -1494,7 +1538,7 @@ impl Breaker {
             streak: self.fleet.statistics.streak.snapshot(),
             window: self.fleet.statistics.snapshot_window(),
             probes: self.probes().to_vec(),
-            forced: self.forced_override().cloned(),
+            overrides: self.overrides().to_vec(),
             totals: self.totals(),
             callers: self.callers.as_ref().map(|callers| callers.snapshot()),
         }
@@ -1508,7 +1552,7 @@ impl Breaker {
         statistics.refit(&policy, now);
         let rare = Rare {
             probes: snapshot.probes,
-            forced: snapshot.forced,
+            overrides: snapshot.overrides,
             totals: Totals { successes: 0, failures: 0, last_success: None, last_failure: None, ..snapshot.totals },
         };
         let callers = snapshot.callers.map(|callers| Box::new(Callers::restore(&policy, callers, now)));
@@ -1557,8 +1601,14 @@ impl Breaker {
         &mut self.rare_mut().totals
     }
 
+    /// When the override in force ends by itself.
     fn override_expire(&self) -> Timestamp {
         self.forced_override().map_or(Timestamp::NEVER, |forced| forced.expire)
+    }
+
+    /// When the next override ends by itself, whichever is in force.
+    fn override_deadline(&self) -> Timestamp {
+        self.overrides().iter().map(|forced| forced.expire).min().unwrap_or(Timestamp::NEVER)
     }
 
     /// When the next lease of a probe ends.

@@ -28,8 +28,8 @@ pub struct Snapshot {
     pub window: Option<Window>,
     /// Probes that are out, also those of earlier rounds.
     pub probes: Vec<Probe>,
-    /// The operator's state over the computed one.
-    pub forced: Option<Override>,
+    /// The operators' states over the computed one, the strongest first.
+    pub overrides: Vec<Override>,
     /// Counts over its life.
     pub totals: Totals,
     /// Its callers. `None` while nobody gave a name.

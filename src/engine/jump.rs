@@ -62,7 +62,7 @@ pub async fn expiring(
         let page = store.scan(&after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = Arc::clone(&last.key);
-        let ends = page.iter().flat_map(|record| record.snapshot.forced.iter()).map(|forced| forced.expire);
+        let ends = page.iter().flat_map(|record| record.snapshot.overrides.iter()).map(|forced| forced.expire);
         expiring.overrides += ends.filter(|end| is_between(*end)).count() as u64;
     }
     let mut after = 0;

@@ -74,9 +74,9 @@ use self::{
 use crate::{
     access::Seal,
     breaker::{
-        Acquire, Breaker, CALLERS_MAX, CallerId, CallerView, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment, Outcome,
-        Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, ProbeNow, Report, Reported, RequestId,
-        ServiceId, State, StateName, Status, Tally, Timestamp, Totals, Transition,
+        Acquire, Breaker, CALLERS_MAX, CallerId, CallerView, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment,
+        OVERRIDES_MAX, Outcome, Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, ProbeNow, Report,
+        Reported, RequestId, ServiceId, State, StateName, Status, Tally, Timestamp, Totals, Transition,
         backoff::mix,
         policy::{Voters, WindowSpec},
     },
@@ -282,8 +282,8 @@ pub struct View {
     pub declared_revision: Option<u64>,
     /// Where its declaration comes from; `None` where it was not declared, or that is not known.
     pub provenance: Option<Provenance>,
-    /// The override that stands.
-    pub forced: Option<Override>,
+    /// All overrides, the strongest first.
+    pub overrides: Vec<Override>,
     /// The computed state with its data.
     pub state: State,
     /// Probes that are out.
@@ -911,13 +911,14 @@ impl Engine {
 
     // ---- What operators do -----------------------------------------------------------------------------------------
 
-    /// Holds a breaker in a state; makes the breaker where there is none.
+    /// Holds a breaker in a state by the override with an id; makes the breaker where there is none.
     ///
     /// # Errors
-    /// No room for another breaker; the store did not record it.
+    /// No room for another breaker, or for another override of this one; the store did not record it.
     pub async fn set_override(
         &self,
         key: &str,
+        id: &str,
         mode: OverrideMode,
         expire_after: Option<Duration>,
         actor: Actor<'_>,
@@ -925,20 +926,30 @@ impl Engine {
         self.have_store()?;
         let act = |tenant: &mut Tenant, moment: Moment| {
             let forced = Override {
+                id: id.to_owned(),
                 mode,
                 actor: actor.name.to_owned(),
                 reason: actor.comment.to_owned(),
                 set: moment.now,
                 expire: expire_after.map_or(Timestamp::NEVER, |after| moment.now.after(after)),
             };
-            ((), tenant.breaker.set_override(moment, forced).transitions)
+            let step = tenant.breaker.set_override(moment, forced);
+            (step.answer, step.transitions)
         };
-        let cause = |(): &()| Cause { actor, ..Cause::default() };
+        let cause = |set: &bool| if *set { Cause { actor, ..Cause::default() } } else { Cause::default() };
         let attempt = || {
             let moment = self.moment();
-            self.always(key, |handle| self.step(handle, moment, act, cause, |tenant, ()| tenant.pending.is_some()))
+            self.always(key, |handle| self.step(handle, moment, act, cause, |tenant, _| tenant.pending.is_some()))
         };
-        self.told(attempt).await?;
+        if !self.told(attempt).await? {
+            return Err(Error::Limit {
+                reason: "OVERRIDE_LIMIT",
+                what: "overrides of a breaker",
+                max: OVERRIDES_MAX as u64,
+                advice: "clear one that is no longer needed: GetState lists them",
+                retry_after: Duration::ZERO,
+            });
+        }
         self.entry(key, None).ok_or_else(|| breaker_not_found(key))
     }
 
@@ -976,13 +987,13 @@ impl Engine {
         }
     }
 
-    /// Ends an override.
+    /// Ends the override with an id; without one, all of the breaker.
     ///
     /// # Errors
     /// The breaker was never seen, or has no override; the store did not record it.
-    pub async fn clear_override(&self, key: &str, actor: Actor<'_>) -> Result<Entry, Error> {
+    pub async fn clear_override(&self, key: &str, id: Option<&str>, actor: Actor<'_>) -> Result<Entry, Error> {
         let act = |tenant: &mut Tenant, moment| {
-            let step = tenant.breaker.clear_override(moment);
+            let step = tenant.breaker.clear_override(moment, id);
             (step.answer, step.transitions)
         };
         let cause = |cleared: &bool| if *cleared { Cause { actor, ..Cause::default() } } else { Cause::default() };
@@ -991,7 +1002,7 @@ impl Engine {
                 reason: "OVERRIDE_NOT_FOUND",
                 what: "override of",
                 name: key.to_owned(),
-                advice: "GetState shows whether a breaker is overridden",
+                advice: "GetState lists a breaker's overrides with their ids",
             });
         }
         self.entry(key, None).ok_or_else(|| breaker_not_found(key))
@@ -1767,7 +1778,7 @@ fn view(tenant: &mut Tenant, now: Timestamp) -> View {
         policy: Arc::clone(&tenant.policy),
         declared_revision: tenant.policy.declaration.as_ref().map(|declared| declared.revision),
         provenance: tenant.provenance.as_deref().cloned(),
-        forced: tenant.breaker.forced_override().cloned(),
+        overrides: tenant.breaker.overrides().to_vec(),
         state: tenant.breaker.state().clone(),
         probes_out: tenant.breaker.probes().len(),
         failed_recoveries: tenant.breaker.failed_recoveries(),

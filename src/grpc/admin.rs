@@ -203,6 +203,7 @@ impl admin_service_server::AdminService for AdminService {
         let key = convert::key("breaker", &request.breaker)?;
         grant.check(key)?;
         let mode = convert::override_mode("mode", request.mode)?;
+        let id = convert::override_id("id", &request.id)?;
         // An identity answers for it; else somebody has to.
         if grant.identity().is_none() {
             convert::required_actor("actor", &request.actor)?;
@@ -210,7 +211,7 @@ impl admin_service_server::AdminService for AdminService {
         let name = actor(&grant, &request.actor)?;
         let actor = Actor { name: &name, comment: convert::required_reason("reason", &request.reason)? };
         let expire_after = convert::expire_after("expire_after", request.expire_after.as_ref())?;
-        let entry = engine.set_override(key, mode, expire_after, actor).await?;
+        let entry = engine.set_override(key, id, mode, expire_after, actor).await?;
         Ok(Response::new(pb::SetOverrideResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 
@@ -220,7 +221,10 @@ impl admin_service_server::AdminService for AdminService {
         let key = convert::key("breaker", &request.breaker)?;
         grant.check(key)?;
         let (name, comment) = (actor(&grant, &request.actor)?, comment(&request.reason)?);
-        let entry = self.engine().clear_override(key, Actor { name: &name, comment: &comment }).await?;
+        let id = Some(request.id.as_str()).filter(|id| !id.is_empty());
+        let id = id.map(|id| convert::override_id("id", id)).transpose()?;
+        let actor = Actor { name: &name, comment: &comment };
+        let entry = self.engine().clear_override(key, id, actor).await?;
         Ok(Response::new(pb::ClearOverrideResponse { status: Some(to_status(self.engine(), &entry)) }))
     }
 

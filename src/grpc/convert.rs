@@ -502,6 +502,14 @@ pub fn override_mode(field: &str, value: i32) -> Result<OverrideMode> {
     }
 }
 
+/// The id of an override; empty: the default one.
+///
+/// # Errors
+/// It is longer than 64 bytes or has other characters than a key.
+pub fn override_id<'a>(field: &str, value: &'a str) -> Result<&'a str> {
+    if value.is_empty() { Ok(Override::DEFAULT_ID) } else { token_name(field, value) }
+}
+
 /// The states that a filter lets through, each once. Empty: all.
 ///
 /// # Errors
@@ -1025,7 +1033,7 @@ pub fn to_override(forced: &Override) -> pb::Override {
         reason: forced.reason.clone(),
         set_time: Some(to_timestamp(forced.set)),
         expire_time: to_timestamp_ever(forced.expire),
-        id: String::new(),
+        id: forced.id.clone(),
     }
 }
 

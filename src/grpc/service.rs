@@ -394,7 +394,7 @@ fn to_view(engine: &Engine, view: &View) -> pb::GetStateResponse {
         window: Some(convert::to_window_counts(&view.window)),
         totals: Some(convert::to_totals(&view.totals)),
         policy: Some(to_policy_in_force(view)),
-        r#override: view.forced.as_ref().map(convert::to_override),
+        r#override: view.overrides.first().map(convert::to_override),
         round: match &view.state {
             State::HalfOpen(round) => Some(convert::to_round(round, view.probes_out)),
             State::Closed | State::Open { .. } => None,
@@ -406,7 +406,7 @@ fn to_view(engine: &Engine, view: &View) -> pb::GetStateResponse {
         last_event: view.last_event.as_deref().map(to_event),
         callers: view.callers.iter().map(caller).collect(),
         quorum: view.quorum,
-        overrides: Vec::new(),
+        overrides: view.overrides.iter().map(convert::to_override).collect(),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Document, Floors, Mark, PolicyHash, encoding::Stored};
 use crate::{
     breaker::{
-        self, CallersSnapshot, Override, Probe, State, StreakSnapshot, Timestamp,
+        self, CallersSnapshot, OverrideMode, Probe, State, StreakSnapshot, Timestamp,
         policy::{BackoffSpec, ExpiredPermit, WindowSpec},
         window::Window,
     },
@@ -161,7 +161,23 @@ impl From<Snapshot> for breaker::Snapshot {
     fn from(snapshot: Snapshot) -> Self {
         let Snapshot { version, generation, state, since, streak, window, probes, forced, totals, callers } = snapshot;
         let totals = totals.into();
-        Self { version, generation, state, since, streak, window, probes, forced, totals, callers }
+        let overrides = forced.map(Into::into).into_iter().collect();
+        Self { version, generation, state, since, streak, window, probes, overrides, totals, callers }
+    }
+}
+
+#[derive(Deserialize)]
+struct Override {
+    mode: OverrideMode,
+    actor: String,
+    reason: String,
+    set: Timestamp,
+    expire: Timestamp,
+}
+
+impl From<Override> for breaker::Override {
+    fn from(Override { mode, actor, reason, set, expire }: Override) -> Self {
+        Self { id: Self::DEFAULT_ID.to_owned(), mode, actor, reason, set, expire }
     }
 }
 

@@ -295,7 +295,7 @@ async fn policies_declarations_and_overrides_are_in_force_with_their_versions() 
     let (entry, _) = engine.set_policy("a*", probing(5), None, OPERATOR).await.unwrap();
     engine.set_policy("gone", probing(6), None, OPERATOR).await.unwrap();
     engine.delete_policy("gone", None, OPERATOR).await.unwrap();
-    engine.set_override("o", OverrideMode::ForcedOpen, Some(seconds(60)), OPERATOR).await.unwrap();
+    engine.set_override("o", "default", OverrideMode::ForcedOpen, Some(seconds(60)), OPERATOR).await.unwrap();
     let before = engine.view("a").await.unwrap();
     let log = told(engine);
     server.advance(seconds(5)).await;

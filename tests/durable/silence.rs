@@ -144,7 +144,7 @@ async fn operators_writes_and_declarations_are_refused_at_once_while_the_store_f
     let server = Server::new().await;
     let engine = &server.engine;
     trip(engine, "a").await;
-    engine.set_override("a", OverrideMode::Shadow, None, OPERATOR).await.unwrap();
+    engine.set_override("a", "default", OverrideMode::Shadow, None, OPERATOR).await.unwrap();
     engine.set_policy("b*", probing(2), None, OPERATOR).await.unwrap();
     call(engine, "b", Outcome::Success).await;
     pass(seconds(2)).await;
@@ -153,9 +153,9 @@ async fn operators_writes_and_declarations_are_refused_at_once_while_the_store_f
     server.gate.fail();
     let begun = Instant::now();
     assert!(is_unrecorded(&engine.reset("a", OPERATOR).await));
-    assert!(is_unrecorded(&engine.set_override("a", OverrideMode::ForcedOpen, None, OPERATOR).await));
-    assert!(is_unrecorded(&engine.set_override("new", OverrideMode::ForcedOpen, None, OPERATOR).await));
-    assert!(is_unrecorded(&engine.clear_override("a", OPERATOR).await));
+    assert!(is_unrecorded(&engine.set_override("a", "default", OverrideMode::ForcedOpen, None, OPERATOR).await));
+    assert!(is_unrecorded(&engine.set_override("new", "default", OverrideMode::ForcedOpen, None, OPERATOR).await));
+    assert!(is_unrecorded(&engine.clear_override("a", None, OPERATOR).await));
     assert!(is_unrecorded(&engine.delete("a", OPERATOR).await));
     assert!(is_unrecorded(&engine.set_policy("a", probing(9), None, OPERATOR).await));
     assert!(is_unrecorded(&engine.delete_policy("b*", None, OPERATOR).await));

@@ -225,7 +225,7 @@ async fn policies_and_declarations_of_one_are_in_force_on_the_other() {
 async fn an_override_and_a_delete_on_one_are_ones_on_the_other() {
     let (memory, one, other) = two(PolicySpec::default()).await;
     share(&one, &other, "a").await;
-    one.engine.set_override("a", OverrideMode::ForcedOpen, None, OPERATOR).await.unwrap();
+    one.engine.set_override("a", "default", OverrideMode::ForcedOpen, None, OPERATOR).await.unwrap();
     quiet().await;
     assert_eq!(rejected(acquire(&other.engine, "a").await), Rejection::ForcedOpen);
     let old = state(&other.engine, "a").1;

@@ -1,7 +1,7 @@
 //! What an operator holds a breaker in, as far as the engine has a part in it.
 
 use fuseboard::{
-    breaker::{OverrideMode, PolicySpec, Reason, Rejection, StateName},
+    breaker::{OVERRIDES_MAX, OverrideMode, PolicySpec, Reason, Rejection, StateName},
     engine::{Error, EventReason, Limits},
 };
 
@@ -10,7 +10,14 @@ use crate::soon::Soon as _;
 
 impl World {
     fn hold(&self, key: &str, mode: OverrideMode, expire: Option<u64>) {
-        self.engine.set_override(key, mode, expire.map(seconds), OPERATOR).soon().unwrap();
+        self.engine.set_override(key, "default", mode, expire.map(seconds), OPERATOR).soon().unwrap();
+    }
+}
+
+fn missing<T: std::fmt::Debug>(result: Result<T, Error>) -> &'static str {
+    match result {
+        Err(Error::NotFound { reason, .. }) => reason,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -19,7 +26,7 @@ fn an_override_makes_the_breaker_where_there_is_none_and_says_who_and_why() {
     let world = World::new();
     world.hold("a", OverrideMode::ForcedOpen, Some(60));
     assert_eq!(world.rejection("a"), Rejection::ForcedOpen);
-    let forced = world.view("a").forced.unwrap();
+    let forced = world.view("a").overrides[0].clone();
     assert_eq!((&*forced.actor, &*forced.reason), (OPERATOR.name, OPERATOR.comment));
     assert_eq!((forced.set, forced.expire), (START, START.after(seconds(60))));
     let event = world.last_event();
@@ -63,23 +70,19 @@ fn a_second_override_replaces_the_first_with_its_expiry() {
     world.hold("a", OverrideMode::ForcedOpen, Some(60));
     world.hold("a", OverrideMode::ForcedClosed, None);
     world.advance(seconds(600));
-    assert_eq!(world.view("a").forced.unwrap().mode, OverrideMode::ForcedClosed);
+    assert_eq!(world.view("a").overrides[0].clone().mode, OverrideMode::ForcedClosed);
 }
 
 #[test]
 fn clearing_raises_the_generation_and_there_has_to_be_one_to_clear() {
     let world = World::new();
-    let missing = |result: Result<_, Error>| match result {
-        Err(Error::NotFound { reason, .. }) => reason,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(missing(world.engine.clear_override("a", OPERATOR).soon()), "BREAKER_NOT_FOUND");
+    assert_eq!(missing(world.engine.clear_override("a", None, OPERATOR).soon()), "BREAKER_NOT_FOUND");
     world.hold("a", OverrideMode::Shadow, None);
     let before = world.generation("a");
-    world.engine.clear_override("a", OPERATOR).soon().unwrap();
+    world.engine.clear_override("a", None, OPERATOR).soon().unwrap();
     assert!(world.generation("a") > before);
     let events = world.log().len();
-    assert_eq!(missing(world.engine.clear_override("a", OPERATOR).soon()), "OVERRIDE_NOT_FOUND");
+    assert_eq!(missing(world.engine.clear_override("a", None, OPERATOR).soon()), "OVERRIDE_NOT_FOUND");
     assert_eq!(world.log().len(), events);
 }
 
@@ -113,9 +116,56 @@ fn an_overridden_breaker_can_be_made_also_where_idle_ones_have_to_make_room() {
     let world = World::with(Limits { breakers: 1, ..Limits::default() });
     world.engine.handle("a").unwrap();
     world.hold("b", OverrideMode::ForcedOpen, None);
-    let refused = world.engine.set_override("c", OverrideMode::Shadow, None, OPERATOR).soon();
+    let refused = world.engine.set_override("c", "default", OverrideMode::Shadow, None, OPERATOR).soon();
     assert!(matches!(refused, Err(Error::Limit { reason: "BREAKER_LIMIT", .. })));
     let declaration = fuseboard::engine::Declaration { spec: PolicySpec::default(), revision: 0 };
     let refused = world.engine.declare("c", &declaration, super::NOBODY).soon();
     assert!(matches!(refused, Err(Error::Limit { reason: "BREAKER_LIMIT", .. })));
+}
+
+#[test]
+fn two_operators_hold_one_breaker_and_the_strongest_override_is_in_force() {
+    let world = World::new();
+    let hold =
+        |id, mode, expire: Option<u64>| world.engine.set_override("a", id, mode, expire.map(seconds), OPERATOR).soon();
+    let in_force = || world.view("a").entry.status.forced;
+    let ids = || world.view("a").overrides.into_iter().map(|forced| forced.id).collect::<Vec<_>>();
+    hold("drill", OverrideMode::Shadow, None).unwrap();
+    hold("incident-7", OverrideMode::ForcedOpen, Some(60)).unwrap();
+    hold("incident-9", OverrideMode::ForcedClosed, None).unwrap();
+    assert_eq!(
+        (in_force(), ids()),
+        (Some(OverrideMode::ForcedOpen), ["incident-7", "incident-9", "drill"].map(String::from).to_vec())
+    );
+    assert_eq!(world.rejection("a"), Rejection::ForcedOpen);
+    let before = world.view("a").entry.status.generation;
+    // One of them ends by itself, and the others stay.
+    world.advance(seconds(60));
+    assert_eq!(
+        (in_force(), ids()),
+        (Some(OverrideMode::ForcedClosed), ["incident-9", "drill"].map(String::from).to_vec())
+    );
+    assert_eq!(world.view("a").entry.status.generation, before + 1);
+    // The same id replaces its own and no other.
+    hold("drill", OverrideMode::ForcedOpen, None).unwrap();
+    assert_eq!(ids(), ["drill", "incident-9"]);
+    world.engine.clear_override("a", Some("drill"), OPERATOR).soon().unwrap();
+    assert_eq!(in_force(), Some(OverrideMode::ForcedClosed));
+    assert_eq!(missing(world.engine.clear_override("a", Some("drill"), OPERATOR).soon()), "OVERRIDE_NOT_FOUND");
+    world.engine.clear_override("a", None, OPERATOR).soon().unwrap();
+    assert_eq!((in_force(), ids()), (None, Vec::new()));
+}
+
+#[test]
+fn one_override_too_many_is_refused_and_changes_nothing() {
+    let world = World::new();
+    let hold = |id: usize| world.engine.set_override("a", &id.to_string(), OverrideMode::Shadow, None, OPERATOR).soon();
+    for id in 0..OVERRIDES_MAX {
+        hold(id).unwrap();
+    }
+    let before = world.view("a").entry.status;
+    let refused = hold(OVERRIDES_MAX);
+    assert!(matches!(refused, Err(Error::Limit { reason: "OVERRIDE_LIMIT", max: 16, .. })), "{refused:?}");
+    assert_eq!(world.view("a").entry.status, before);
+    hold(3).unwrap();
 }

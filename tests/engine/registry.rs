@@ -45,7 +45,7 @@ fn at_the_limit_one_that_nobody_needs_makes_room() {
     let stays_open = PolicySpec { open_duration: Some(minutes(60)), ..failures(1) };
     world.engine.set_policy("open", stays_open, None, OPERATOR).soon().unwrap();
     world.fail("open", 1);
-    world.engine.set_override("overridden", OverrideMode::ForcedClosed, None, OPERATOR).soon().unwrap();
+    world.engine.set_override("overridden", "default", OverrideMode::ForcedClosed, None, OPERATOR).soon().unwrap();
     world.call("counting", Outcome::Failure);
     world.call("idle", Outcome::Success);
     world.advance(A_WHILE);
@@ -110,7 +110,7 @@ fn one_that_is_declared_open_overridden_or_has_a_permit_out_stays_however_long_i
     policy(PolicySpec { open_duration: Some(minutes(600)), lease: Some(minutes(60)), ..failures(1) });
     world.declare("declared", PolicySpec::default());
     world.fail("open", 1);
-    world.engine.set_override("overridden", OverrideMode::ForcedOpen, None, OPERATOR).soon().unwrap();
+    world.engine.set_override("overridden", "default", OverrideMode::ForcedOpen, None, OPERATOR).soon().unwrap();
     world.permit("permit-out");
 
     world.advance(minutes(60) - seconds(1));
@@ -124,7 +124,7 @@ fn one_that_is_declared_open_overridden_or_has_a_permit_out_stays_however_long_i
     assert!(world.exists("declared") && world.exists("overridden"));
 
     world.engine.reset("open", OPERATOR).soon().unwrap();
-    world.engine.clear_override("overridden", OPERATOR).soon().unwrap();
+    world.engine.clear_override("overridden", None, OPERATOR).soon().unwrap();
     world.advance(minutes(25));
     assert!(!world.exists("open") && !world.exists("overridden") && world.exists("declared"));
 }
@@ -179,7 +179,7 @@ fn generations_of_a_key_never_repeat_whatever_happens_to_it() {
                 2 => {
                     _ = world
                         .engine
-                        .set_override(&key, OverrideMode::Shadow, Some(seconds(9)), OPERATOR)
+                        .set_override(&key, "default", OverrideMode::Shadow, Some(seconds(9)), OPERATOR)
                         .soon()
                         .unwrap()
                 }

@@ -94,7 +94,7 @@ fn unreported_permits_trip_a_closed_breaker_without_traffic_where_the_policy_say
 fn a_deadline_that_comes_closer_fires_at_the_closer_instant() {
     let world = World::new();
     world.trip("a");
-    world.engine.set_override("a", OverrideMode::Shadow, Some(seconds(5)), OPERATOR).soon().unwrap();
+    world.engine.set_override("a", "default", OverrideMode::Shadow, Some(seconds(5)), OPERATOR).soon().unwrap();
     world.advance(minutes(1));
     let told: Vec<_> = world.told().into_iter().map(|(kind, _, at)| (kind, at.as_secs())).collect();
     assert_eq!(told, [("opened", 0), ("override_set", 0), ("override_cleared", 5), ("half_opened", 30)]);
@@ -104,12 +104,17 @@ fn a_deadline_that_comes_closer_fires_at_the_closer_instant() {
 fn a_deadline_that_moves_away_does_not_fire_where_it_was() {
     let world = World::new();
     let hold = |time| {
-        world.engine.set_override("a", OverrideMode::ForcedOpen, Some(time), OPERATOR).soon().map(|_| ()).unwrap()
+        world
+            .engine
+            .set_override("a", "default", OverrideMode::ForcedOpen, Some(time), OPERATOR)
+            .soon()
+            .map(|_| ())
+            .unwrap()
     };
     hold(seconds(5));
     hold(seconds(50));
     world.advance(seconds(49));
-    assert!(world.view("a").forced.is_some());
+    assert!(!world.view("a").overrides.is_empty());
     world.advance(seconds(1));
     assert_eq!(world.told().last(), Some(&("override_cleared", "a".to_owned(), seconds(50))));
 
@@ -343,9 +348,9 @@ proptest! {
                     world.engine.report_batch("sdk", number as u64 + 1, &[tally]).soon().unwrap();
                 }
                 Happens::Override(key, mode, expire) => {
-                    world.engine.set_override(&name(key), mode, expire, OPERATOR).soon().unwrap();
+                    world.engine.set_override(&name(key), "default", mode, expire, OPERATOR).soon().unwrap();
                 }
-                Happens::Clear(key) => drop(world.engine.clear_override(&name(key), OPERATOR).soon()),
+                Happens::Clear(key) => drop(world.engine.clear_override(&name(key), None, OPERATOR).soon()),
                 Happens::Reset(key) => drop(world.engine.reset(&name(key), OPERATOR).soon()),
                 Happens::Advance(span) => world.advance(span),
             }

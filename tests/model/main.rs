@@ -124,14 +124,21 @@ impl Pair {
             }
             Op::SetOverride(mode, expire) => {
                 let expire = expire.map_or(Timestamp::NEVER, |after| self.now.after(after));
-                let forced = Override { mode, actor: "op".into(), reason: "test".into(), set: self.now, expire };
+                let forced = Override {
+                    id: "default".to_owned(),
+                    mode,
+                    actor: "op".into(),
+                    reason: "test".into(),
+                    set: self.now,
+                    expire,
+                };
                 self.model.wake(self.now);
                 self.model.set_override(self.now, forced.clone());
                 moves = self.breaker.set_override(self.moment(), forced).transitions;
             }
             Op::ClearOverride => {
                 self.model.wake(self.now);
-                let step = self.breaker.clear_override(self.moment());
+                let step = self.breaker.clear_override(self.moment(), None);
                 moves = step.transitions;
                 assert_eq!(step.answer, self.model.clear_override(self.now));
             }

@@ -28,7 +28,7 @@ pub(crate) fn snapshot() -> Snapshot {
         streak: StreakSnapshot::default(),
         window: None,
         probes: Vec::new(),
-        forced: None,
+        overrides: Vec::new(),
         totals: Totals::default(),
         callers: None,
     }
@@ -191,13 +191,14 @@ pub(crate) fn records() -> Vec<Record> {
             Probe { permit: permit(PermitKind::Call, 3), request: RequestId(1) },
             Probe { permit: permit(PermitKind::Bypass, 4), request: RequestId(2) },
         ],
-        forced: Some(Override {
+        overrides: vec![Override {
+            id: "default".to_owned(),
             mode: OverrideMode::ForcedOpen,
             actor: "ann".into(),
             reason: "käse".into(),
             set: at(5),
             expire: at(6),
-        }),
+        }],
         totals: Totals {
             opens: 1,
             closes: 2,
@@ -225,14 +226,23 @@ pub(crate) fn records() -> Vec<Record> {
             ],
         }),
     };
-    let forced = |mode| Some(Override { mode, actor: String::new(), reason: String::new(), set: at(1), expire: at(2) });
+    let forced = |mode| {
+        vec![Override {
+            id: "default".to_owned(),
+            mode,
+            actor: String::new(),
+            reason: String::new(),
+            set: at(1),
+            expire: at(2),
+        }]
+    };
     let open = Snapshot {
         state: State::Open { until: Timestamp::NEVER, failed_recoveries: 1 },
         window: Some(by_count()),
-        forced: forced(OverrideMode::ForcedClosed),
+        overrides: forced(OverrideMode::ForcedClosed),
         ..full.clone()
     };
-    let closed = Snapshot { forced: forced(OverrideMode::Shadow), ..snapshot() };
+    let closed = Snapshot { overrides: forced(OverrideMode::Shadow), ..snapshot() };
     let declaration = Declaration { spec: by_time_spec(), revision: 17 };
     let replaced = vec![("cart".into(), 3), ("".into(), u64::MAX)];
     let provenance = Provenance { by: "shop".into(), at: at(4), replaced };

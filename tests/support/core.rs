@@ -251,6 +251,7 @@ impl Driver for Core {
 
     fn set_override(&mut self, mode: OverrideMode, expire_after: Option<Duration>) -> Value {
         let forced = Override {
+            id: "default".to_owned(),
             mode: match mode {
                 OverrideMode::ForcedOpen => breaker::OverrideMode::ForcedOpen,
                 OverrideMode::ForcedClosed => breaker::OverrideMode::ForcedClosed,
@@ -269,7 +270,7 @@ impl Driver for Core {
 
     fn clear_override(&mut self) -> Value {
         let moment = self.moment();
-        let step = self.breaker.clear_override(moment);
+        let step = self.breaker.clear_override(moment, None);
         if self.heard(step) { self.status() } else { json!({ "error": "OVERRIDE_NOT_FOUND" }) }
     }
 

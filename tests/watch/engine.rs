@@ -413,7 +413,7 @@ async fn the_latest_event_of_each_breaker_is_enough_where_only_the_latest_is_ask
     fail(&engine, "a");
     reset(&engine, "b");
     reset(&engine, "a");
-    engine.set_override("a", OverrideMode::Shadow, None, OPERATOR).soon().unwrap();
+    engine.set_override("a", "default", OverrideMode::Shadow, None, OPERATOR).soon().unwrap();
     engine.delete("b", OPERATOR).soon().unwrap();
     let events = [next_event(&mut watch).await, next_event(&mut watch).await];
     assert_eq!(kinds(&events), ["override_set", "deleted"]);
@@ -584,9 +584,9 @@ async fn every_kind_of_event_arrives_with_the_breaker_after_it() {
     call(&engine, "a", CallerId::default(), Outcome::Success);
     reset(&engine, "a");
     engine.set_policy("a", PolicySpec { probes: Some(2), ..PolicySpec::default() }, None, OPERATOR).soon().unwrap();
-    engine.set_override("a", OverrideMode::Shadow, None, OPERATOR).soon().unwrap();
+    engine.set_override("a", "default", OverrideMode::Shadow, None, OPERATOR).soon().unwrap();
     fail(&engine, "a");
-    engine.clear_override("a", OPERATOR).soon().unwrap();
+    engine.clear_override("a", None, OPERATOR).soon().unwrap();
     engine.delete("a", OPERATOR).soon().unwrap();
     let mut events = Vec::new();
     while let Some(Message::Event(event)) = watch.next().await {

@@ -73,8 +73,10 @@ fn disturb(engine: &Engine, key: &str, dice: &mut Dice) {
     match dice.below(10) {
         0 | 1 => drop(engine.reset(key, OPERATOR).soon()),
         2 => drop(engine.delete(key, OPERATOR).soon()),
-        3 => drop(engine.set_override(key, OverrideMode::Shadow, Some(Duration::from_secs(3)), OPERATOR).soon()),
-        4 => drop(engine.clear_override(key, OPERATOR).soon()),
+        3 => drop(
+            engine.set_override(key, "default", OverrideMode::Shadow, Some(Duration::from_secs(3)), OPERATOR).soon(),
+        ),
+        4 => drop(engine.clear_override(key, None, OPERATOR).soon()),
         5 if dice.below(10) == 0 => _ = engine.advance(Duration::from_secs(1)),
         6 => {
             let policy = PolicySpec { probes: Some(1 + dice.below(5) as u32), ..PolicySpec::default() };

@@ -128,6 +128,12 @@ pub(super) fn state(screen: &mut Screen, answer: &Value) -> Result<()> {
         let ends = text(status, "/overrideExpireTime");
         pairs.push(("ends", Cell::new(if ends.is_empty() { "when it is cleared".to_owned() } else { instant(ends) })));
     }
+    // The first is in force and has been shown.
+    for other in answer.get("overrides").and_then(Value::as_array).into_iter().flatten().skip(1) {
+        let (mode, id) = (word(text(other, "/mode")), text(other, "/id"));
+        let line = format!("{mode} ({id}), {}: {}", text(other, "/actor"), text(other, "/reason"));
+        pairs.push(("also", Cell::new(line)));
+    }
     let window = format!(
         "{} calls, {} failed ({} timeouts), {} slow",
         calls(window),

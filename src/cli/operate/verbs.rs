@@ -204,6 +204,9 @@ pub(in crate::cli) enum Override {
         /// forced-open, forced-closed or shadow.
         #[arg(value_enum, hide_possible_values = true)]
         mode: Mode,
+        /// Name of the override, so that several operators can hold one breaker independently; the strongest is in force.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        id: String,
         /// When it ends by itself; else when it is cleared.
         #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
         expires_in: Option<Duration>,
@@ -212,8 +215,14 @@ pub(in crate::cli) enum Override {
         #[command(flatten)]
         reach: Reach,
     },
-    /// Let it go: the computed state applies at once.
-    Clear(Act),
+    /// Clear one override, or all: once none is left, the computed state applies at once.
+    Clear {
+        #[command(flatten)]
+        act: Act,
+        /// Name of the override to clear. Without it: all.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -602,21 +611,20 @@ impl History {
 impl Override {
     async fn run(self) -> Result<u8, Failure> {
         match self {
-            Self::Set { breaker, mode, expires_in, said, reach } => {
+            Self::Set { breaker, mode, id, expires_in, said, reach } => {
                 let request = pb::SetOverrideRequest {
                     breaker,
                     mode: mode as i32,
                     actor: said.actor,
                     reason: said.reason,
                     expire_after: expires_in.map(span),
-                    ..Default::default()
+                    id,
                 };
                 let answer = reach.operator()?.set_override(request).await?;
                 show(&reach, json("AdminService/SetOverride", &answer)?, tables::status)
             }
-            Self::Clear(Act { breaker, said, reach }) => {
-                let request =
-                    pb::ClearOverrideRequest { breaker, actor: said.actor, reason: said.reason, ..Default::default() };
+            Self::Clear { act: Act { breaker, said, reach }, id } => {
+                let request = pb::ClearOverrideRequest { breaker, actor: said.actor, reason: said.reason, id };
                 let answer = reach.operator()?.clear_override(request).await?;
                 show(&reach, json("AdminService/ClearOverride", &answer)?, tables::status)
             }
