@@ -11,6 +11,7 @@ CARGO_DENY_VERSION := 0.20.2
 BUF_VERSION := 1.75.0
 GRPCURL_VERSION := 1.9.4
 HELM_VERSION := 3.19.0
+CARGO_MUTANTS_VERSION := 27.1.0
 
 TOOLS := $(CURDIR)/.tools
 CLIENTS := tests/clients
@@ -199,6 +200,20 @@ bench: ## The figures of docs/performance.md.
 simulate: ## The figures of docs/quorum.md: whole fleets in virtual time. SEEDS=… makes it shorter or more thorough.
 	cargo test --locked --release --test quorum -- --ignored --nocapture --quiet simulate
 
+# All shards together take about a day of one core; one takes about half an hour.
+MUTANTS_SHARD := 0/40
+# Share of the mutants, in percent, that the tests have to catch.
+MUTANTS_CAUGHT := 98
+.PHONY: mutants
+mutants: $(TOOLS)/cargo-mutants-$(CARGO_MUTANTS_VERSION) ## Changes the rules one place at a time and looks whether the fast tests notice (.cargo/mutants.toml). MUTANTS_SHARD=k/n says which part, 0/1 all.
+	CARGO_TARGET_DIR=$(TARGET_DIR)/mutants PROPTEST_CASES=64 RUST_BACKTRACE=0 \
+		timeout 6h cargo mutants --no-shuffle --shard $(MUTANTS_SHARD) --output $(TARGET_DIR) || test $$? -eq 2 -o $$? -eq 3
+	@python3 -c 'import json, sys; \
+		of = json.load(open("$(TARGET_DIR)/mutants.out/outcomes.json")); \
+		caught, missed = of["caught"] + of["timeout"], of["missed"]; \
+		print(f"{caught} of {caught + missed} mutants caught; at least $(MUTANTS_CAUGHT) % are wanted"); \
+		sys.exit(100 * caught < $(MUTANTS_CAUGHT) * (caught + missed))'
+
 CASES := 20000
 .PHONY: properties
 properties: ## The random tests with other cases than `make test` has, and many more. CASES=… says how many.
@@ -235,6 +250,14 @@ $(TOOLS)/grpcurl-$(GRPCURL_VERSION):
 	@echo "==> installing grpcurl $(GRPCURL_VERSION)"
 	@mkdir -p $(TOOLS)/bin
 	time GOBIN=$(TOOLS)/bin go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v$(GRPCURL_VERSION)
+	@touch $@
+
+$(TOOLS)/cargo-mutants-$(CARGO_MUTANTS_VERSION):
+	@echo "==> installing cargo-mutants $(CARGO_MUTANTS_VERSION)"
+	@mkdir -p $(TOOLS)
+	time CARGO_TARGET_DIR=$(TOOLS)/build CARGO_PROFILE_DEV_DEBUG=0 \
+		cargo install --quiet --debug --locked --root $(TOOLS) --version $(CARGO_MUTANTS_VERSION) cargo-mutants
+	rm -rf $(TOOLS)/build
 	@touch $@
 
 $(TOOLS)/helm-$(HELM_VERSION):

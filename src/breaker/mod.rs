@@ -702,7 +702,6 @@ impl Breaker {
             State::HalfOpen(_) => {
                 self.add_totals(&sample.counts, sample.at);
                 let quorum = self.quorum();
-                self.version += 1;
                 let sample = &Sample { room: self.statistics_room, ..*sample };
                 self.fleet.statistics.probed(&self.policy, sample);
                 let voters = VotersOf::new(self.callers.as_deref(), &self.policy);
@@ -1220,7 +1219,6 @@ impl Breaker {
     fn count_caller_probe(&mut self, moment: Moment, id: CallerId, report: &Report, moves: &mut Moves) {
         let Some(sample) = self.sample(moment.now, id, report) else { return };
         self.add_totals(&sample.counts, sample.at);
-        self.version += 1;
         let Some(callers) = &mut self.callers else { return };
         let Some(caller) = callers.get_mut(id) else { return };
         caller.totals.successes += sample.counts.successes;

@@ -20,7 +20,7 @@ use fuseboard::breaker::{CallerId, Decision, StateName};
 
 use crate::{
     fault::Fault,
-    fleet::{Arrangement, Fleet},
+    fleet::{Arrangement, Fleet, Telling},
     grid::{RATES, SHARES},
     run::{Names, Outcome, Scenario},
     traffic::{START, Traffic},
@@ -112,6 +112,34 @@ fn a_lone_caller_has_the_plain_breaker_and_so_have_callers_without_a_name() {
             }
         }
     }
+}
+
+#[test]
+fn tallies_with_runs_of_failures_trip_nothing_at_rest_and_no_healthy_caller_for_a_sick_one() {
+    let telling = Telling::Tallies { runs: true };
+    let mut scenarios = grid::all(TEST_CALLS_MAX);
+    let faults = [Fault::None, Fault::Redeploy, Fault::SickBusiest, Fault::Flapping];
+    scenarios.retain(|scenario| {
+        [1, 2, 3, 10].contains(&scenario.callers)
+            && RATES[1..].contains(&scenario.rate)
+            && faults.contains(&scenario.fault)
+    });
+    for scenario in scenarios {
+        let outcome = scenario.draw(0).run_told(Arrangement::DEFAULT[report::QUORUM], telling);
+        assert_eq!(outcome.healthy_callers_refused, 0, "{scenario:?}: {outcome:?}");
+        assert_eq!(
+            (outcome.trips_before, outcome.isolated_before, outcome.isolated_wrongly),
+            (0, 0, 0),
+            "{scenario:?}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "takes a minute: `make simulate`"]
+fn simulate_tallies() {
+    let seeds = env::var("SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("SEEDS is a number"));
+    print!("{}", report::tallies(seeds));
 }
 
 #[test]

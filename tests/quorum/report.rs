@@ -4,8 +4,9 @@ use std::{fmt::Write, time::Duration};
 
 use crate::{
     fault::{Fault, Manner},
-    grid::{FLEETS, RATES, RESTS, Record},
-    run::{Asking, Onset, Outcome},
+    fleet::{Arrangement, Telling},
+    grid::{self, FLEETS, RATES, RESTS, Record},
+    run::{Asking, Onset, Outcome, Scenario},
     traffic::{Traffic, float},
 };
 
@@ -31,6 +32,66 @@ impl Table {
             let _ = writeln!(self.text, "| {} |", cells.join(" | "));
         }
     }
+}
+
+/// Ways in which a shared breaker is told of outcomes, the one before tallies carried all runs in the middle.
+const TELLINGS: [(&str, Telling); 3] = [
+    ("one by one", Telling::OneByOne),
+    ("trailing run only", Telling::Tallies { runs: false }),
+    ("all runs", Telling::Tallies { runs: true }),
+];
+
+/// False trips at rest, and what a dead dependency costs, by how outcomes are told.
+pub(crate) fn tallies(seeds: u64) -> String {
+    let played = |callers: usize, rest: f64, fault: Fault| {
+        let mut sums = TELLINGS.map(|_| (0_u32, 0_u32, Vec::<u64>::new()));
+        let mut hours = 0.0;
+        for rate in &RATES[1..] {
+            let lengths = grid::lengths(callers, *rate, 8_000.0);
+            let scenario = Scenario { callers, traffic: Traffic::Even, rate: *rate, rest, fault, lengths };
+            for seed in 0..seeds {
+                let drawn = scenario.draw(seed);
+                hours += lengths.total().as_secs_f64() / 3600.0;
+                for (sum, (_, telling)) in sums.iter_mut().zip(TELLINGS) {
+                    let outcome = drawn.run_told(Arrangement::DEFAULT[QUORUM], telling);
+                    sum.0 += outcome.trips_before + if fault == Fault::None { outcome.trips } else { 0 };
+                    sum.1 += outcome.isolated_before + outcome.isolated_wrongly;
+                    sum.2.extend(outcome.opened.map(|onset| onset.failures));
+                }
+            }
+        }
+        (hours, sums)
+    };
+    let mut text = String::new();
+    let names = TELLINGS.map(|(name, _)| name.to_owned());
+    let head = ["callers", "calls that fail", "hours"].map(str::to_owned);
+    let mut at_rest =
+        Table::new("Nothing wrong: openings of the fleet's breaker / callers isolated", &[&head[..], &names].concat());
+    for callers in [1, 2, 3, 10, 50] {
+        for rest in [0.02, 0.05, 0.1] {
+            let (hours, sums) = played(callers, rest, Fault::None);
+            let cells = sums.map(|(trips, isolated, _)| format!("{trips} / {isolated}"));
+            let of = [callers.to_string(), format!("{:.0} %", rest * 100.0), format!("{hours:.1}")];
+            at_rest.row(&[&of[..], &cells].concat());
+        }
+    }
+    text += &at_rest.text;
+    let head = ["callers", "runs"].map(str::to_owned);
+    let mut down =
+        Table::new("Dependency down: failures until the breaker opened (median / most)", &[&head[..], &names].concat());
+    for callers in [1, 2, 3, 10, 50] {
+        let (_, sums) = played(callers, 0.001, Fault::Down);
+        let runs = (RATES.len() as u64 - 1) * seeds;
+        let cells = sums.map(|(_, _, mut failures)| {
+            failures.sort_unstable();
+            match failures.last() {
+                Some(most) => format!("{} / {most}, {} opened", failures[failures.len() / 2], failures.len()),
+                None => "never".to_owned(),
+            }
+        });
+        down.row(&[&[callers.to_string(), runs.to_string()][..], &cells].concat());
+    }
+    text + &down.text
 }
 
 /// The tables of the whole grid.

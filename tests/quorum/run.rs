@@ -9,7 +9,7 @@ use fuseboard::breaker::{CallerId, Decision, Permit, StateName, Timestamp};
 
 use crate::{
     fault::{Fault, Manner, World},
-    fleet::{Arrangement, Fleet, Move, What},
+    fleet::{Arrangement, Fleet, Move, Telling, What},
     traffic::{Arrival, Random, START, Traffic},
 };
 
@@ -161,13 +161,22 @@ impl Drawn {
         self.play(arrangement, Names::Said, |_| {})
     }
 
+    /// The same, where outcomes are told in this way.
+    pub(crate) fn run_told(&self, arrangement: Arrangement, telling: Telling) -> Outcome {
+        self.play_on(Fleet::new(arrangement, START).told(telling), Names::Said, |_| {})
+    }
+
     /// As `run`, with a look at each decision.
     pub(crate) fn play(&self, arrangement: Arrangement, names: Names, seen: impl FnMut(Decision)) -> Outcome {
+        self.play_on(Fleet::new(arrangement, START), names, seen)
+    }
+
+    fn play_on(&self, fleet: Fleet, names: Names, seen: impl FnMut(Decision)) -> Outcome {
         let mut run = Run {
             drawn: self,
             names,
             seen,
-            fleet: Fleet::new(arrangement, START),
+            fleet,
             events: BTreeMap::new(),
             order: 0,
             callers: vec![Caller::default(); self.world.callers],
