@@ -221,13 +221,18 @@ pub const FIELDS: &[(&str, Rule)] = &[
     ("SetOverrideRequest.actor", || words(200, Fault("is required: who does this"))),
     ("SetOverrideRequest.reason", || words(1_000, Fault("is required: why this is done"))),
     ("SetOverrideRequest.expire_after", || span(SECOND, DAY * 30, "1 s to 30 days")),
+    ("SetOverrideRequest.id", override_id),
     ("ClearOverrideRequest.breaker", key),
     ("ClearOverrideRequest.actor", || words(200, Fine)),
     ("ClearOverrideRequest.reason", || words(1_000, Fine)),
+    ("ClearOverrideRequest.id", override_id),
     ("ProbeNowRequest.breaker", key),
-    ("ProbeNowRequest.caller", || words(200, Fine)),
+    ("ProbeNowRequest.caller", name),
     ("ProbeNowRequest.actor", || words(200, Fine)),
     ("ProbeNowRequest.reason", || words(1_000, Fine)),
+    ("DeleteDeclarationRequest.breaker", key),
+    ("DeleteDeclarationRequest.actor", || words(200, Fine)),
+    ("DeleteDeclarationRequest.reason", || words(1_000, Fine)),
     ("DeleteBreakerRequest.breaker", key),
     ("DeleteBreakerRequest.actor", || words(200, Fine)),
     ("DeleteBreakerRequest.reason", || words(1_000, Fine)),
@@ -341,6 +346,10 @@ fn token_name() -> Vec<Case> {
         text("spaced", "a b", Fault(ALPHABET)),
         text("of two lines", "a\n", Fault("only, without '\\n'")),
     ]
+}
+
+fn override_id() -> Vec<Case> {
+    vec![absent(Fine)].into_iter().chain(token_name().into_iter().skip(1)).collect()
 }
 
 fn request_id() -> Vec<Case> {

@@ -604,8 +604,10 @@ fn answer_of(method: &str, answer: Answer) -> Answer {
 fn is_taken(answer: &Answer) -> bool {
     match answer {
         Answer::Message(_) => true,
-        // The server here asks nobody who they are, and a token is refused for that alone.
-        Answer::Error(refusal) => refusal.code == Code::NotFound || refusal.reason == "AUTHENTICATION_OFF",
+        // Authentication is off here, and a closed breaker cannot be probed: requests that are good are refused for that alone.
+        Answer::Error(refusal) => {
+            refusal.code == Code::NotFound || ["AUTHENTICATION_OFF", "NOT_OPEN"].contains(&refusal.reason.as_str())
+        }
         Answer::Broken(what) => panic!("not answered: {what:?}"),
     }
 }
