@@ -347,9 +347,9 @@ fn a_field_out_of_its_range_is_refused_by_name() {
         Err(Error::Invalid { field, .. }) => field,
         _ => panic!("it is out of range"),
     };
-    assert_eq!(field(world.engine.set_policy("a", bad.clone(), None, OPERATOR).soon().map(|_| ())), "lease");
+    assert_eq!(field(world.engine.set_policy("a", bad.clone(), None, OPERATOR).soon().map(|_| ())), "policy.lease");
     let declaration = fuseboard::engine::Declaration { spec: bad, revision: 0 };
-    assert_eq!(field(world.engine.declare("a", &declaration, super::NOBODY).soon().map(|_| ())), "lease");
+    assert_eq!(field(world.engine.declare("a", &declaration, super::NOBODY).soon().map(|_| ())), "policy.lease");
     assert!(!world.exists("a"));
 }
 

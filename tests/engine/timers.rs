@@ -16,7 +16,7 @@ use super::{NOBODY, OPERATOR, START, World, failures, minutes, permitted, second
 use crate::soon::{Soon as _, now};
 
 fn opens_for(open_duration: Duration) -> PolicySpec {
-    PolicySpec { open_duration: Some(open_duration), ..failures(1) }
+    PolicySpec { open_duration: Some(open_duration), open_duration_min: Some(Duration::from_millis(1)), ..failures(1) }
 }
 
 #[test]

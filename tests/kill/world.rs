@@ -74,6 +74,7 @@ pub(crate) fn moving_policy(number: usize) -> Policy {
     Policy {
         failure_threshold: Some(2),
         open_duration: Some(span(Duration::from_millis(open_ms))),
+        open_duration_min: Some(span(Duration::from_millis(1))),
         lease: Some(span(LEASE)),
         probes: Some(probes(number)),
         successes_to_close: Some(2),

@@ -251,7 +251,7 @@ def test_on_the_real_clock_it_half_opens_by_itself_with_no_traffic(key: str) -> 
     with Fuseboard() as server:
         api = Api(server)
         declared = service.Declaration(
-            breaker=key, policy=policy.Policy(failure_threshold=1, open_duration=seconds(0.05))
+            breaker=key, policy=policy.Policy(failure_threshold=1, open_duration=seconds(0.1))
         )
         api.breakers.Declare(service.DeclareRequest(declarations=[declared]), timeout=10)
         watch = api.watch(filter=service.WatchFilter(breakers=[key]), skip_snapshot=True)

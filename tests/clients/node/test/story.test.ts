@@ -125,11 +125,12 @@ test("forced open rejects until it is cleared", bounded, async () => {
     actor: "ana",
     reason: "migration",
     expireAfter: undefined,
+    id: "",
   });
   const held = await api.acquire("forced");
   assert.equal(held.reason, RejectionReason.REJECTION_REASON_FORCED_OPEN);
   assert.equal(held.state, State.STATE_CLOSED, "the computed state goes on underneath");
-  await ask(api.operator, api.operator.clearOverride, { breaker: "forced", actor: "ana", reason: "done" });
+  await ask(api.operator, api.operator.clearOverride, { breaker: "forced", actor: "ana", reason: "done", id: "" });
   assert.equal((await api.acquire("forced")).decision, Decision.DECISION_PERMITTED);
 });
 
