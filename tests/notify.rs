@@ -309,5 +309,5 @@ fn a_webhook_that_cannot_be_is_refused_at_the_start() {
     }
     let short = file("short");
     let told = Server::refused(&["--config", &config(address, &format!("secret_file = '{short}'"))]);
-    assert!(told.contains("the secret of webhook \"oncall\": is no secret: 24 bytes or more"), "{told}");
+    assert!(told.contains("of webhook \"oncall\": must hold 24 bytes or more"), "{told}");
 }

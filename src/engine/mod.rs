@@ -1249,7 +1249,7 @@ impl Engine {
             let (is_idle, is_stored, is_pending) =
                 (self.is_idle(tenant, now), tenant.is_stored, tenant.pending.is_some());
             if !is_idle {
-                self.schedule(tenant, index, now);
+                self.reschedule(tenant, index, now);
                 drop(slot);
                 if is_pending {
                     self.submit(index);
@@ -1260,7 +1260,7 @@ impl Engine {
             let key = tenant.key.to_arc();
             if is_stored {
                 // Looked after again in case that takes long.
-                self.schedule(tenant, index, now);
+                self.reschedule(tenant, index, now);
                 drop(slot);
                 self.let_go(handle, None);
                 continue;
@@ -1269,7 +1269,7 @@ impl Engine {
             if !self.evict(&key, now)
                 && let Some(mut slot) = self.shared.registry.lock_index(index)
             {
-                self.schedule(slot.tenant(), index, now);
+                self.reschedule(slot.tenant(), index, now);
             }
         }
     }
@@ -1294,9 +1294,19 @@ impl Engine {
         let looked_after = if unused < idle { tenant.used.after(idle) } else { now.after(unused) };
         let aged_out = aged_out(tenant).filter(|aged_out| !is_empty && now < *aged_out);
         let next = tenant.breaker.deadline().min(looked_after).min(aged_out.unwrap_or(Timestamp::NEVER));
-        let next = if now < next { next } else { self.made_no_progress(tenant.key.as_str(), next, now) };
         self.shared.timers.set(index, tenant.scheduled, next);
         tenant.scheduled = next;
+    }
+
+    /// As [`Engine::schedule`], for a tenant whose deadline has just been served: the next one has to lie ahead. One that was
+    /// restored or taken over from another server may have fallen due in the meantime, and is served at once.
+    fn reschedule(&self, tenant: &mut Tenant, index: u32, now: Timestamp) {
+        self.schedule(tenant, index, now);
+        if tenant.scheduled <= now {
+            let next = self.made_no_progress(tenant.key.as_str(), tenant.scheduled, now);
+            self.shared.timers.set(index, tenant.scheduled, next);
+            tenant.scheduled = next;
+        }
     }
 
     /// Frees what has aged out. True where the breaker is as good as new.

@@ -349,7 +349,7 @@ fn a_field_out_of_its_range_is_refused_by_name() {
     };
     assert_eq!(field(world.engine.set_policy("a", bad.clone(), None, OPERATOR).soon().map(|_| ())), "policy.lease");
     let declaration = fuseboard::engine::Declaration { spec: bad, revision: 0 };
-    assert_eq!(field(world.engine.declare("a", &declaration, super::NOBODY).soon().map(|_| ())), "policy.lease");
+    assert_eq!(field(world.engine.declare("a", &declaration, super::NOBODY).soon().map(|_| ())), "lease");
     assert!(!world.exists("a"));
 }
 
