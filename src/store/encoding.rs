@@ -6,7 +6,7 @@
 //!
 //! The payload has no names and no tags, so whatever changes in a type that is stored changes the encoding. Then
 //! [`FORMAT`] rises, and the type's [`Stored`] reads the older format by the types it was written with, which stay in
-//! [`super::format_1`], and makes the new ones of them. All changes between two releases share one format.
+//! `format_1`, and makes the new ones of them. All changes between two releases share one format.
 //! `tests/store/fixtures` holds bytes of every format there was.
 
 use serde::{Serialize, de::DeserializeOwned};
