@@ -742,7 +742,7 @@ impl Breaker {
         if counts.failures > 0 {
             self.last_failure = self.last_failure.max(at);
         }
-        if counts.timeouts > 0 {
+        if counts.timeouts != 0 {
             self.totals_mut().timeouts += counts.timeouts;
         }
     }
@@ -808,7 +808,7 @@ impl Breaker {
     ) -> Step<Reported> {
         let mut transitions = self.handle_timeout(moment);
         self.see(moment.now, caller, service, callers_max);
-        if tally.rejections > 0 {
+        if tally.rejections != 0 {
             self.totals_mut().rejected += u64::from(tally.rejections);
         }
         if let Some(caller) = self.caller_mut(caller) {
@@ -820,7 +820,7 @@ impl Breaker {
             self.totals_mut().stale += tally.calls();
             return Step { answer: Reported::Stale, transitions };
         }
-        if tally.ignored > 0 || tally.local_failures > 0 {
+        if tally.ignored != 0 || tally.local_failures != 0 {
             let totals = self.totals_mut();
             totals.ignored += u64::from(tally.ignored);
             totals.local_failures += u64::from(tally.local_failures);
@@ -839,7 +839,8 @@ impl Breaker {
                 timeouts: u64::from(tally.timeouts),
                 slow: u64::from(tally.slow).min(calls),
             };
-            let asked_until = if failures > 0 { self.asked_until(at, tally.retry_after) } else { Timestamp::default() };
+            let asked_until =
+                if failures != 0 { self.asked_until(at, tally.retry_after) } else { Timestamp::default() };
             let sample = Sample { counts, runs: tally.runs(), at, asked_until, ..Sample::default() };
             self.weigh(moment, Some(caller), &sample, &mut transitions);
         }
@@ -1064,7 +1065,11 @@ impl Breaker {
         let noted: u64 = expired.by_caller.iter().map(|(_, count)| count).sum();
         let nobodys = (None, expired.count.saturating_sub(noted));
         let of_callers = expired.by_caller.into_iter().map(|(caller, count)| (Some(caller), count));
-        let parts: Vec<_> = of_callers.chain([nobodys]).filter(|(_, failures)| *failures > 0).collect();
+        // An isolated caller has permits only by an override, which move nothing.
+        let counts = |(caller, failures): &(Option<CallerId>, u64)| {
+            *failures != 0 && !caller.is_some_and(|caller| self.is_isolated(caller))
+        };
+        let parts: Vec<_> = of_callers.chain([nobodys]).filter(counts).collect();
         if !self.fleet.state.is_closed() {
             return;
         }
@@ -1580,7 +1585,7 @@ impl Breaker {
     }
 
     fn is_isolated(&self, caller: CallerId) -> bool {
-        self.callers_isolated() > 0 && self.caller(caller).is_some_and(callers::Caller::is_isolated)
+        self.callers_isolated() != 0 && self.caller(caller).is_some_and(callers::Caller::is_isolated)
     }
 
     fn has_several_callers(&self) -> bool {

@@ -85,7 +85,7 @@ impl Sample {
     /// The last of the calls: what they are of, so far as it matters to which rules they may make hold. As in the order of
     /// [`Sample::parts`], failures come last where no runs are reported, and so do slow calls.
     pub(super) fn last(&self) -> Counts {
-        let is_ended = self.counts.successes > 0 && self.runs.longest > 0;
+        let is_ended = self.counts.successes != 0 && self.runs.longest != 0;
         let failures = if is_ended { self.runs.trailing } else { self.counts.failures };
         Counts { failures, ..self.counts }
     }
@@ -100,10 +100,10 @@ impl Sample {
         let (Counts { successes, failures, .. }, Runs { leading, longest, trailing }) = (self.counts, self.runs);
         let mut parts = [Part::default(); PARTS];
         // A client that does not report runs: all failures come last, and only some of them are a run.
-        let is_told = longest > 0;
+        let is_told = longest != 0;
         let leading = if is_told { leading } else { 0 };
         let between = if is_told { failures - leading - trailing } else { 0 };
-        let ended = u64::from(between > 0).min(successes);
+        let ended = u64::from(between != 0).min(successes);
         parts[0] = Part::of(0, leading, leading);
         let mut left = successes - ended;
         for (part, minimum) in parts[1..3].iter_mut().zip(rule::minimums(policy)) {
@@ -114,7 +114,7 @@ impl Sample {
                 left -= more;
             }
         }
-        if ended > 0 {
+        if ended != 0 {
             parts[3] = Part::of(left, between, if longest > leading.max(trailing) { longest } else { 0 });
             left = ended;
         }
@@ -163,7 +163,7 @@ impl Statistics {
     /// Brings the window up to date with what was pending.
     fn flush(&mut self, now: Timestamp) {
         let successes = u64::from(std::mem::take(&mut self.pending));
-        if let Some(window) = self.window.as_mut().filter(|_| successes > 0) {
+        if let Some(window) = self.window.as_mut().filter(|_| successes != 0) {
             let counts = Counts { successes, ..Counts::default() };
             let within = self.pending_until.before(Duration::from_nanos(1));
             window.record(now, within, &counts, Timestamp::default(), CallerTag::default(), usize::MAX);
@@ -192,7 +192,7 @@ impl Statistics {
         let before = self.bytes();
         let with_room =
             |taken: usize| Sample { room: sample.room.saturating_sub(taken.saturating_sub(before)), ..*sample };
-        for part in way.iter().filter(|part| part.counts.calls() > 0) {
+        for part in way.iter().filter(|part| part.counts.calls() != 0) {
             self.record_part(policy, now, &with_room(self.bytes()), part);
             if reached.is_some() {
                 continue;
@@ -218,16 +218,16 @@ impl Statistics {
         if sample.counts.successes > 0 {
             self.streak.clear();
         }
-        if sample.counts.failures > 0 {
+        if sample.counts.failures != 0 {
             self.streak.extend(policy, sample.at, sample.counts.failures, sample.asked_until, sample.room);
         }
     }
 
     fn record_part(&mut self, policy: &Policy, now: Timestamp, sample: &Sample, part: &Part) {
-        if part.counts.successes > 0 {
+        if part.counts.successes != 0 {
             self.streak.clear();
         }
-        if part.run > 0 {
+        if part.run != 0 {
             self.streak.extend(policy, sample.at, part.run, sample.asked_until, sample.room);
         }
         self.flush(now);

@@ -475,7 +475,7 @@ impl CountWindow {
             self.add(flags, tag);
             self.position += 1;
         }
-        if counts.failures > 0 && asked_until > Timestamp::default() {
+        if counts.failures != 0 && asked_until != Timestamp::default() {
             while self.asked_until.back().is_some_and(|(_, until)| *until <= asked_until) {
                 self.asked_until.pop_back();
             }
