@@ -584,6 +584,35 @@ mod tests {
     }
 
     #[test]
+    fn any_trip_rule_that_is_declared_replaces_those_of_the_default() {
+        let second = Duration::from_secs(1);
+        let none = PolicySpec::default;
+        for declared in [
+            PolicySpec { failure_threshold: Some(3), ..none() },
+            PolicySpec { monitoring_period: Some(second), ..none() },
+            PolicySpec { failure_count_threshold: Some(3), ..none() },
+            PolicySpec { failure_rate_threshold: Some(0.1), ..none() },
+            PolicySpec { slow_call_duration: Some(second), ..none() },
+            PolicySpec { slow_call_rate_threshold: Some(0.1), ..none() },
+            PolicySpec { slow_call_minimum_calls: Some(3), ..none() },
+        ] {
+            let default = PolicySpec {
+                failure_threshold: Some(7),
+                failure_count_threshold: Some(8),
+                minimum_calls: Some(9),
+                ..none()
+            };
+            let spec = declared.declared_over(&default);
+            assert_ne!(spec.failure_threshold, Some(7), "{declared:?}");
+            assert_ne!(spec.failure_count_threshold, Some(8), "{declared:?}");
+            assert_eq!(spec.minimum_calls, Some(9), "what is no rule is inherited");
+        }
+        let default = PolicySpec { failure_threshold: Some(7), ..none() };
+        let other = PolicySpec { probes: Some(2), ..none() }.declared_over(&default);
+        assert_eq!(other.failure_threshold, Some(7));
+    }
+
+    #[test]
     fn the_slow_call_minimum_follows_the_minimum_of_calls_where_it_is_not_said() {
         let minimum = |spec: &PolicySpec| spec.resolve().unwrap().slow_call_minimum_calls;
         let spec = PolicySpec { minimum_calls: Some(5), ..PolicySpec::default() };
