@@ -247,6 +247,7 @@ async fn batches(life: &Life) -> Option<()> {
         let before_count = before.totals.unwrap_or_default().successes;
         let generation = before.status.unwrap_or_default().generation;
         let sent = life.ledger().batches_before(&breaker);
+        let was_sent = !sent.is_empty();
         // Up to here they were duplicates.
         let mut marked = 0;
         for (sequence, calls) in sent {
@@ -260,7 +261,17 @@ async fn batches(life: &Life) -> Option<()> {
         }
         let Heard::Answer(after) = state(life, breaker.clone()).await else { return None };
         let after_count = after.totals.unwrap_or_default().successes;
-        let Heard::Answer(too) = state(life, world::counted_too(number)).await else { return None };
+        let too = match state(life, world::counted_too(number)).await {
+            Heard::Answer(too) => too,
+            Heard::Refused => {
+                // A server that dies while it declares them leaves the one without the other, and then no batch was sent.
+                if was_sent {
+                    life.ledger().violation(format!("batches told of {breaker} and its double, which is not known"));
+                }
+                continue;
+            }
+            Heard::Unknown => return None,
+        };
         let too_count = too.totals.unwrap_or_default().successes;
         let mut ledger = life.ledger();
         if too_count != after_count {
