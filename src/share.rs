@@ -1,7 +1,7 @@
 //! Fair shares: one mechanism for every bound that several clients use together.
 //!
 //! A [`Pool`] is a bound (connections, calls, bytes) and counts how much of it each [`Holder`] uses. A holder is an
-//! identity, or an IP address where nobody is identified. The rule is the dynamic threshold of Choudhury and Hahne (1998):
+//! identity, or an IP address while authentication is off. The rule is the dynamic threshold of Choudhury and Hahne (1998):
 //! a holder may use at most the fair share (by default 75 %) of what the other holders leave of the bound. One holder alone
 //! gets 75 % of it, two greedy ones 3/7 each, and `n` of them 3/(3n + 1), so a part of the bound always stays usable by somebody
 //! new. A holder that uses nothing may have one unit while there is any room.

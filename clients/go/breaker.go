@@ -234,7 +234,7 @@ type awaited struct{ answered <-chan struct{} }
 func (b *Breaker) await(answered <-chan struct{}) { b.awaited.Store(&awaited{answered}) }
 
 // awaitDecisive waits, as Execute does, for the answer to the last decisive outcome, so that the view has what it made
-// of the breaker. Nobody waits a second time for one that did not come. An error is ctx's.
+// of the breaker. An answer that did not come is waited for once. An error is ctx's.
 func (b *Breaker) awaitDecisive(ctx context.Context) (waited bool, err error) {
 	awaited := b.awaited.Load()
 	if awaited == nil {

@@ -1,4 +1,4 @@
-"""The two steps by hand: what an acquire knows of outcomes whose reports nobody has waited for."""
+"""The two steps by hand: what an acquire knows of outcomes whose reports were not awaited."""
 
 import asyncio
 import itertools

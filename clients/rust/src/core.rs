@@ -349,7 +349,7 @@ impl Core {
         if self.is_awaiting.load(Relaxed) { self.memory.lock().awaited.clone() } else { None }
     }
 
-    /// An answer was waited for, in vain perhaps: no acquire waits for it again.
+    /// An answer was awaited, whether or not it came: no acquire waits for it again.
     pub(crate) fn has_awaited(&self, awaited: &Awaited) {
         let mut memory = self.memory.lock();
         if memory.awaited.take_if(|other| other.number == awaited.number).is_some() {

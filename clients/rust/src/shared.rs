@@ -131,7 +131,7 @@ impl Shared {
     // Decisions.
 
     /// Waits, as `execute` does, for the answer to the last decisive outcome, so that the view has what it made of the
-    /// breaker. Nobody waits a second time for one that did not come.
+    /// breaker. An answer that did not come is waited for once.
     pub(crate) async fn wait_for_decisive(&self, core: &Core) {
         let Some(awaited) = core.awaited() else { return };
         if !awaited.answered.is_cancelled() {

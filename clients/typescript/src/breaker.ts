@@ -225,7 +225,7 @@ export class Breaker extends EventEmitter<ClientEvents> {
     });
   }
 
-  /** Waits for the answer to the last decisive outcome, as `execute` does, and nobody a second time. */
+  /** Waits for the answer to the last decisive outcome, as `execute` does, once for each. */
   async #awaitDecisive(): Promise<void> {
     const { awaited } = this.guard;
     const { link, settings } = this.client;

@@ -1,4 +1,4 @@
-/** The two steps by hand: what an acquire knows of outcomes whose reports nobody has waited for. */
+/** The two steps by hand: what an acquire knows of outcomes whose reports were not awaited. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Server as GrpcServer, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";

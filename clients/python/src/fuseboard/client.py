@@ -372,7 +372,7 @@ class Breaker(Guarded):
         return decision or self._guard.without_server(home.clock())
 
     def _await_decisive(self) -> None:
-        """Waits for the answer to the last decisive outcome, as `execute` does, and nobody a second time."""
+        """Waits for the answer to the last decisive outcome, as `execute` does, once for each."""
         home, guard = self._home, self._guard
         told = guard.awaited
         if told is None:

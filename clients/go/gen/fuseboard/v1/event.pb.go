@@ -468,8 +468,8 @@ type Event struct {
 	// The breaker after the event. For `deleted`: as it last was. Its `caller` is the one whose scope moved; absent where
 	// the breaker moved.
 	Status *BreakerStatus `protobuf:"bytes,13,opt,name=status,proto3" json:"status,omitempty"`
-	// Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
-	// fields describe the last of them. 0 and 1: one move.
+	// Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
+	// of the server records every move as an event of its own.
 	Count uint64 `protobuf:"varint,14,opt,name=count,proto3" json:"count,omitempty"`
 	// Time of the first move of the burst. Absent: one move.
 	FirstEventTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=first_event_time,json=firstEventTime,proto3" json:"first_event_time,omitempty"`

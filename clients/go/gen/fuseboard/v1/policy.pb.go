@@ -207,10 +207,12 @@ type Policy struct {
 	// `slow_call_duration`. A ratio, 0 to 1. 0: off. Default 0.
 	SlowCallRateThreshold *float64 `protobuf:"fixed64,6,opt,name=slow_call_rate_threshold,json=slowCallRateThreshold,proto3,oneof" json:"slow_call_rate_threshold,omitempty"`
 	// Calls the window must hold before the slow-call rate is believed. 1 to 1,000,000. 0: as `minimum_calls`. Default 0.
+	// More than the length of a count window of the same policy is invalid.
 	SlowCallMinimumCalls *uint32 `protobuf:"varint,7,opt,name=slow_call_minimum_calls,json=slowCallMinimumCalls,proto3,oneof" json:"slow_call_minimum_calls,omitempty"`
 	// Which recent calls the counts and rates are taken over. Default: the last 30 s in 10 slices.
 	Window *Window `protobuf:"bytes,8,opt,name=window,proto3" json:"window,omitempty"`
-	// Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20.
+	// Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20. More than the
+	// length of a count window of the same policy is invalid.
 	MinimumCalls *uint32 `protobuf:"varint,9,opt,name=minimum_calls,json=minimumCalls,proto3,oneof" json:"minimum_calls,omitempty"`
 	// How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
 	OpenDuration *durationpb.Duration `protobuf:"bytes,10,opt,name=open_duration,json=openDuration,proto3" json:"open_duration,omitempty"`
@@ -220,7 +222,8 @@ type Policy struct {
 	Probes *uint32 `protobuf:"varint,12,opt,name=probes,proto3,oneof" json:"probes,omitempty"`
 	// Successful probes that close a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1.
 	SuccessesToClose *uint32 `protobuf:"varint,13,opt,name=successes_to_close,json=successesToClose,proto3,oneof" json:"successes_to_close,omitempty"`
-	// Failed probes that reopen a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1.
+	// Failed probes that reopen a half-open breaker; where a slow-call rule is set, slow probes count as failed. 1 to 1,000,000;
+	// 0 is invalid. Default 1.
 	FailuresToReopen *uint32 `protobuf:"varint,14,opt,name=failures_to_reopen,json=failuresToReopen,proto3,oneof" json:"failures_to_reopen,omitempty"`
 	// Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
 	// 1 ms to 24 h. Default 0.

@@ -390,7 +390,8 @@ public final class BreakerServiceGrpc {
      * Session carries Acquire, Report and ReportBatch on one stream, one or many in a frame, many in flight. Each frame
      * of the client is answered by one frame, with an answer or an error for every item, under the number it was given.
      * What has to wait for the store (a trip, a probe) is answered in a later one, and later frames are not held up by it.
-     * There is no first message from the server: it speaks when spoken to, or to say goodbye.
+     * The server sends no first message. A session on which nothing happens gets an empty frame every 7.5 to 15 s, because
+     * proxies cut silent streams; readers ignore it.
      * An item at fault is answered by an error of its own and the session goes on. The stream ends with INVALID_ARGUMENT
      * for a frame that cannot be read, RESOURCE_EXHAUSTED for one above the limits, and OK after a goodbye. What has no
      * answer when a session ends is sent again on the next one, with the same request ids, permits and batch sequences.
@@ -551,7 +552,8 @@ public final class BreakerServiceGrpc {
      * Session carries Acquire, Report and ReportBatch on one stream, one or many in a frame, many in flight. Each frame
      * of the client is answered by one frame, with an answer or an error for every item, under the number it was given.
      * What has to wait for the store (a trip, a probe) is answered in a later one, and later frames are not held up by it.
-     * There is no first message from the server: it speaks when spoken to, or to say goodbye.
+     * The server sends no first message. A session on which nothing happens gets an empty frame every 7.5 to 15 s, because
+     * proxies cut silent streams; readers ignore it.
      * An item at fault is answered by an error of its own and the session goes on. The stream ends with INVALID_ARGUMENT
      * for a frame that cannot be read, RESOURCE_EXHAUSTED for one above the limits, and OK after a goodbye. What has no
      * answer when a session ends is sent again on the next one, with the same request ids, permits and batch sequences.
@@ -691,7 +693,8 @@ public final class BreakerServiceGrpc {
      * Session carries Acquire, Report and ReportBatch on one stream, one or many in a frame, many in flight. Each frame
      * of the client is answered by one frame, with an answer or an error for every item, under the number it was given.
      * What has to wait for the store (a trip, a probe) is answered in a later one, and later frames are not held up by it.
-     * There is no first message from the server: it speaks when spoken to, or to say goodbye.
+     * The server sends no first message. A session on which nothing happens gets an empty frame every 7.5 to 15 s, because
+     * proxies cut silent streams; readers ignore it.
      * An item at fault is answered by an error of its own and the session goes on. The stream ends with INVALID_ARGUMENT
      * for a frame that cannot be read, RESOURCE_EXHAUSTED for one above the limits, and OK after a goodbye. What has no
      * answer when a session ends is sent again on the next one, with the same request ids, permits and batch sequences.

@@ -462,8 +462,8 @@ private static final long serialVersionUID = 0L;
   private long count_ = 0L;
   /**
    * <pre>
-   * Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
-   * fields describe the last of them. 0 and 1: one move.
+   * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
+   * of the server records every move as an event of its own.
    * </pre>
    *
    * <code>uint64 count = 14;</code>
@@ -2416,8 +2416,8 @@ private static final long serialVersionUID = 0L;
     private long count_ ;
     /**
      * <pre>
-     * Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
-     * fields describe the last of them. 0 and 1: one move.
+     * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
+     * of the server records every move as an event of its own.
      * </pre>
      *
      * <code>uint64 count = 14;</code>
@@ -2429,8 +2429,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
-     * fields describe the last of them. 0 and 1: one move.
+     * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
+     * of the server records every move as an event of its own.
      * </pre>
      *
      * <code>uint64 count = 14;</code>
@@ -2446,8 +2446,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
-     * fields describe the last of them. 0 and 1: one move.
+     * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
+     * of the server records every move as an event of its own.
      * </pre>
      *
      * <code>uint64 count = 14;</code>

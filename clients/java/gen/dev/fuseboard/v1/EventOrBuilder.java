@@ -260,8 +260,8 @@ public interface EventOrBuilder extends
 
   /**
    * <pre>
-   * Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
-   * fields describe the last of them. 0 and 1: one move.
+   * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
+   * of the server records every move as an event of its own.
    * </pre>
    *
    * <code>uint64 count = 14;</code>

@@ -243,6 +243,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * Calls the window must hold before the slow-call rate is believed. 1 to 1,000,000. 0: as `minimum_calls`. Default 0.
+   * More than the length of a count window of the same policy is invalid.
    * </pre>
    *
    * <code>optional uint32 slow_call_minimum_calls = 7;</code>
@@ -255,6 +256,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * Calls the window must hold before the slow-call rate is believed. 1 to 1,000,000. 0: as `minimum_calls`. Default 0.
+   * More than the length of a count window of the same policy is invalid.
    * </pre>
    *
    * <code>optional uint32 slow_call_minimum_calls = 7;</code>
@@ -307,7 +309,8 @@ private static final long serialVersionUID = 0L;
   private int minimumCalls_ = 0;
   /**
    * <pre>
-   * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20.
+   * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20. More than the
+   * length of a count window of the same policy is invalid.
    * </pre>
    *
    * <code>optional uint32 minimum_calls = 9;</code>
@@ -319,7 +322,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20.
+   * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20. More than the
+   * length of a count window of the same policy is invalid.
    * </pre>
    *
    * <code>optional uint32 minimum_calls = 9;</code>
@@ -464,7 +468,8 @@ private static final long serialVersionUID = 0L;
   private int failuresToReopen_ = 0;
   /**
    * <pre>
-   * Failed probes that reopen a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1.
+   * Failed probes that reopen a half-open breaker; where a slow-call rule is set, slow probes count as failed. 1 to 1,000,000;
+   * 0 is invalid. Default 1.
    * </pre>
    *
    * <code>optional uint32 failures_to_reopen = 14;</code>
@@ -476,7 +481,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Failed probes that reopen a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1.
+   * Failed probes that reopen a half-open breaker; where a slow-call rule is set, slow probes count as failed. 1 to 1,000,000;
+   * 0 is invalid. Default 1.
    * </pre>
    *
    * <code>optional uint32 failures_to_reopen = 14;</code>
@@ -2429,6 +2435,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * Calls the window must hold before the slow-call rate is believed. 1 to 1,000,000. 0: as `minimum_calls`. Default 0.
+     * More than the length of a count window of the same policy is invalid.
      * </pre>
      *
      * <code>optional uint32 slow_call_minimum_calls = 7;</code>
@@ -2441,6 +2448,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * Calls the window must hold before the slow-call rate is believed. 1 to 1,000,000. 0: as `minimum_calls`. Default 0.
+     * More than the length of a count window of the same policy is invalid.
      * </pre>
      *
      * <code>optional uint32 slow_call_minimum_calls = 7;</code>
@@ -2453,6 +2461,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * Calls the window must hold before the slow-call rate is believed. 1 to 1,000,000. 0: as `minimum_calls`. Default 0.
+     * More than the length of a count window of the same policy is invalid.
      * </pre>
      *
      * <code>optional uint32 slow_call_minimum_calls = 7;</code>
@@ -2469,6 +2478,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * Calls the window must hold before the slow-call rate is believed. 1 to 1,000,000. 0: as `minimum_calls`. Default 0.
+     * More than the length of a count window of the same policy is invalid.
      * </pre>
      *
      * <code>optional uint32 slow_call_minimum_calls = 7;</code>
@@ -2641,7 +2651,8 @@ private static final long serialVersionUID = 0L;
     private int minimumCalls_ ;
     /**
      * <pre>
-     * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20.
+     * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20. More than the
+     * length of a count window of the same policy is invalid.
      * </pre>
      *
      * <code>optional uint32 minimum_calls = 9;</code>
@@ -2653,7 +2664,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20.
+     * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20. More than the
+     * length of a count window of the same policy is invalid.
      * </pre>
      *
      * <code>optional uint32 minimum_calls = 9;</code>
@@ -2665,7 +2677,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20.
+     * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20. More than the
+     * length of a count window of the same policy is invalid.
      * </pre>
      *
      * <code>optional uint32 minimum_calls = 9;</code>
@@ -2681,7 +2694,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20.
+     * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20. More than the
+     * length of a count window of the same policy is invalid.
      * </pre>
      *
      * <code>optional uint32 minimum_calls = 9;</code>
@@ -3123,7 +3137,8 @@ private static final long serialVersionUID = 0L;
     private int failuresToReopen_ ;
     /**
      * <pre>
-     * Failed probes that reopen a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1.
+     * Failed probes that reopen a half-open breaker; where a slow-call rule is set, slow probes count as failed. 1 to 1,000,000;
+     * 0 is invalid. Default 1.
      * </pre>
      *
      * <code>optional uint32 failures_to_reopen = 14;</code>
@@ -3135,7 +3150,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Failed probes that reopen a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1.
+     * Failed probes that reopen a half-open breaker; where a slow-call rule is set, slow probes count as failed. 1 to 1,000,000;
+     * 0 is invalid. Default 1.
      * </pre>
      *
      * <code>optional uint32 failures_to_reopen = 14;</code>
@@ -3147,7 +3163,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Failed probes that reopen a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1.
+     * Failed probes that reopen a half-open breaker; where a slow-call rule is set, slow probes count as failed. 1 to 1,000,000;
+     * 0 is invalid. Default 1.
      * </pre>
      *
      * <code>optional uint32 failures_to_reopen = 14;</code>
@@ -3163,7 +3180,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Failed probes that reopen a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1.
+     * Failed probes that reopen a half-open breaker; where a slow-call rule is set, slow probes count as failed. 1 to 1,000,000;
+     * 0 is invalid. Default 1.
      * </pre>
      *
      * <code>optional uint32 failures_to_reopen = 14;</code>

@@ -145,6 +145,7 @@ public interface PolicyOrBuilder extends
   /**
    * <pre>
    * Calls the window must hold before the slow-call rate is believed. 1 to 1,000,000. 0: as `minimum_calls`. Default 0.
+   * More than the length of a count window of the same policy is invalid.
    * </pre>
    *
    * <code>optional uint32 slow_call_minimum_calls = 7;</code>
@@ -154,6 +155,7 @@ public interface PolicyOrBuilder extends
   /**
    * <pre>
    * Calls the window must hold before the slow-call rate is believed. 1 to 1,000,000. 0: as `minimum_calls`. Default 0.
+   * More than the length of a count window of the same policy is invalid.
    * </pre>
    *
    * <code>optional uint32 slow_call_minimum_calls = 7;</code>
@@ -190,7 +192,8 @@ public interface PolicyOrBuilder extends
 
   /**
    * <pre>
-   * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20.
+   * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20. More than the
+   * length of a count window of the same policy is invalid.
    * </pre>
    *
    * <code>optional uint32 minimum_calls = 9;</code>
@@ -199,7 +202,8 @@ public interface PolicyOrBuilder extends
   boolean hasMinimumCalls();
   /**
    * <pre>
-   * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20.
+   * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20. More than the
+   * length of a count window of the same policy is invalid.
    * </pre>
    *
    * <code>optional uint32 minimum_calls = 9;</code>
@@ -301,7 +305,8 @@ public interface PolicyOrBuilder extends
 
   /**
    * <pre>
-   * Failed probes that reopen a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1.
+   * Failed probes that reopen a half-open breaker; where a slow-call rule is set, slow probes count as failed. 1 to 1,000,000;
+   * 0 is invalid. Default 1.
    * </pre>
    *
    * <code>optional uint32 failures_to_reopen = 14;</code>
@@ -310,7 +315,8 @@ public interface PolicyOrBuilder extends
   boolean hasFailuresToReopen();
   /**
    * <pre>
-   * Failed probes that reopen a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1.
+   * Failed probes that reopen a half-open breaker; where a slow-call rule is set, slow probes count as failed. 1 to 1,000,000;
+   * 0 is invalid. Default 1.
    * </pre>
    *
    * <code>optional uint32 failures_to_reopen = 14;</code>

@@ -4193,7 +4193,8 @@ export const BreakerServiceService = {
    * Session carries Acquire, Report and ReportBatch on one stream, one or many in a frame, many in flight. Each frame
    * of the client is answered by one frame, with an answer or an error for every item, under the number it was given.
    * What has to wait for the store (a trip, a probe) is answered in a later one, and later frames are not held up by it.
-   * There is no first message from the server: it speaks when spoken to, or to say goodbye.
+   * The server sends no first message. A session on which nothing happens gets an empty frame every 7.5 to 15 s, because
+   * proxies cut silent streams; readers ignore it.
    *
    * An item at fault is answered by an error of its own and the session goes on. The stream ends with INVALID_ARGUMENT
    * for a frame that cannot be read, RESOURCE_EXHAUSTED for one above the limits, and OK after a goodbye. What has no
@@ -4303,7 +4304,8 @@ export interface BreakerServiceServer extends UntypedServiceImplementation {
    * Session carries Acquire, Report and ReportBatch on one stream, one or many in a frame, many in flight. Each frame
    * of the client is answered by one frame, with an answer or an error for every item, under the number it was given.
    * What has to wait for the store (a trip, a probe) is answered in a later one, and later frames are not held up by it.
-   * There is no first message from the server: it speaks when spoken to, or to say goodbye.
+   * The server sends no first message. A session on which nothing happens gets an empty frame every 7.5 to 15 s, because
+   * proxies cut silent streams; readers ignore it.
    *
    * An item at fault is answered by an error of its own and the session goes on. The stream ends with INVALID_ARGUMENT
    * for a frame that cannot be read, RESOURCE_EXHAUSTED for one above the limits, and OK after a goodbye. What has no
@@ -4415,7 +4417,8 @@ export interface BreakerServiceClient extends Client {
    * Session carries Acquire, Report and ReportBatch on one stream, one or many in a frame, many in flight. Each frame
    * of the client is answered by one frame, with an answer or an error for every item, under the number it was given.
    * What has to wait for the store (a trip, a probe) is answered in a later one, and later frames are not held up by it.
-   * There is no first message from the server: it speaks when spoken to, or to say goodbye.
+   * The server sends no first message. A session on which nothing happens gets an empty frame every 7.5 to 15 s, because
+   * proxies cut silent streams; readers ignore it.
    *
    * An item at fault is answered by an error of its own and the session goes on. The stream ends with INVALID_ARGUMENT
    * for a frame that cannot be read, RESOURCE_EXHAUSTED for one above the limits, and OK after a goodbye. What has no

@@ -161,8 +161,8 @@ export interface Event {
     | BreakerStatus
     | undefined;
   /**
-   * Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
-   * fields describe the last of them. 0 and 1: one move.
+   * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
+   * of the server records every move as an event of its own.
    */
   count: number;
   /** Time of the first move of the burst. Absent: one move. */

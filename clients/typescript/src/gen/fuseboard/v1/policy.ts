@@ -87,7 +87,10 @@ export interface Policy {
   slowCallRateThreshold?:
     | number
     | undefined;
-  /** Calls the window must hold before the slow-call rate is believed. 1 to 1,000,000. 0: as `minimum_calls`. Default 0. */
+  /**
+   * Calls the window must hold before the slow-call rate is believed. 1 to 1,000,000. 0: as `minimum_calls`. Default 0.
+   * More than the length of a count window of the same policy is invalid.
+   */
   slowCallMinimumCalls?:
     | number
     | undefined;
@@ -95,7 +98,10 @@ export interface Policy {
   window:
     | Window
     | undefined;
-  /** Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20. */
+  /**
+   * Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20. More than the
+   * length of a count window of the same policy is invalid.
+   */
   minimumCalls?:
     | number
     | undefined;
@@ -115,7 +121,10 @@ export interface Policy {
   successesToClose?:
     | number
     | undefined;
-  /** Failed probes that reopen a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1. */
+  /**
+   * Failed probes that reopen a half-open breaker; where a slow-call rule is set, slow probes count as failed. 1 to 1,000,000;
+   * 0 is invalid. Default 1.
+   */
   failuresToReopen?:
     | number
     | undefined;

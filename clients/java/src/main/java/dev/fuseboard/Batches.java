@@ -167,7 +167,7 @@ final class Batches {
     link.client.cores().stream().filter(Core::hasFailures).forEach(core -> core.awaited.set(next));
   }
 
-  /** Nothing more is told: nobody waits for an answer any longer. */
+  /** Nothing more is sent: all waits for an answer end. */
   void giveUp() {
     refuse();
     endWait();

@@ -302,7 +302,7 @@ public final class Breaker {
 
   /**
    * Waits, as {@code execute} does, for the answer to the last decisive outcome, so that the view has what it made of the
-   * breaker. Nobody waits a second time for one that did not come.
+   * breaker. An answer that did not come is waited for once.
    */
   private void awaitDecisive() throws InterruptedException {
     CompletableFuture<Void> decisive = core.awaited.get();
