@@ -17,8 +17,9 @@ DATA, HEADERS = 0, 1
 class Wire:
     """One port, kept for as long as the wire stands, whatever happens to the server behind it."""
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server_port: int, host: str = "127.0.0.1") -> None:
         self.server_port = server_port
+        self.host = host
         self.delay_s = 0.0
         # Bytes that come down are swallowed: the server hears the client, the client hears nothing.
         self.mute = False
@@ -28,18 +29,18 @@ class Wire:
         self._listener: socket.socket | None = None
         self._accepting = False
         # The port stays bound while nobody listens on it, so that it is refused and yet nobody else is given it.
-        self._holder = bound(0)
+        self._holder = bound(host, 0)
         self.port: int = self._holder.getsockname()[1]
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def restore(self) -> None:
         """Listens, accepts, and carries everything at once. Links that fell into a hole stay dead."""
         self.delay_s, self.mute = 0.0, False
         if not self._listener:
-            self._listener = bound(self.port)
+            self._listener = bound(self.host, self.port)
             self._listener.listen(1024)
         if not self._accepting:
             asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
@@ -102,7 +103,7 @@ class Wire:
         loop = asyncio.get_running_loop()
         link = Link(self)
         try:
-            await loop.create_connection(lambda: link.far, "127.0.0.1", self.server_port)
+            await loop.create_connection(lambda: link.far, self.host, self.server_port)
             self._links.add(link)
             await loop.connect_accepted_socket(lambda: link.near, near)
         except OSError:
@@ -117,13 +118,13 @@ class Wire:
         self._links.discard(link)
 
 
-def bound(port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
     """A socket on a loopback port that it shares with others of this kind. 0: a free port."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     # Connections of before, in their last wait, do not keep the port.
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind(("127.0.0.1", port))
+    made.bind((host, port))
     made.setblocking(False)
     return made
 

@@ -1,6 +1,8 @@
 """What a timeline is played in: a server of its own, a wire to it, and what operators and other callers do there."""
 
 import asyncio
+import itertools
+import os
 import tempfile
 from typing import Any, Self
 
@@ -20,6 +22,15 @@ TRIES = 100
 
 Fields = dict[str, Any]
 
+# The worlds of this process, so far.
+_worlds = itertools.count(1)
+
+
+def own_host() -> str:
+    """A loopback address that no other world has: all of 127.0.0.0/8 leads to this machine."""
+    number = next(_worlds)
+    return f"127.{os.getpid() % 253 + 1}.{number // 250 % 250}.{number % 250 + 2}"
+
 
 class World:
     """A server that can be killed and comes back, behind a wire whose port stays."""
@@ -31,8 +42,11 @@ class World:
         self._permits: dict[str, str] = {}
         # What was sent when it was last asked for.
         self._sent: dict[str, int] = {}
-        self._port = free_port()
-        self.wire = Wire(self._port)
+        # Servers share their ports by SO_REUSEPORT, so two that were given one port would answer each other's clients,
+        # and a port whose server is down may be given away. On an address of its own neither happens.
+        self._host = own_host()
+        self._port = free_port(self._host)
+        self.wire = Wire(self._port, self._host)
 
     async def __aenter__(self) -> Self:
         try:
@@ -57,7 +71,7 @@ class World:
     async def start(self) -> None:
         """Starts the server where it was, and restores the wire to it."""
         assert not self._server, "the server is running"
-        self._server = await asyncio.to_thread(Fuseboard, *self._flags, port=self._port)
+        self._server = await asyncio.to_thread(Fuseboard, *self._flags, host=self._host, port=self._port)
         self.wire.restore()
 
     async def kill(self) -> None:

@@ -20,16 +20,19 @@ START_S = 20.0
 STOP_S = 20.0
 
 
+LOCALHOST = "127.0.0.1"
+
+
 def binary() -> Path:
     """The binary under test: FUSEBOARD_BIN, or this tree's release build."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     return Path(os.environ.get("FUSEBOARD_BIN", target / "release" / "fuseboard")).resolve()
 
 
-def free_port() -> int:
+def free_port(host: str = LOCALHOST) -> int:
     """A loopback port that nobody listens on right now."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return probe.getsockname()[1]
 
 
@@ -40,10 +43,15 @@ class Fuseboard:
     """
 
     def __init__(
-        self, *flags: str, port: int | None = None, http_port: int | None = None, verb: str | None = "serve"
+        self,
+        *flags: str,
+        host: str = LOCALHOST,
+        port: int | None = None,
+        http_port: int | None = None,
+        verb: str | None = "serve",
     ) -> None:
-        self.port = port or free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.port = port or free_port(host)
+        self.address = f"{host}:{self.port}"
         if not binary().is_file():
             raise FileNotFoundError(f"there is no server at {binary()}: `make release`, or FUSEBOARD_BIN=…")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the server)
