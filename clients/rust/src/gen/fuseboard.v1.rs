@@ -554,8 +554,8 @@ pub struct Event {
     /// the breaker moved.
     #[prost(message, optional, tag = "13")]
     pub status: ::core::option::Option<BreakerStatus>,
-    /// Number of moves that this event stands for. A burst of the same move of one breaker is recorded as one event, whose other
-    /// fields describe the last of them. 0 and 1: one move.
+    /// Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
+    /// of the server records every move as an event of its own.
     #[prost(uint64, tag = "14")]
     pub count: u64,
     /// Time of the first move of the burst. Absent: one move.
@@ -726,12 +726,14 @@ pub struct Policy {
     #[prost(double, optional, tag = "6")]
     pub slow_call_rate_threshold: ::core::option::Option<f64>,
     /// Calls the window must hold before the slow-call rate is believed. 1 to 1,000,000. 0: as `minimum_calls`. Default 0.
+    /// More than the length of a count window of the same policy is invalid.
     #[prost(uint32, optional, tag = "7")]
     pub slow_call_minimum_calls: ::core::option::Option<u32>,
     /// Which recent calls the counts and rates are taken over. Default: the last 30 s in 10 slices.
     #[prost(message, optional, tag = "8")]
     pub window: ::core::option::Option<Window>,
-    /// Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20.
+    /// Calls the window must hold before the failure rate is believed. 1 to 1,000,000; 0 is invalid. Default 20. More than the
+    /// length of a count window of the same policy is invalid.
     #[prost(uint32, optional, tag = "9")]
     pub minimum_calls: ::core::option::Option<u32>,
     /// How long the breaker stays open. `open_duration_min` to 24 h; 0 is invalid. Default 30 s.
@@ -746,7 +748,8 @@ pub struct Policy {
     /// Successful probes that close a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1.
     #[prost(uint32, optional, tag = "13")]
     pub successes_to_close: ::core::option::Option<u32>,
-    /// Failed probes that reopen a half-open breaker. 1 to 1,000,000; 0 is invalid. Default 1.
+    /// Failed probes that reopen a half-open breaker; where a slow-call rule is set, slow probes count as failed. 1 to 1,000,000;
+    /// 0 is invalid. Default 1.
     #[prost(uint32, optional, tag = "14")]
     pub failures_to_reopen: ::core::option::Option<u32>,
     /// Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
@@ -1928,7 +1931,8 @@ pub mod breaker_service_client {
         /// Session carries Acquire, Report and ReportBatch on one stream, one or many in a frame, many in flight. Each frame
         /// of the client is answered by one frame, with an answer or an error for every item, under the number it was given.
         /// What has to wait for the store (a trip, a probe) is answered in a later one, and later frames are not held up by it.
-        /// There is no first message from the server: it speaks when spoken to, or to say goodbye.
+        /// The server sends no first message. A session on which nothing happens gets an empty frame every 7.5 to 15 s, because
+        /// proxies cut silent streams; readers ignore it.
         ///
         /// An item at fault is answered by an error of its own and the session goes on. The stream ends with INVALID_ARGUMENT
         /// for a frame that cannot be read, RESOURCE_EXHAUSTED for one above the limits, and OK after a goodbye. What has no
