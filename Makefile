@@ -134,6 +134,10 @@ test-browser: binary $(BROWSER)/node_modules/ready ## The dashboard in a headles
 screenshots: binary $(BROWSER)/node_modules/ready ## Draws the dashboard for the docs anew.
 	cd $(BROWSER) && SCREENSHOTS=$(CURDIR)/docs/images npm test --silent
 
+.PHONY: fleet
+fleet: binary clients-ready ## Records the outage that README.md shows, with and without the server, and draws it anew.
+	PYTHONPATH=clients/python/src $(VENV)/bin/python $(CLIENTS)/fleet.py
+
 .PHONY: test-docs
 test-docs: binary clients-ready $(TOOLS)/grpcurl-$(GRPCURL_VERSION) ## What README.md and docs/ show, run and compared.
 	@echo "==> transcripts"
