@@ -39,7 +39,7 @@ const ACTS = [
     run: (name, said) => api.setOverride(name, { ...said, mode: "OVERRIDE_MODE_SHADOW" }),
   },
   {
-    label: "Clear override",
+    label: "Clear all overrides",
     held: true,
     what: "The computed state applies again at once.",
     run: (name, said) => api.clearOverride(name, said),
@@ -63,6 +63,16 @@ export function actions(name, isHeld, isOpen, done) {
   return element("div", { class: "acts", role: "group", "aria-label": "Actions" }, buttons);
 }
 
+/** Asks for a reason to clear the override with an id; others stay. */
+export function clear(name, id, done) {
+  const act = {
+    label: "Clear override",
+    what: `Clears the override “${id}”. The strongest of the others is in force then.`,
+    run: (breaker, said) => api.clearOverride(breaker, { ...said, id }),
+  };
+  ask(name, act, done);
+}
+
 function ask(name, act, done) {
   const actor = element("input", {
     name: "actor",
@@ -72,6 +82,8 @@ function ask(name, act, done) {
     value: signedIn() ?? localStorage.getItem(ACTOR),
   });
   const reason = element("input", { name: "reason", required: true, maxlength: 1000 });
+  // An override with the same id is replaced.
+  const id = element("input", { name: "id", maxlength: 64, placeholder: "default" });
   const expiry = element(
     "select",
     { name: "expiry" },
@@ -98,6 +110,7 @@ function ask(name, act, done) {
       !signedIn() && element("label", {}, "Your name", actor),
       element("label", {}, "Reason", reason),
       act.expires && element("label", {}, "Ends", expiry),
+      act.expires && element("label", {}, "Id of the override", id),
       fault,
       element(
         "div",
@@ -114,6 +127,7 @@ function ask(name, act, done) {
     if (!signedIn()) localStorage.setItem(ACTOR, actor.value);
     const said = { actor: actor.value, reason: reason.value };
     if (act.expires && expiry.value) said.expireAfter = expiry.value;
+    if (act.expires && id.value) said.id = id.value;
     try {
       await act.run(name, said);
       dialog.close();

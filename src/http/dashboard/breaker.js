@@ -1,6 +1,6 @@
 // One breaker: where it stands and why, who calls it, what is in force, and what has happened.
 
-import { actions } from "./actions.js";
+import { actions, clear } from "./actions.js";
 import { Refused, api } from "./api.js";
 import { count, element, heldOf, instant, millis, pill, plain, shape, span, stateOf, words } from "./dom.js";
 
@@ -166,8 +166,26 @@ function policy({ policy: rules = {}, sources = [], version, differsFromDeclared
   ];
 }
 
+/** All overrides, the strongest first: that one is in force. */
+function overrides(list, onClear) {
+  const rows = list.map(({ id, mode, actor, reason, expireTime }, index) =>
+    element(
+      "li",
+      { class: index === 0 ? "in-force" : undefined },
+      pill(plain(mode, "OVERRIDE_MODE_"), "held"),
+      element("strong", {}, id),
+      index === 0 && element("span", { class: "mark" }, "in force"),
+      element("span", {}, `by ${actor}${reason ? `: ${reason}` : ""}`),
+      element("span", { class: "soft" }, expireTime ? ["until ", instant(expireTime)] : "until it is cleared"),
+      element("button", { type: "button", "aria-label": `Clear override ${id}`, onclick: () => onClear(id) }, "Clear"),
+    ),
+  );
+  return rows.length === 0 ? [] : [element("ul", { class: "overrides", "aria-label": "Overrides" }, rows)];
+}
+
 function happened(event) {
   const kind = plain(event.kind, "EVENT_KIND_");
+  const moves = Number(event.count ?? 1);
   const { actor, comment, evidence } = event;
   const caller = event.status?.caller?.caller;
   return element(
@@ -178,11 +196,17 @@ function happened(event) {
       {},
       element("strong", {}, words(kind)),
       caller ? ` ${caller}` : "",
+      moves > 1 && element("span", { class: "times" }, ` ×${count(moves)}`),
       " · ",
       words(plain(event.reason, "EVENT_REASON_")),
       element("span", { class: "soft" }, ` · ${event.sequence}`),
     ),
-    element("p", { class: "soft" }, instant(event.eventTime)),
+    element(
+      "p",
+      { class: "soft" },
+      moves > 1 && [instant(event.firstEventTime), " to "],
+      instant(event.eventTime),
+    ),
     (actor || comment) && element("p", {}, [actor, comment].filter(Boolean).join(": ")),
     evidence && element("p", { class: "soft" }, brief(evidence)),
   );
@@ -198,6 +222,7 @@ export function breaker(main, breakers, name) {
     return [element("section", { class: `card ${extra}`, "aria-label": title }, element("h2", {}, title), body), body];
   };
   const head = element("div");
+  const held = element("div");
   const act = element("div");
   const [chartCard, chartBody] = part("Outcomes", "wide");
   const [windowCard, windowBody] = part("In the window");
@@ -227,35 +252,24 @@ export function breaker(main, breakers, name) {
     element("section", { class: "card wide", "aria-label": "Actions" }, act),
     element("div", { class: "grid" }, chartCard, windowCard, lifeCard, callersCard, policyCard, eventsCard),
   );
-  main.replaceChildren(element("p", {}, element("a", { href: "#/" }, "← All breakers")), head, body);
+  main.replaceChildren(element("p", {}, element("a", { href: "#/" }, "← All breakers")), head, held, body);
 
   function drawHead() {
     if (!view) return;
     const { status } = view;
-    const [state, held] = [stateOf(status), heldOf(status)];
+    const [state, mode] = [stateOf(status), heldOf(status)];
     const remaining = millis(status.stateRemaining);
     const left = remaining === undefined ? undefined : Math.max(0, remaining - (performance.now() - received));
-    const forced = view.override;
     head.replaceChildren(
       element("h1", {}, name),
       element(
         "p",
         { class: "head" },
         element("span", { class: "state" }, pill(state)),
-        held && pill(held, "held"),
+        mode && pill(mode, "held"),
         left !== undefined && element("span", { class: "countdown" }, `${span(left)} left`),
         element("span", { class: "soft" }, "since ", instant(status.stateSince)),
       ),
-      ...(forced
-        ? [
-            element(
-              "p",
-              {},
-              `${words(held)} by ${forced.actor}: ${forced.reason}`,
-              forced.expireTime && [" · until ", instant(forced.expireTime)],
-            ),
-          ]
-        : []),
     );
   }
 
@@ -263,7 +277,13 @@ export function breaker(main, breakers, name) {
     const { status, window = {}, totals = {} } = view;
     drawHead();
     body.hidden = false;
-    const isHeld = heldOf(status) !== "";
+    const all = view.overrides ?? [];
+    // Drawn anew only when it changes, so that a button stays under the pointer.
+    if (held.dataset.shown !== JSON.stringify(all)) {
+      held.dataset.shown = JSON.stringify(all);
+      held.replaceChildren(...overrides(all, (id) => clear(name, id, poll)));
+    }
+    const isHeld = all.length > 0;
     const isOpen = status.state === "STATE_OPEN";
     const shown = `${isHeld} ${isOpen}`;
     if (act.dataset.shown !== shown) {

@@ -110,6 +110,72 @@ test("a breaker is seen to open, is forced closed with a reason, and the history
   assert.deepEqual(problems, []);
 });
 
+/** Does what an open dialog asks for. */
+async function confirm(reason, id) {
+  await page.fill("dialog input[name=actor]", "ana");
+  await page.fill("dialog input[name=reason]", reason);
+  if (id) await page.fill("dialog input[name=id]", id);
+  await page.locator("dialog button[type=submit]").click();
+  await page.waitForFunction(() => !document.querySelector("dialog"));
+}
+
+test("all overrides are listed, the one in force is marked, and each is cleared by its id", async () => {
+  const key = "held/twice";
+  const said = { mode: "OVERRIDE_MODE_SHADOW", actor: "bo", reason: "a drill", id: "drill", expireAfter: "600s" };
+  await send("PUT", `breakers/${encodeURIComponent(key)}/override`, said);
+  await open(`#/breakers/${encodeURIComponent(key)}`);
+  await page.waitForSelector(".overrides li");
+  await page.getByRole("button", { name: "Force open" }).click();
+  await confirm("the provider is down", "incident-7");
+  const rows = () => page.locator(".overrides li").allTextContents();
+  await page.waitForFunction(() => document.querySelectorAll(".overrides li").length === 2);
+  const [first, second] = await rows();
+  assert.match(first, /forced open.*incident-7.*in force.*by ana: the provider is down.*until it is cleared/);
+  assert.match(second, /shadow.*drill.*by bo: a drill.*until /);
+  assert.equal(await page.locator(".overrides .mark").count(), 1);
+
+  await page.getByRole("button", { name: "Clear override incident-7" }).click();
+  await confirm("it is back");
+  await page.waitForFunction(() => document.querySelectorAll(".overrides li").length === 1);
+  assert.match((await rows())[0], /shadow.*drill.*in force/);
+  const { overrides } = await (await fetch(`${base}/api/v1/breakers/${encodeURIComponent(key)}`)).json();
+  assert.deepEqual(
+    overrides.map(({ id }) => id),
+    ["drill"],
+  );
+  await page.getByRole("button", { name: "Clear all overrides" }).click();
+  await confirm("done");
+  await page.waitForFunction(() => !document.querySelector(".overrides li"));
+  assert.deepEqual(problems, []);
+});
+
+test("an open breaker is probed now, with a reason in the history, and one that is not open cannot be", async () => {
+  await call("probe/now", "OUTCOME_FAILURE", 14);
+  await open("#/breakers/probe%2Fnow");
+  await page.waitForSelector(".state .pill.open");
+  const probe = page.getByRole("button", { name: "Probe now" });
+  await probe.click();
+  await confirm("the provider is back");
+  await page.waitForSelector(".state .pill.half_open");
+  await page.waitForFunction(() => document.querySelector(".timeline li")?.textContent.includes("half-opened"));
+  assert.match(await page.locator(".timeline li").first().textContent(), /ana: the provider is back/);
+  await page.waitForFunction(() =>
+    [...document.querySelectorAll("button")].some((button) => button.textContent === "Probe now" && button.disabled),
+  );
+  assert.deepEqual(problems, []);
+});
+
+test("a burst of moves is one line with their number", async () => {
+  const key = "flap/often";
+  const policy = { failureThreshold: 1, openDuration: "0.001s", openDurationMin: "0.001s" };
+  await send("POST", "declare", { declarations: [{ breaker: key, policy }] });
+  await open(`#/breakers/${encodeURIComponent(key)}`);
+  await call(key, "OUTCOME_FAILURE", 60);
+  await page.waitForFunction(() => document.querySelector(".timeline .times"));
+  assert.match(await page.locator(".timeline .times").first().textContent(), /×\d+/);
+  assert.deepEqual(problems, []);
+});
+
 test("what strangers wrote stays text", async () => {
   const words = "<img src=x onerror=alert(1)><script>alert(2)</script>";
   const said = { mode: "OVERRIDE_MODE_SHADOW", actor: words, reason: words };
