@@ -57,8 +57,64 @@ pub struct Status {
     pub remaining: Option<Duration>,
     /// Failures in a row.
     pub failures: u64,
+    /// When the last counted call succeeded. None: never.
+    pub last_success: Option<SystemTime>,
+    /// When the last counted call failed. None: never.
+    pub last_failure: Option<SystemTime>,
+    /// All overrides that are set, the strongest first: that one is in force.
+    pub overrides: Vec<Override>,
     /// The server's whole answer: totals, window, callers, policy in force.
     pub message: Box<pb::GetStateResponse>,
+}
+
+/// A state that an operator holds a breaker in, over the computed one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Override {
+    /// Its name, unique within its breaker.
+    pub id: String,
+    /// What is forced. None: a mode that this client does not know.
+    pub mode: Option<OverrideMode>,
+    /// Who set it.
+    pub actor: String,
+    /// Why it was set.
+    pub reason: String,
+    /// When it was set.
+    pub set: Option<SystemTime>,
+    /// When it ends by itself. None: it stays until it is cleared.
+    pub expire: Option<SystemTime>,
+}
+
+impl Override {
+    fn of(message: &pb::Override) -> Self {
+        Self {
+            id: message.id.clone(),
+            mode: OverrideMode::from_wire(message.mode),
+            actor: message.actor.clone(),
+            reason: message.reason.clone(),
+            set: wire::time(message.set_time),
+            expire: wire::time(message.expire_time),
+        }
+    }
+}
+
+impl Status {
+    fn of(message: Box<pb::GetStateResponse>) -> Self {
+        let status = message.status.clone().unwrap_or_default();
+        let totals = message.totals.unwrap_or_default();
+        Self {
+            state: State::from_wire(status.state),
+            override_mode: OverrideMode::from_wire(status.override_mode),
+            generation: status.generation,
+            since: wire::time(status.state_since),
+            remaining: status.state_remaining.map(wire::duration),
+            failures: status.failures,
+            last_success: wire::time(totals.last_success_time),
+            last_failure: wire::time(totals.last_failure_time),
+            overrides: message.overrides.iter().map(Override::of).collect(),
+            message,
+        }
+    }
 }
 
 impl Breaker {
@@ -214,15 +270,7 @@ impl Breaker {
         let status = message.status.clone().unwrap_or_default();
         let told_at = wire::time(message.now);
         shared.apply(&self.core, |view, now| view.apply_status(&status, &shared.options.caller, told_at, now));
-        Ok(Status {
-            state: State::from_wire(status.state),
-            override_mode: OverrideMode::from_wire(status.override_mode),
-            generation: status.generation,
-            since: wire::time(status.state_since),
-            remaining: status.state_remaining.map(wire::duration),
-            failures: status.failures,
-            message,
-        })
+        Ok(Status::of(message))
     }
 
     /// Closes the breaker for everybody, with empty statistics and backoff, and clears the local breaker. An override
@@ -262,5 +310,49 @@ impl Breaker {
 impl std::fmt::Debug for Breaker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Breaker").field("key", &self.core.key).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> prost_types::Timestamp {
+        prost_types::Timestamp { seconds, nanos: 0 }
+    }
+
+    #[test]
+    fn a_status_has_the_last_success_the_last_failure_and_all_overrides() {
+        let totals =
+            pb::Totals { last_success_time: Some(at(5)), last_failure_time: Some(at(7)), ..pb::Totals::default() };
+        let forced = pb::Override {
+            mode: pb::OverrideMode::ForcedOpen as i32,
+            actor: "ana".to_owned(),
+            reason: "a drill".to_owned(),
+            set_time: Some(at(3)),
+            expire_time: Some(at(9)),
+            id: "drill".to_owned(),
+        };
+        let stays = pb::Override { expire_time: None, mode: 99, id: "other".to_owned(), ..forced.clone() };
+        let message = pb::GetStateResponse {
+            totals: Some(totals),
+            overrides: vec![forced, stays],
+            ..pb::GetStateResponse::default()
+        };
+        let status = Status::of(Box::new(message));
+        let instant = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!((status.last_success, status.last_failure), (instant(5), instant(7)));
+        let drill = Override {
+            id: "drill".to_owned(),
+            mode: Some(OverrideMode::ForcedOpen),
+            actor: "ana".to_owned(),
+            reason: "a drill".to_owned(),
+            set: instant(3),
+            expire: instant(9),
+        };
+        let other = Override { id: "other".to_owned(), mode: None, expire: None, ..drill.clone() };
+        assert_eq!(status.overrides, [drill, other]);
+        let none = Status::of(Box::default());
+        assert_eq!((none.last_success, none.last_failure, none.overrides), (None, None, Vec::new()));
     }
 }

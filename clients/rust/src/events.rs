@@ -128,3 +128,20 @@ impl Stream for Subscription {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_of_moves_is_one_event_with_its_count_and_the_time_of_the_first() {
+        let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let one = pb::Event { kind: 1, event_time: at(9), ..pb::Event::default() };
+        let event = Event::of(&one).expect("a known kind");
+        assert_eq!((event.count, event.first_time), (1, event.time));
+        let burst = pb::Event { count: 7, first_event_time: at(8), ..one };
+        let event = Event::of(&burst).expect("a known kind");
+        assert_eq!((event.count, event.first_time), (7, wire::time(at(8))));
+        assert!(event.first_time < event.time);
+    }
+}

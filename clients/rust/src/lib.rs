@@ -50,7 +50,7 @@ mod clock_pb {
 #[cfg(feature = "tower")]
 pub use crate::tower::{BreakerLayer, BreakerService};
 pub use crate::{
-    breaker::{Breaker, Status, View},
+    breaker::{Breaker, Override, Status, View},
     client::Client,
     enums::{EventKind, Origin, Outcome, OverrideMode, Reason, Source, State, TripOn, Voters},
     errors::{CallError, Error, Rejection},

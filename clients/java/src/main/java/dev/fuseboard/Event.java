@@ -15,6 +15,9 @@ import java.time.Instant;
  * @param actor who asked for it; empty: the breaker moved by itself
  * @param comment why it was asked for
  * @param time the server's time, or null
+ * @param count how many moves this event stands for: a burst of the same move is one event, the last of them; 1 for one
+ *     move
+ * @param first when the first move of the burst happened; {@code time} for one move
  * @param lost how many events were lost, for {@link EventKind#RESYNC}; 0 where it cannot be known
  */
 public record Event(
@@ -28,6 +31,8 @@ public record Event(
     String actor,
     String comment,
     Instant time,
+    long count,
+    Instant first,
     long lost) {
 
   /** Null for a kind that this client does not know. */
@@ -47,10 +52,12 @@ public record Event(
         event.getActor(),
         event.getComment(),
         Times.instant(event.getEventTime()),
+        Math.max(event.getCount(), 1),
+        Times.instant(event.hasFirstEventTime() ? event.getFirstEventTime() : event.getEventTime()),
         0);
   }
 
   static Event resync(long lost) {
-    return new Event(EventKind.RESYNC, "", 0, 0, null, null, "", "", "", null, lost);
+    return new Event(EventKind.RESYNC, "", 0, 0, null, null, "", "", "", null, 1, null, lost);
   }
 }

@@ -2,11 +2,13 @@ package dev.fuseboard;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.Descriptors.FieldDescriptor;
 import dev.fuseboard.v1.BreakerStatus;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -50,6 +52,52 @@ class DecisionsTest {
     Known known = told(status(State.OPEN, 4, 10 * SECOND), SECOND);
     known.applyStatus(status(State.CLOSED, 3, 0), "web/1", null, 2 * SECOND);
     assertEquals(State.OPEN, known.state);
+  }
+
+  private static com.google.protobuf.Timestamp at(long seconds) {
+    return com.google.protobuf.Timestamp.newBuilder().setSeconds(seconds).build();
+  }
+
+  @Test
+  void aBurstOfMovesIsOneEventWithItsCountAndTheTimeOfTheFirst() {
+    dev.fuseboard.v1.Event.Builder message =
+        dev.fuseboard.v1.Event.newBuilder().setKindValue(EventKind.OPENED.wire()).setEventTime(at(9));
+    Event one = Event.of(message.build());
+    assertEquals(1, one.count());
+    assertEquals(one.time(), one.first());
+    Event burst = Event.of(message.setCount(7).setFirstEventTime(at(8)).build());
+    assertEquals(7, burst.count());
+    assertEquals(Instant.ofEpochSecond(8), burst.first());
+    assertEquals(Instant.ofEpochSecond(9), burst.time());
+  }
+
+  @Test
+  void aStatusHasTheLastSuccessTheLastFailureAndAllOverrides() {
+    dev.fuseboard.v1.Override.Builder forced =
+        dev.fuseboard.v1.Override.newBuilder()
+            .setId("drill")
+            .setModeValue(OverrideMode.FORCED_OPEN.wire())
+            .setActor("ana")
+            .setReason("a drill")
+            .setSetTime(at(3))
+            .setExpireTime(at(9));
+    dev.fuseboard.v1.GetStateResponse.Builder message =
+        dev.fuseboard.v1.GetStateResponse.newBuilder().addOverrides(forced);
+    message.addOverrides(forced.clone().setId("other").clearExpireTime());
+    message.setTotals(dev.fuseboard.v1.Totals.newBuilder().setLastSuccessTime(at(5)).setLastFailureTime(at(7)));
+    Status status = Status.of(message.build());
+    assertEquals(Instant.ofEpochSecond(5), status.lastSuccess());
+    assertEquals(Instant.ofEpochSecond(7), status.lastFailure());
+    Instant set = Instant.ofEpochSecond(3);
+    assertEquals(
+        List.of(
+            new Status.Override("drill", OverrideMode.FORCED_OPEN, "ana", "a drill", set, Instant.ofEpochSecond(9)),
+            new Status.Override("other", OverrideMode.FORCED_OPEN, "ana", "a drill", set, null)),
+        status.overrides());
+    Status none = Status.of(dev.fuseboard.v1.GetStateResponse.getDefaultInstance());
+    assertNull(none.lastSuccess());
+    assertNull(none.lastFailure());
+    assertEquals(List.of(), none.overrides());
   }
 
   @Test
