@@ -115,14 +115,11 @@ impl AuditEntry {
         let action = match event.kind {
             EventKind::Moved(Kind::Reset) => Action::Reset,
             EventKind::Moved(Kind::HalfOpened | Kind::CallerHalfOpened) => Action::ProbeNow,
-            EventKind::Moved(Kind::OverrideSet) => Action::OverrideSet,
-            EventKind::Moved(Kind::OverrideCleared) => Action::OverrideCleared,
             EventKind::Deleted => Action::BreakerDeleted,
-            // A policy has an entry of its own, whatever breakers follow it.
+            // A policy has an entry of its own, whatever breakers follow it. So has an override: its event does not name its id.
             EventKind::Moved(_) => return None,
         };
         let detail = match action {
-            Action::OverrideSet => event.status.forced.map_or("", |mode| mode.name()),
             Action::ProbeNow => event.scope.and_then(|scope| event.name(scope.caller)).unwrap_or_default(),
             _ => "",
         };

@@ -237,7 +237,7 @@ impl Tenant {
     }
 
     /// Notes what the breaker has done since it stood at `before`.
-    pub(super) fn note_moves(&mut self, before: Standing, events: Vec<Event>) {
+    pub(super) fn note_moves(&mut self, before: Standing, events: Vec<Event>, now: Timestamp) {
         let stored = Version { generation: before.status.generation, number: before.number };
         let pending = self.pending.get_or_insert_with(|| {
             Box::new(Pending {
@@ -255,7 +255,11 @@ impl Tenant {
             let moved = event.scope.map(|scope| scope.caller);
             pending.callers.extend(moved.filter(|caller| !pending.callers.contains(caller)));
         }
-        pending.events.extend(events);
+        let told = (pending.told.status, pending.told.policy_version);
+        let recorded = self.fold(events, told, now);
+        if let Some(pending) = &mut self.pending {
+            pending.events.extend(recorded);
+        }
         self.is_stored = true;
     }
 
@@ -267,9 +271,11 @@ impl Tenant {
     }
 
     /// Makes it go: with the next commit, which is its last.
-    pub(super) fn go(&mut self, before: Standing, events: Vec<Event>) -> Option<Ticket> {
-        self.note_moves(before, events);
+    pub(super) fn go(&mut self, before: Standing, events: Vec<Event>, now: Timestamp) -> Option<Ticket> {
+        self.note_moves(before, events, now);
+        let waited = self.take_folded(now);
         if let Some(pending) = &mut self.pending {
+            pending.events.extend(waited);
             pending.is_going = true;
         }
         self.going()
@@ -305,8 +311,11 @@ impl Tenant {
     }
 
     /// The version that was on its way is durable.
-    fn is_durable(&mut self, sequence: Option<u64>) {
-        self.sequence = sequence.unwrap_or(self.sequence);
+    fn is_durable(&mut self, last: Option<&Event>) {
+        if let Some(last) = last {
+            self.sequence = last.sequence;
+            self.has_logged(last);
+        }
         let Some(pending) = &mut self.pending else { return };
         let Some(written) = pending.writing.take() else { return };
         pending.told = written.standing;
@@ -315,6 +324,7 @@ impl Tenant {
         pending.settled.send_replace(Settled { number: written.version.number, is_over: false });
         if pending.events.is_empty() && self.breaker.version() == written.version.number && !pending.is_going {
             self.pending = None;
+            self.is_all_durable();
         }
     }
 
@@ -590,6 +600,7 @@ impl Engine {
             created,
             used: tenant.used,
             snapshot,
+            folded: tenant.folded().to_vec(),
         }
     }
 
@@ -597,7 +608,7 @@ impl Engine {
     fn committed(&self, committed: &Committed) {
         let is_own = committed.author == self.shared.author;
         let events = &committed.events;
-        let last = events.last().map(|event| event.sequence);
+        let last = events.last().map(|event| &**event);
         self.shared.measures.happened(events);
         match &committed.changed {
             Changed::Breaker { key, version: Some(version) } if is_own => {

@@ -102,12 +102,16 @@ pub struct Event {
     pub actor: Box<str>,
     /// In which words.
     pub comment: Box<str>,
-    /// When.
+    /// When; of several moves, the last.
     pub at: Timestamp,
     /// Version of the policy in force.
     pub policy_version: u64,
     /// The breaker after it.
     pub status: Status,
+    /// Moves that it stands for: more than one if a burst was folded. The other fields describe the last of them.
+    pub moves: u64,
+    /// When the first of several moves was made.
+    pub first_at: Option<Timestamp>,
 }
 
 impl Event {

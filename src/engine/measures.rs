@@ -74,7 +74,7 @@ impl Measures {
     pub(super) fn happened(&self, events: &[Arc<Event>]) {
         let mut counts = self.events.lock();
         for event in events {
-            *counts.entry(event.kind.name()).or_default() += 1;
+            *counts.entry(event.kind.name()).or_default() += event.moves;
         }
     }
 
@@ -108,7 +108,7 @@ pub struct Measured {
     pub rejections: [u64; REJECTIONS.len()],
     /// Watches that could not simply go on, by [`RESYNCS`].
     pub resyncs: [u64; RESYNCS.len()],
-    /// Events by the name of their kind.
+    /// Moves by the name of their events' kind, each move of a folded event.
     pub events: BTreeMap<&'static str, u64>,
     /// Commits by how long they took: one for each of [`COMMIT_BOUNDS`], and one for longer ones.
     pub commits: [u64; COMMIT_BOUNDS.len() + 1],

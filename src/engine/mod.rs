@@ -13,6 +13,7 @@ mod documents;
 mod error;
 mod events;
 mod expected;
+mod folding;
 mod jump;
 mod keys;
 mod measures;
@@ -50,6 +51,7 @@ pub use self::{
     commits::{STORE_PATIENCE, Ticket, Told},
     error::Error,
     events::{Event, EventKind, EventReason, KEPT_EACH},
+    folding::{EVENT_BURST, EVENT_EVERY, FOLDED_FOR, FOLDED_MAX},
     jump::{CLOCK_JUMP_MAX, Expiring, expiring},
     measures::{COMMIT_BOUNDS, Measured, REJECTIONS, RESYNCS, Surveyed},
     policies::{Declaration, PolicyEntry, PolicyOrigin, Provenance, Resolved, matches},
@@ -75,8 +77,8 @@ use crate::{
     access::Seal,
     breaker::{
         Acquire, Breaker, CALLERS_MAX, CallerId, CallerView, Counts, Decision, Kind, LEDGER_BYTES_MAX, Moment,
-        OVERRIDES_MAX, Outcome, Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, ProbeNow, Report,
-        Reported, RequestId, ServiceId, State, StateName, Status, Tally, Timestamp, Totals, Transition,
+        OVERRIDES_MAX, Outcome, Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, ProbeNow, Reason,
+        Report, Reported, RequestId, ServiceId, State, StateName, Status, Tally, Timestamp, Totals, Transition,
         backoff::mix,
         policy::{Voters, WindowSpec},
     },
@@ -353,6 +355,8 @@ struct Cause<'a> {
     policy: Option<EventReason>,
     /// What the audit trail says of it, beside what it says of events.
     action: Option<Action>,
+    /// Details of `action`, which the step itself may fill in.
+    detail: Option<&'a Mutex<String>>,
 }
 
 impl Engine {
@@ -936,7 +940,11 @@ impl Engine {
             let step = tenant.breaker.set_override(moment, forced);
             (step.answer, step.transitions)
         };
-        let cause = |set: &bool| if *set { Cause { actor, ..Cause::default() } } else { Cause::default() };
+        let detail = Mutex::new(format!("{}, id {id}", mode.name()));
+        let cause = |set: &bool| match set {
+            true => Cause { actor, action: Some(Action::OverrideSet), detail: Some(&detail), ..Cause::default() },
+            false => Cause::default(),
+        };
         let attempt = || {
             let moment = self.moment();
             self.always(key, |handle| self.step(handle, moment, act, cause, |tenant, _| tenant.pending.is_some()))
@@ -992,11 +1000,19 @@ impl Engine {
     /// # Errors
     /// The breaker was never seen, or has no override; the store did not record it.
     pub async fn clear_override(&self, key: &str, id: Option<&str>, actor: Actor<'_>) -> Result<Entry, Error> {
-        let act = |tenant: &mut Tenant, moment| {
+        let detail = Mutex::default();
+        let act = |tenant: &mut Tenant, moment: Moment| {
+            // One that has expired is ended by time, in the same step.
+            let is_meant = |forced: &&Override| id.is_none_or(|id| forced.id == id) && forced.expire > moment.now;
+            let ids: Vec<_> = tenant.breaker.overrides().iter().filter(is_meant).map(|forced| &*forced.id).collect();
+            *detail.lock() = format!("id {}", ids.join(", "));
             let step = tenant.breaker.clear_override(moment, id);
             (step.answer, step.transitions)
         };
-        let cause = |cleared: &bool| if *cleared { Cause { actor, ..Cause::default() } } else { Cause::default() };
+        let cause = |cleared: &bool| match cleared {
+            true => Cause { actor, action: Some(Action::OverrideCleared), detail: Some(&detail), ..Cause::default() },
+            false => Cause::default(),
+        };
         if !self.operate(key, act, cause).await? {
             return Err(Error::NotFound {
                 reason: "OVERRIDE_NOT_FOUND",
@@ -1036,7 +1052,7 @@ impl Engine {
         tenant.used = moment.now;
         let before = tenant.standing();
         let deleted = actor.map(|actor| event_of(tenant, moment.now, before.status, actor));
-        let ticket = tenant.go(before, deleted.into_iter().collect());
+        let ticket = tenant.go(before, deleted.into_iter().collect(), moment.now);
         drop(slot);
         self.submit_end(handle);
         ticket
@@ -1245,7 +1261,15 @@ impl Engine {
             if tenant.breaker.deadline() <= moment.now {
                 tenant.used = moment.now;
             }
-            self.settle(tenant, index, |tenant| ((), tenant.breaker.handle_timeout(moment)), by_time);
+            let act = |tenant: &mut Tenant| {
+                let moves = tenant.breaker.handle_timeout(moment);
+                if moves.is_empty() && tenant.folding_due() <= moment.now {
+                    // No move, but events that have waited are to be recorded.
+                    tenant.breaker.touch();
+                }
+                ((), moves)
+            };
+            self.settle(tenant, index, act, by_time);
             let (is_idle, is_stored, is_pending) =
                 (self.is_idle(tenant, now), tenant.is_stored, tenant.pending.is_some());
             if !is_idle {
@@ -1294,6 +1318,7 @@ impl Engine {
         let looked_after = if unused < idle { tenant.used.after(idle) } else { now.after(unused) };
         let aged_out = aged_out(tenant).filter(|aged_out| !is_empty && now < *aged_out);
         let next = tenant.breaker.deadline().min(looked_after).min(aged_out.unwrap_or(Timestamp::NEVER));
+        let next = next.min(tenant.folding_due());
         self.shared.timers.set(index, tenant.scheduled, next);
         tenant.scheduled = next;
     }
@@ -1313,6 +1338,7 @@ impl Engine {
     fn tidy(&self, tenant: &mut Tenant, now: Timestamp) -> bool {
         let before = Held::by(tenant);
         let is_new = tenant.breaker.tidy(now);
+        tenant.tidy_folding(now);
         self.account(before, tenant);
         is_new
     }
@@ -1408,6 +1434,7 @@ impl Engine {
                         is_stored: false,
                         provenance: None,
                         pending: None,
+                        folding: None,
                     };
                     (tenant, now)
                 },
@@ -1567,13 +1594,15 @@ impl Engine {
                 deadline = deadline.min(tenant.used.after(self.shared.limits.breaker_idle));
             }
             let cause = cause(&answer);
-            let audited =
-                |action| AuditEntry::new(self.now(), cause.actor, action, &tenant.key.to_arc(), String::new());
-            let audit = cause.action.map(audited);
+            let detail = cause.detail.map_or_else(String::new, |detail| detail.lock().clone());
+            let audit = cause
+                .action
+                .map(|action| AuditEntry::new(self.now(), cause.actor, action, &tenant.key.to_arc(), detail));
             let events = self.events_of(tenant, moves, cause);
-            tenant.note_moves(standing, events);
+            tenant.note_moves(standing, events, self.now().max(tenant.used));
             tenant.note_action(audit);
         }
+        deadline = deadline.min(tenant.folding_due());
         if deadline < tenant.scheduled {
             self.shared.timers.set(index, tenant.scheduled, deadline);
             tenant.scheduled = deadline;
@@ -1595,11 +1624,13 @@ impl Engine {
         note(&self.shared.statistics_bytes, before.statistics_bytes, now.statistics_bytes);
     }
 
-    /// Makes events of moves. The cause is behind the last move; those before it came with time.
+    /// Makes events of moves. The cause is behind the last move, and behind all that were requested: a reset restores isolated
+    /// callers first. The other moves came with time.
     fn events_of(&self, tenant: &Tenant, moves: Vec<Transition>, cause: Cause<'_>) -> Vec<Event> {
         let last = moves.len().saturating_sub(1);
         let events = moves.into_iter().enumerate().map(|(index, transition)| {
-            let cause = if index == last { cause } else { Cause::default() };
+            let is_caused = index == last || transition.reason == Reason::Requested;
+            let cause = if is_caused { cause } else { Cause::default() };
             let reason = cause.policy.filter(|_| transition.kind == Kind::PolicyChanged);
             let scope = transition.caller;
             Event {
@@ -1698,6 +1729,18 @@ impl Engine {
         wanted(tenant.key.as_str()).then(|| told_entry(tenant, self.now(), caller))
     }
 
+    /// As [`Engine::entry`], of what the log has recorded: a watcher learns of the rest by events.
+    fn logged_entry(&self, key: &str, caller: Option<CallerId>) -> Option<Entry> {
+        let mut slot = self.shared.registry.lock_key(key)?;
+        Some(logged_entry(slot.tenant(), self.now(), caller))
+    }
+
+    fn logged_entry_at(&self, index: u32, caller: Option<CallerId>, wanted: impl Fn(&str) -> bool) -> Option<Entry> {
+        let mut slot = self.shared.registry.lock_index(index)?;
+        let tenant = slot.tenant();
+        wanted(tenant.key.as_str()).then(|| logged_entry(tenant, self.now(), caller))
+    }
+
     fn end(&self) -> u32 {
         self.shared.registry.end()
     }
@@ -1780,6 +1823,17 @@ fn told_entry(tenant: &mut Tenant, now: Timestamp, caller: Option<CallerId>) -> 
     }
 }
 
+/// As [`told_entry`], of what the log has recorded.
+fn logged_entry(tenant: &mut Tenant, now: Timestamp, caller: Option<CallerId>) -> Entry {
+    let logged = tenant.logged();
+    let caller = caller.filter(|caller| !tenant.has_caller_folded(*caller));
+    let entry = told_entry(tenant, now, caller);
+    match logged {
+        Some((status, policy_version)) => Entry { status, policy_version, ..entry },
+        None => entry,
+    }
+}
+
 fn view(tenant: &mut Tenant, now: Timestamp) -> View {
     View {
         entry: entry(tenant, now, None),
@@ -1819,6 +1873,8 @@ fn event_of(tenant: &Tenant, at: Timestamp, status: Status, actor: Actor<'_>) ->
         at,
         policy_version: tenant.policy.version,
         status,
+        moves: 1,
+        first_at: None,
     }
 }
 
@@ -1871,6 +1927,7 @@ fn log(events: &[Arc<Event>]) {
             to = event.to.name(),
             reason = event.reason.name(),
             caller = event.caller.as_deref(),
+            moves = (event.moves > 1).then_some(event.moves),
             actor = non_empty(&event.actor),
             comment = non_empty(&event.comment),
             "{}",

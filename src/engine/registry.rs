@@ -22,6 +22,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     commits::Pending,
+    folding::Folding,
     keys::{Key, Keys},
     policies::{Provenance, Resolved},
 };
@@ -100,6 +101,8 @@ pub(super) struct Tenant {
     pub(super) provenance: Option<Box<Provenance>>,
     /// Its moves that were not told yet, as they wait for the store. Nearly no breaker has any.
     pub(super) pending: Option<Box<Pending>>,
+    /// Its bursts of events. Made with its first event, and freed when it has long had none.
+    pub(super) folding: Option<Box<Folding>>,
 }
 
 type Chunk = Box<[Mutex<Slot>]>;

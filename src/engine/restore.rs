@@ -14,18 +14,19 @@ use tokio::sync::mpsc;
 
 use super::{
     Batches, Callers, Cause, Clock, Engine, EventReason, Handle, Held, Limits, Policies, Registry, Requests, Resolved,
-    Shared, Tenant, Timers, Tokens,
+    Shared, Tenant, Timers, Tokens, by_time,
     commits::{Listener, Waited, after},
     error::Error,
     events::EventLog,
     expected::Expected,
+    folding::Folding,
     policy_hash::is_hash_of,
     random,
     seal::seal_of,
     shares::Shares,
 };
 use crate::{
-    breaker::{Breaker, Moment, PolicySpec, Timestamp},
+    breaker::{Breaker, Moment, PolicySpec, Status, Timestamp},
     share::Holder,
     store::{Memory, Merge, Record, Refused, Store},
 };
@@ -128,7 +129,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Returns the slots of breakers whose policy has changed since.
+    /// Returns the slots of breakers that have events to be stored: their policy has changed since, or a burst was not recorded
+    /// to its end.
     async fn read_breakers(&self) -> Result<Vec<u32>, Error> {
         let mut after: Arc<str> = "".into();
         let mut changed = Vec::new();
@@ -143,7 +145,8 @@ impl Engine {
         Ok(changed)
     }
 
-    /// Makes a breaker of its record. Returns its slot where its policy is another one than before, which is a move.
+    /// Makes a breaker of its record. Returns its slot if there are events to be stored: its policy is another one than before,
+    /// which is a move, or events have waited.
     ///
     /// # Errors
     /// No room for another breaker.
@@ -164,6 +167,8 @@ impl Engine {
         let holder = self.shared.shares.intern(&Holder::server());
         let moment = Moment { now, random: random() };
         let mut changed = None;
+        let logged = self.logged_at(record.sequence);
+        let has_folded = !record.folded.is_empty();
         let handle = self.shared.registry.find_or_create(
             &key,
             |_| false,
@@ -182,6 +187,7 @@ impl Engine {
                     is_stored: true,
                     provenance: record.provenance,
                     pending: None,
+                    folding: Folding::restore(record.folded, logged, now),
                 };
                 (tenant, record.created)
             },
@@ -194,6 +200,11 @@ impl Engine {
                     let cause = Cause { policy: Some(EventReason::PolicyFile), ..Cause::default() };
                     let act = |tenant: &mut Tenant| ((), tenant.breaker.set_policy(moment, policy).transitions);
                     self.settle(tenant, handle.index, act, |()| cause);
+                    changed = Some(handle.index);
+                } else if has_folded {
+                    // Recorded now: it has waited since before this server was there.
+                    let touch = |tenant: &mut Tenant| (tenant.breaker.touch(), Vec::new());
+                    self.settle(tenant, handle.index, touch, by_time);
                     changed = Some(handle.index);
                 }
                 self.schedule(tenant, handle.index, now);
@@ -222,6 +233,7 @@ impl Engine {
             return;
         };
         let now = self.now();
+        let logged = self.logged_at(record.sequence);
         if let Some(mut slot) = self.shared.registry.lock_key(key) {
             let index = slot.index();
             let tenant = slot.tenant();
@@ -239,6 +251,7 @@ impl Engine {
             tenant.breaker = Breaker::restore(Arc::clone(&tenant.policy.policy), record.snapshot, now);
             self.assign_services(tenant);
             tenant.sequence = record.sequence;
+            tenant.adopt_folded(record.folded, logged, now);
             tenant.is_stored = true;
             tenant.end_waiting();
             self.account(before, tenant);
@@ -249,6 +262,11 @@ impl Engine {
             Ok(changed) => changed.into_iter().for_each(|index| self.submit(index)),
             Err(error) => tracing::error!(breaker = key, "cannot be taken over from another server: {error}"),
         }
+    }
+
+    /// Where a breaker stood after its last event, while the log holds it.
+    fn logged_at(&self, sequence: u64) -> Option<(Status, u64)> {
+        self.shared.events.get(sequence).map(|event| (event.status, event.policy_version))
     }
 
     /// Writes what was counted since the last time, a page at a time so that commits come in between.

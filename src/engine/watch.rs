@@ -319,7 +319,7 @@ impl Watch {
         let mut entries = Vec::new();
         if !self.filter.keys.is_empty() && self.filter.prefixes.is_empty() {
             let keys = self.filter.keys().skip(from as usize).take(PART_ENTRIES);
-            entries.extend(keys.filter_map(|key| self.engine.entry(key, self.caller)));
+            entries.extend(keys.filter_map(|key| self.engine.logged_entry(key, self.caller)));
             let next = from + PART_ENTRIES as u32;
             if (next as usize) < self.filter.keys.len() {
                 self.phase = Phase::Walk(next);
@@ -329,7 +329,7 @@ impl Watch {
         }
         let end = self.engine.end();
         for index in from..end {
-            entries.extend(self.engine.entry_at(index, self.caller, |key| self.filter.has_key(key)));
+            entries.extend(self.engine.logged_entry_at(index, self.caller, |key| self.filter.has_key(key)));
             self.phase = Phase::Walk(index + 1);
             if entries.len() >= PART_ENTRIES {
                 return Message::Snapshot { entries, deleted: Vec::new(), complete: false };
@@ -383,7 +383,7 @@ impl Watch {
                 continue;
             }
             // After a deletion, too: a call may have made the breaker anew, which is no event.
-            match self.engine.entry(&event.key, self.caller) {
+            match self.engine.logged_entry(&event.key, self.caller) {
                 Some(entry) => entries.push(entry),
                 None => deleted.push(Arc::clone(&event.key)),
             }

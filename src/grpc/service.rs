@@ -450,8 +450,8 @@ pub(super) fn to_event(event: &Event) -> pb::Event {
         event_time: Some(convert::to_timestamp(event.at)),
         policy_version: event.policy_version,
         status: Some(pb::BreakerStatus { caller, ..status }),
-        count: 1,
-        first_event_time: None,
+        count: event.moves,
+        first_event_time: event.first_at.map(convert::to_timestamp),
     }
 }
 

@@ -105,6 +105,9 @@ fn slack(event: &Event) -> String {
         _ => ":information_source:",
     };
     let mut line = format!("{sign} *{}* {}", quiet(&event.key), event.kind.name().replace('_', " "));
+    if event.moves > 1 {
+        line.push_str(&format!(" ×{}", event.moves));
+    }
     let reason = event.reason.name();
     if !matches!(reason, "requested" | "unspecified") {
         line.push_str(&format!(" ({})", reason.replace('_', " ")));

@@ -7,14 +7,65 @@ use serde::Deserialize;
 use super::{Document, Floors, Mark, PolicyHash, encoding::Stored};
 use crate::{
     breaker::{
-        self, CallersSnapshot, OverrideMode, Probe, State, StreakSnapshot, Timestamp,
+        self, CallerId, CallerStatus, CallersSnapshot, Evidence, OverrideMode, Probe, State, StateName, Status,
+        StreakSnapshot, Timestamp,
         policy::{BackoffSpec, ExpiredPermit, WindowSpec},
         window::Window,
     },
-    engine::{self, AuditEntry, Event, PolicyOrigin},
+    engine::{self, AuditEntry, Event, EventKind, EventReason, PolicyOrigin},
 };
 
-impl Stored for Event {}
+impl Stored for Event {
+    fn from_format_1(payload: &[u8]) -> postcard::Result<(Self, &[u8])> {
+        let (event, rest) = postcard::take_from_bytes::<StoredEvent>(payload)?;
+        Ok((event.into(), rest))
+    }
+}
+
+#[derive(Deserialize)]
+struct StoredEvent {
+    sequence: u64,
+    kind: EventKind,
+    key: Arc<str>,
+    from: StateName,
+    to: StateName,
+    reason: EventReason,
+    evidence: Option<Evidence>,
+    caller: Option<Arc<str>>,
+    scope: Option<CallerStatus>,
+    names: Box<[(CallerId, Arc<str>)]>,
+    error_class: Box<str>,
+    actor: Box<str>,
+    comment: Box<str>,
+    at: Timestamp,
+    policy_version: u64,
+    status: Status,
+}
+
+impl From<StoredEvent> for Event {
+    fn from(event: StoredEvent) -> Self {
+        Self {
+            sequence: event.sequence,
+            kind: event.kind,
+            key: event.key,
+            from: event.from,
+            to: event.to,
+            reason: event.reason,
+            evidence: event.evidence,
+            caller: event.caller,
+            scope: event.scope,
+            names: event.names,
+            error_class: event.error_class,
+            actor: event.actor,
+            comment: event.comment,
+            at: event.at,
+            policy_version: event.policy_version,
+            status: event.status,
+            moves: 1,
+            first_at: None,
+        }
+    }
+}
 impl Stored for AuditEntry {}
 impl Stored for Document {}
 impl Stored for Mark {}
@@ -55,6 +106,7 @@ impl From<Record> for super::Record {
             created,
             used,
             callers,
+            folded: Vec::new(),
         }
     }
 }

@@ -177,6 +177,9 @@ pub struct Record {
     pub used: Timestamp,
     /// The names of its callers, as far as they are known.
     pub callers: Vec<Arc<str>>,
+    /// Events of a burst that are not in the log yet, at most [`FOLDED_MAX`](crate::engine::FOLDED_MAX). They have no
+    /// sequence.
+    pub folded: Vec<Event>,
 }
 
 /// A hash of a policy, by how it was made.

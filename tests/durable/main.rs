@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "the runtime's time, which stands still")]
 
 mod batches;
+mod bursts;
 mod chaos;
 mod home;
 mod restarts;

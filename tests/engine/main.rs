@@ -6,6 +6,7 @@
 mod batches;
 mod bounds;
 mod events;
+mod folding;
 mod overrides;
 mod policies;
 mod registry;

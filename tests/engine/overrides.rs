@@ -157,6 +157,33 @@ fn two_operators_hold_one_breaker_and_the_strongest_override_is_in_force() {
 }
 
 #[test]
+fn the_audit_trail_names_the_overrides_that_were_set_and_cleared() {
+    let world = World::new();
+    let hold = |id, mode| world.engine.set_override("a", id, mode, None, OPERATOR).soon().unwrap();
+    let clear = |id| world.engine.clear_override("a", id, OPERATOR).soon().unwrap();
+    hold("incident-7", OverrideMode::ForcedOpen);
+    // A weaker one, which changes nothing in force.
+    hold("drill", OverrideMode::Shadow);
+    clear(Some("incident-7"));
+    hold("incident-9", OverrideMode::ForcedClosed);
+    clear(None);
+    let mut trail = world.engine.audit(u64::MAX, 10).soon().unwrap();
+    trail.reverse();
+    let told: Vec<_> = trail.iter().map(|entry| (entry.action.name(), &*entry.detail)).collect();
+    assert_eq!(
+        told,
+        [
+            ("override_set", "forced_open, id incident-7"),
+            ("override_set", "shadow, id drill"),
+            ("override_cleared", "id incident-7"),
+            ("override_set", "forced_closed, id incident-9"),
+            ("override_cleared", "id incident-9, drill"),
+        ]
+    );
+    assert!(trail.iter().all(|entry| (&*entry.actor, &*entry.reason) == (OPERATOR.name, OPERATOR.comment)));
+}
+
+#[test]
 fn one_override_too_many_is_refused_and_changes_nothing() {
     let world = World::new();
     let hold = |id: usize| world.engine.set_override("a", &id.to_string(), OverrideMode::Shadow, None, OPERATOR).soon();

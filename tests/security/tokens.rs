@@ -327,8 +327,8 @@ async fn what_operators_do_is_in_the_audit_trail_under_their_identity() {
         told,
         [
             ["admin-token-file", "token_created", "ana", "for ana", "operate"],
-            ["ana (root)", "override_set", "db", "drill", "forced_open"],
-            ["ana", "override_cleared", "db", "", ""],
+            ["ana (root)", "override_set", "db", "drill", "forced_open, id default"],
+            ["ana", "override_cleared", "db", "", "id default"],
             ["ana", "policy_set", "db*", "", "open_duration 1m 30s, probes 3"],
             ["ana", "policy_deleted", "db*", "", ""],
             ["ana", "reset", "db", "", ""],

@@ -87,6 +87,7 @@ fn records_of_format_1() -> Vec<Record> {
         record.snapshot.totals.last_success = None;
         record.snapshot.totals.last_failure = None;
         record.provenance = None;
+        record.folded.clear();
         record.declaration.iter_mut().for_each(|declaration| of_format_1(&mut declaration.spec));
         record
     };

@@ -47,6 +47,7 @@ pub(crate) fn record(key: &str) -> Record {
         created: at(1),
         used: at(2),
         callers: Vec::new(),
+        folded: Vec::new(),
     }
 }
 
@@ -77,6 +78,8 @@ pub(crate) fn event(key: &str, seconds: u64) -> Event {
             override_expire: Timestamp::NEVER,
             failures: 0,
         },
+        moves: 1,
+        first_at: None,
     }
 }
 
@@ -252,6 +255,7 @@ pub(crate) fn records() -> Vec<Record> {
         provenance: Some(Box::new(provenance)),
         sequence: 18,
         callers: vec!["a".into(), "b".into()],
+        folded: vec![Event { moves: 300, first_at: Some(at(19)), ..event("payments/card", 20) }],
         ..record("payments/card")
     };
     vec![

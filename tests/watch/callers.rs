@@ -59,6 +59,21 @@ async fn a_snapshot_tells_where_the_watcher_stands_also_when_it_moved_meanwhile(
 }
 
 #[tokio::test]
+async fn a_reset_names_its_actor_and_reason_in_the_events_of_the_callers_that_it_restores() {
+    let engine = engine(Limits::default());
+    isolate(&engine, "web/3");
+    engine.reset(KEY, super::OPERATOR).soon().unwrap();
+    let mut events = engine.events(u64::MAX, true, 2);
+    events.reverse();
+    assert_eq!(kinds(&events), ["caller_restored", "reset"]);
+    for event in &events {
+        assert_eq!((&*event.actor, &*event.comment), (super::OPERATOR.name, super::OPERATOR.comment));
+    }
+    assert_eq!(events[0].caller.as_deref(), Some("web/3"));
+    assert_eq!(engine.audit(u64::MAX, 10).soon().unwrap().len(), 1, "one entry of the audit trail for one reset");
+}
+
+#[tokio::test]
 async fn a_filter_by_caller_lets_through_what_its_own_scope_does() {
     let engine = engine(Limits::default());
     let watch_for = |name: &str| {

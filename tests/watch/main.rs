@@ -4,6 +4,7 @@
 //! client as the protocol describes it, with every promise checked on the way; [`engine`] puts it into all situations
 //! there are, [`concurrent`] among threads that move breakers, and [`stream`] and [`wire`] look at the same over gRPC.
 
+mod bursts;
 mod callers;
 mod concurrent;
 mod engine;

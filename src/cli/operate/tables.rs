@@ -204,6 +204,10 @@ pub(super) fn reported(screen: &mut Screen, answer: &Value) -> Result<()> {
 /// What an event says, in a line.
 fn happened(event: &Value) -> String {
     let mut line = word(text(event, "/kind"));
+    let moves = number(event, "/count");
+    if moves > 1 {
+        line.push_str(&format!(" ×{moves} since {}", instant(text(event, "/firstEventTime"))));
+    }
     let rule = text(event, "/evidence/rule").trim_start_matches("TRIP_RULE_").to_lowercase();
     let reason = word(text(event, "/reason"));
     match (rule.as_str(), reason.as_str()) {

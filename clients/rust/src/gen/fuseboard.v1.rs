@@ -544,7 +544,8 @@ pub struct Event {
     /// The actor's words. Empty: none.
     #[prost(string, tag = "10")]
     pub comment: ::prost::alloc::string::String,
-    /// When, by the server's clock, which never goes back.
+    /// When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+    /// later, as the times of a log never go back.
     #[prost(message, optional, tag = "11")]
     pub event_time: ::core::option::Option<::prost_types::Timestamp>,
     /// Version of the policy in force.
@@ -554,11 +555,13 @@ pub struct Event {
     /// the breaker moved.
     #[prost(message, optional, tag = "13")]
     pub status: ::core::option::Option<BreakerStatus>,
-    /// Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
-    /// of the server records every move as an event of its own.
+    /// Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. A breaker records
+    /// 16 events at once and one more every 500 ms. Its moves beyond that are folded: those of the same kind, and of the same caller's scope, become one
+    /// event, which is recorded at most 1 s after the first of them. Moves that somebody requested are never folded.
+    /// The counts of a breaker's events add up to its moves.
     #[prost(uint64, tag = "14")]
     pub count: u64,
-    /// Time of the first move of the burst. Absent: one move.
+    /// Time of the first of several moves. Absent: `count` is 1.
     #[prost(message, optional, tag = "15")]
     pub first_event_time: ::core::option::Option<::prost_types::Timestamp>,
 }
@@ -2577,7 +2580,8 @@ pub struct AuditEntry {
     /// Why, in the words of whoever did it.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
-    /// What it is now, in short: the mode of an override, the fields of a policy, the roles of a token.
+    /// Details, in short: the mode and the id of an override that was set (`forced_open, id drill`), the ids of those that were
+    /// cleared (`id default, drill`), the fields of a policy, the roles of a token, the caller that is probed.
     #[prost(string, tag = "7")]
     pub detail: ::prost::alloc::string::String,
 }

@@ -2495,7 +2495,8 @@ type AuditEntry struct {
 	Target string `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
 	// Why, in the words of whoever did it.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
-	// What it is now, in short: the mode of an override, the fields of a policy, the roles of a token.
+	// Details, in short: the mode and the id of an override that was set (`forced_open, id drill`), the ids of those that were
+	// cleared (`id default, drill`), the fields of a policy, the roles of a token, the caller that is probed.
 	Detail        string `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

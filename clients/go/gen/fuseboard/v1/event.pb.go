@@ -461,17 +461,20 @@ type Event struct {
 	Actor string `protobuf:"bytes,9,opt,name=actor,proto3" json:"actor,omitempty"`
 	// The actor's words. Empty: none.
 	Comment string `protobuf:"bytes,10,opt,name=comment,proto3" json:"comment,omitempty"`
-	// When, by the server's clock, which never goes back.
+	// When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+	// later, as the times of a log never go back.
 	EventTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
 	// Version of the policy in force.
 	PolicyVersion uint64 `protobuf:"varint,12,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
 	// The breaker after the event. For `deleted`: as it last was. Its `caller` is the one whose scope moved; absent where
 	// the breaker moved.
 	Status *BreakerStatus `protobuf:"bytes,13,opt,name=status,proto3" json:"status,omitempty"`
-	// Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
-	// of the server records every move as an event of its own.
+	// Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. A breaker records
+	// 16 events at once and one more every 500 ms. Its moves beyond that are folded: those of the same kind, and of the same caller's scope, become one
+	// event, which is recorded at most 1 s after the first of them. Moves that somebody requested are never folded.
+	// The counts of a breaker's events add up to its moves.
 	Count uint64 `protobuf:"varint,14,opt,name=count,proto3" json:"count,omitempty"`
-	// Time of the first move of the burst. Absent: one move.
+	// Time of the first of several moves. Absent: `count` is 1.
 	FirstEventTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=first_event_time,json=firstEventTime,proto3" json:"first_event_time,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

@@ -368,7 +368,8 @@ private static final long serialVersionUID = 0L;
   private com.google.protobuf.Timestamp eventTime_;
   /**
    * <pre>
-   * When, by the server's clock, which never goes back.
+   * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+   * later, as the times of a log never go back.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -380,7 +381,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * When, by the server's clock, which never goes back.
+   * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+   * later, as the times of a log never go back.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -392,7 +394,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * When, by the server's clock, which never goes back.
+   * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+   * later, as the times of a log never go back.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -462,8 +465,10 @@ private static final long serialVersionUID = 0L;
   private long count_ = 0L;
   /**
    * <pre>
-   * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
-   * of the server records every move as an event of its own.
+   * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. A breaker records
+   * 16 events at once and one more every 500 ms. Its moves beyond that are folded: those of the same kind, and of the same caller's scope, become one
+   * event, which is recorded at most 1 s after the first of them. Moves that somebody requested are never folded.
+   * The counts of a breaker's events add up to its moves.
    * </pre>
    *
    * <code>uint64 count = 14;</code>
@@ -478,7 +483,7 @@ private static final long serialVersionUID = 0L;
   private com.google.protobuf.Timestamp firstEventTime_;
   /**
    * <pre>
-   * Time of the first move of the burst. Absent: one move.
+   * Time of the first of several moves. Absent: `count` is 1.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -490,7 +495,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Time of the first move of the burst. Absent: one move.
+   * Time of the first of several moves. Absent: `count` is 1.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -502,7 +507,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Time of the first move of the burst. Absent: one move.
+   * Time of the first of several moves. Absent: `count` is 1.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -2051,7 +2056,8 @@ private static final long serialVersionUID = 0L;
         com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> eventTimeBuilder_;
     /**
      * <pre>
-     * When, by the server's clock, which never goes back.
+     * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+     * later, as the times of a log never go back.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -2062,7 +2068,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When, by the server's clock, which never goes back.
+     * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+     * later, as the times of a log never go back.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -2077,7 +2084,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When, by the server's clock, which never goes back.
+     * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+     * later, as the times of a log never go back.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -2097,7 +2105,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When, by the server's clock, which never goes back.
+     * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+     * later, as the times of a log never go back.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -2115,7 +2124,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When, by the server's clock, which never goes back.
+     * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+     * later, as the times of a log never go back.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -2140,7 +2150,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When, by the server's clock, which never goes back.
+     * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+     * later, as the times of a log never go back.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -2157,7 +2168,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When, by the server's clock, which never goes back.
+     * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+     * later, as the times of a log never go back.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -2169,7 +2181,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When, by the server's clock, which never goes back.
+     * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+     * later, as the times of a log never go back.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -2184,7 +2197,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * When, by the server's clock, which never goes back.
+     * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+     * later, as the times of a log never go back.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -2416,8 +2430,10 @@ private static final long serialVersionUID = 0L;
     private long count_ ;
     /**
      * <pre>
-     * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
-     * of the server records every move as an event of its own.
+     * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. A breaker records
+     * 16 events at once and one more every 500 ms. Its moves beyond that are folded: those of the same kind, and of the same caller's scope, become one
+     * event, which is recorded at most 1 s after the first of them. Moves that somebody requested are never folded.
+     * The counts of a breaker's events add up to its moves.
      * </pre>
      *
      * <code>uint64 count = 14;</code>
@@ -2429,8 +2445,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
-     * of the server records every move as an event of its own.
+     * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. A breaker records
+     * 16 events at once and one more every 500 ms. Its moves beyond that are folded: those of the same kind, and of the same caller's scope, become one
+     * event, which is recorded at most 1 s after the first of them. Moves that somebody requested are never folded.
+     * The counts of a breaker's events add up to its moves.
      * </pre>
      *
      * <code>uint64 count = 14;</code>
@@ -2446,8 +2464,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
-     * of the server records every move as an event of its own.
+     * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. A breaker records
+     * 16 events at once and one more every 500 ms. Its moves beyond that are folded: those of the same kind, and of the same caller's scope, become one
+     * event, which is recorded at most 1 s after the first of them. Moves that somebody requested are never folded.
+     * The counts of a breaker's events add up to its moves.
      * </pre>
      *
      * <code>uint64 count = 14;</code>
@@ -2465,7 +2485,7 @@ private static final long serialVersionUID = 0L;
         com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> firstEventTimeBuilder_;
     /**
      * <pre>
-     * Time of the first move of the burst. Absent: one move.
+     * Time of the first of several moves. Absent: `count` is 1.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -2476,7 +2496,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Time of the first move of the burst. Absent: one move.
+     * Time of the first of several moves. Absent: `count` is 1.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -2491,7 +2511,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Time of the first move of the burst. Absent: one move.
+     * Time of the first of several moves. Absent: `count` is 1.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -2511,7 +2531,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Time of the first move of the burst. Absent: one move.
+     * Time of the first of several moves. Absent: `count` is 1.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -2529,7 +2549,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Time of the first move of the burst. Absent: one move.
+     * Time of the first of several moves. Absent: `count` is 1.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -2554,7 +2574,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Time of the first move of the burst. Absent: one move.
+     * Time of the first of several moves. Absent: `count` is 1.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -2571,7 +2591,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Time of the first move of the burst. Absent: one move.
+     * Time of the first of several moves. Absent: `count` is 1.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -2583,7 +2603,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Time of the first move of the burst. Absent: one move.
+     * Time of the first of several moves. Absent: `count` is 1.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -2598,7 +2618,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Time of the first move of the burst. Absent: one move.
+     * Time of the first of several moves. Absent: `count` is 1.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp first_event_time = 15;</code>

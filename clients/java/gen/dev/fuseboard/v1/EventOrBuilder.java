@@ -193,7 +193,8 @@ public interface EventOrBuilder extends
 
   /**
    * <pre>
-   * When, by the server's clock, which never goes back.
+   * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+   * later, as the times of a log never go back.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -202,7 +203,8 @@ public interface EventOrBuilder extends
   boolean hasEventTime();
   /**
    * <pre>
-   * When, by the server's clock, which never goes back.
+   * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+   * later, as the times of a log never go back.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -211,7 +213,8 @@ public interface EventOrBuilder extends
   com.google.protobuf.Timestamp getEventTime();
   /**
    * <pre>
-   * When, by the server's clock, which never goes back.
+   * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+   * later, as the times of a log never go back.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp event_time = 11;</code>
@@ -260,8 +263,10 @@ public interface EventOrBuilder extends
 
   /**
    * <pre>
-   * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
-   * of the server records every move as an event of its own.
+   * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. A breaker records
+   * 16 events at once and one more every 500 ms. Its moves beyond that are folded: those of the same kind, and of the same caller's scope, become one
+   * event, which is recorded at most 1 s after the first of them. Moves that somebody requested are never folded.
+   * The counts of a breaker's events add up to its moves.
    * </pre>
    *
    * <code>uint64 count = 14;</code>
@@ -271,7 +276,7 @@ public interface EventOrBuilder extends
 
   /**
    * <pre>
-   * Time of the first move of the burst. Absent: one move.
+   * Time of the first of several moves. Absent: `count` is 1.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -280,7 +285,7 @@ public interface EventOrBuilder extends
   boolean hasFirstEventTime();
   /**
    * <pre>
-   * Time of the first move of the burst. Absent: one move.
+   * Time of the first of several moves. Absent: `count` is 1.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp first_event_time = 15;</code>
@@ -289,7 +294,7 @@ public interface EventOrBuilder extends
   com.google.protobuf.Timestamp getFirstEventTime();
   /**
    * <pre>
-   * Time of the first move of the burst. Absent: one move.
+   * Time of the first of several moves. Absent: `count` is 1.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp first_event_time = 15;</code>

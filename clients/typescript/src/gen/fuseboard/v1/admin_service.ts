@@ -479,7 +479,10 @@ export interface AuditEntry {
   target: string;
   /** Why, in the words of whoever did it. */
   reason: string;
-  /** What it is now, in short: the mode of an override, the fields of a policy, the roles of a token. */
+  /**
+   * Details, in short: the mode and the id of an override that was set (`forced_open, id drill`), the ids of those that were
+   * cleared (`id default, drill`), the fields of a policy, the roles of a token, the caller that is probed.
+   */
   detail: string;
 }
 

@@ -147,7 +147,10 @@ export interface Event {
   actor: string;
   /** The actor's words. Empty: none. */
   comment: string;
-  /** When, by the server's clock, which never goes back. */
+  /**
+   * When, by the server's clock, which never goes back. Where `count` is more than 1, the last move; it may be up to a second
+   * later, as the times of a log never go back.
+   */
   eventTime:
     | Date
     | undefined;
@@ -161,11 +164,13 @@ export interface Event {
     | BreakerStatus
     | undefined;
   /**
-   * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. This version
-   * of the server records every move as an event of its own.
+   * Number of moves that this event stands for; its other fields describe the last of them. 0 and 1: one move. A breaker records
+   * 16 events at once and one more every 500 ms. Its moves beyond that are folded: those of the same kind, and of the same caller's scope, become one
+   * event, which is recorded at most 1 s after the first of them. Moves that somebody requested are never folded.
+   * The counts of a breaker's events add up to its moves.
    */
   count: number;
-  /** Time of the first move of the burst. Absent: one move. */
+  /** Time of the first of several moves. Absent: `count` is 1. */
   firstEventTime: Date | undefined;
 }
 
