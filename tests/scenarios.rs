@@ -1,12 +1,11 @@
 //! The product's contract as scenarios: every file of `tests/scenarios`, on the pure breaker and over gRPC.
 
 mod support;
+#[path = "support/wire.rs"]
+mod wire;
 
-use support::{
-    core::Core,
-    run_all,
-    wire::{Server, Wire},
-};
+use support::{core::Core, run_all};
+use wire::{Server, Wire};
 
 #[test]
 fn the_pure_breaker_plays_every_scenario() {

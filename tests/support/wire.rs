@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use super::{
+use crate::support::{
     Acquire, Driver, Origin, Outcome, OverrideMode, Report, Tally,
     policy::{Expired, PolicyText, WindowText},
     sorted,
