@@ -4,27 +4,34 @@
 mod naive;
 mod play;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use fuseboard::breaker::{
-    Breaker, CALLERS_MAX, CallerId, Decision, Kind, Moment, PermitKind, Policy, Reported, ServiceId, State, StateName,
+    Breaker, Decision, Kind, Moment, PermitKind, Policy, Reported, State, StateName, policy::Voters,
 };
 use proptest::prelude::*;
 
 use self::{
     naive::Model,
-    play::{Op, Play, callers_op, ops, policy, span},
+    play::{Op, Play, callers_op, ops, policy, services_op, span},
 };
 
 /// Callers that only succeed have these numbers; the others are below.
 const WELL: [u64; 3] = [101, 102, 103];
 
-/// A policy with a quorum above 1, and what so many callers as are missing to it send.
+/// A policy with a quorum above 1, and what one voter less than the quorum sends: callers, or services with three instances
+/// each.
 fn sick() -> impl Strategy<Value = (Policy, Vec<(Op, Duration)>)> {
     policy(2..=4).prop_flat_map(|policy| {
-        let callers = 1..=u64::from(policy.min_callers - 1);
-        let steps =
-            prop::collection::vec((callers_op(callers), prop_oneof![2 => Just(Duration::ZERO), 1 => span()]), 1..80);
+        let sick = u64::from(policy.min_callers - 1);
+        let op = match policy.voters {
+            Voters::Instance => callers_op(1..=sick).boxed(),
+            Voters::Service => services_op(sick).boxed(),
+        };
+        let steps = prop::collection::vec((op, prop_oneof![2 => Just(Duration::ZERO), 1 => span()]), 1..80);
         (Just(policy), steps)
     })
 }
@@ -33,7 +40,7 @@ fn sick() -> impl Strategy<Value = (Policy, Vec<(Op, Duration)>)> {
 fn half_open(policy: &Policy, steps: &[(Op, Duration)]) -> Play {
     let mut play = Play::new(policy.clone());
     for caller in WELL.into_iter().chain(1..u64::from(policy.min_callers)) {
-        play.breaker.see(play.now, CallerId(caller), ServiceId(caller), CALLERS_MAX);
+        play.see(caller);
     }
     for (op, wait) in steps {
         play.perform(op);
@@ -44,6 +51,7 @@ fn half_open(policy: &Policy, steps: &[(Op, Duration)]) -> Play {
     snapshot.state = State::Open { until: play.now.after(Duration::from_millis(1)), failed_recoveries: 0 };
     snapshot.generation += 1;
     play.breaker = Breaker::restore(play.breaker.policy().clone(), snapshot, play.now);
+    play.assign_services();
     play.wait(Duration::from_millis(1));
     assert_eq!(play.breaker.state().name(), StateName::HalfOpen);
     play
@@ -140,7 +148,8 @@ proptest! {
             }
             for part in told.moves.iter().filter_map(|step| step.evidence.as_ref()) {
                 if let Some(callers) = &part.callers {
-                    prop_assert!(callers.without.len() < callers.quorum as usize);
+                    let without: HashSet<_> = callers.without.iter().map(|part| play.voter_of(part.caller)).collect();
+                    prop_assert!(without.len() < callers.quorum as usize);
                     prop_assert!(callers.quorum <= callers.known);
                 }
             }
@@ -166,6 +175,7 @@ proptest! {
                 play.perform(&Op::Restore);
                 other.perform(&Op::Restore);
                 other.breaker = Breaker::restore(other.breaker.policy().clone(), other.breaker.snapshot(), other.now);
+                other.assign_services();
             }
             let (one, two) = (play.perform(op), other.perform(op));
             prop_assert_eq!(one.moves, two.moves);

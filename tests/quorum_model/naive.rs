@@ -12,10 +12,10 @@ use std::{
 use fuseboard::breaker::{
     Counts, Decision, KNOWN_FOR, Kind, Origin, Outcome, Permit, PermitKind, Policy, Reason, Report, Reported,
     StateName, Tally, Timestamp, Transition, TripRule,
-    policy::{ExpiredPermit, Ratio, WindowSpec},
+    policy::{ExpiredPermit, Ratio, Voters, WindowSpec},
 };
 
-use super::play::{Op, Play};
+use super::play::{Op, Play, service_of};
 
 #[derive(Clone, Copy, Debug)]
 struct Call {
@@ -148,8 +148,25 @@ impl Model {
         }
     }
 
+    fn services_vote(&self) -> bool {
+        let services: BTreeSet<_> = self.known.keys().map(|id| service_of(*id)).collect();
+        self.policy.voters == Voters::Service && services.len() > 1
+    }
+
+    /// The known callers, each with whether it is isolated, by voter: alone, or with all of its service.
+    fn voters(&self, isolated: &BTreeSet<u64>) -> Vec<Vec<(u64, bool)>> {
+        let mut services: BTreeMap<u64, Vec<(u64, bool)>> = BTreeMap::new();
+        for id in self.known.keys() {
+            services.entry(service_of(*id).0).or_default().push((*id, isolated.contains(id)));
+        }
+        if self.services_vote() {
+            return services.into_values().collect();
+        }
+        services.into_values().flatten().map(|caller| vec![caller]).collect()
+    }
+
     fn quorum(&self) -> usize {
-        let known = self.known.len();
+        let known = self.voters(&self.isolated).len();
         let share = ((self.policy.share * 10.0).round() as usize * known).div_ceil(10);
         share.max(self.policy.min_callers as usize).min(known).max(1)
     }
@@ -306,14 +323,19 @@ impl Model {
     /// Whether a rule holds without the worst callers; of equals who has most calls. A rate's minimum is asked of what is
     /// left without those who made most calls.
     fn stands(&self, now: Timestamp, rule: TripRule, growth: u64) -> bool {
-        let owners = self.known.keys().map(|id| Some(*id)).chain([None]);
-        let mut parts: Vec<Numbers> =
-            owners.map(|owner| self.numbers(now, &self.fleet, |call| call.owner == owner)).collect();
-        if self.policy.monitoring_period.is_some()
-            && let Some(nobodys) = parts.last_mut()
-        {
-            // When those failed is not known.
-            nobodys.streak = 0;
+        let voters = self.voters(&self.isolated);
+        let of = |voter: &Vec<(u64, bool)>| {
+            self.numbers(now, &self.fleet, |call| voter.iter().any(|(id, _)| call.owner == Some(*id)))
+        };
+        let mut parts: Vec<Numbers> = voters.iter().map(of).collect();
+        // Where services vote, those who are not known any more are none.
+        if !self.services_vote() {
+            let mut nobodys = self.numbers(now, &self.fleet, |call| call.owner.is_none());
+            if self.policy.monitoring_period.is_some() {
+                // When those failed is not known.
+                nobodys.streak = 0;
+            }
+            parts.push(nobodys);
         }
         parts.sort_by_key(|part| Reverse((self.badness(rule, part), part.counts.calls())));
         let out = self.quorum() - 1;
@@ -368,9 +390,13 @@ impl Model {
             return;
         };
         let left_out = self.quorum() - 1;
-        let isolated = (self.isolated.len() + 1).saturating_sub(left_out);
+        let mut isolated = self.isolated.clone();
+        isolated.insert(caller);
+        let voters = self.voters(&isolated);
+        let most_are = |voter: &&Vec<(u64, bool)>| 2 * voter.iter().filter(|(_, is)| *is).count() > voter.len();
+        let isolated = voters.iter().filter(most_are).count().saturating_sub(left_out);
         let mut expected = vec![(Kind::CallerIsolated, rule)];
-        if 2 * isolated > self.known.len() - left_out {
+        if 2 * isolated > voters.len() - left_out {
             expected.push((Kind::Opened, TripRule::CallersIsolated));
         }
         assert_eq!(tripped, expected);

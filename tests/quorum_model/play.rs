@@ -1,11 +1,11 @@
 //! Random policies, and what callers may send.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::HashSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 use fuseboard::breaker::{
     Acquire, Breaker, CALLERS_MAX, CallerId, Decision, LEDGER_BYTES_MAX, Moment, Origin, Outcome, Permit, Policy,
     Rejection, Report, Reported, RequestId, ServiceId, Tally, Timestamp, Transition,
-    policy::{ExpiredPermit, Ratio, WindowSpec},
+    policy::{ExpiredPermit, Ratio, Voters, WindowSpec},
 };
 use proptest::prelude::*;
 
@@ -32,6 +32,14 @@ pub(crate) struct Told {
     pub(crate) decision: Option<Decision>,
 }
 
+/// Services of the callers with small numbers: each third caller is of one service. The others have one each.
+const SERVICES: u64 = 3;
+
+/// The service that a caller is an instance of.
+pub(crate) const fn service_of(caller: u64) -> ServiceId {
+    ServiceId(if caller < 100 { 1 + caller % SERVICES } else { caller })
+}
+
 /// A breaker, its time, and every permit there ever was.
 pub(crate) struct Play {
     pub(crate) breaker: Breaker,
@@ -43,6 +51,34 @@ impl Play {
     pub(crate) fn new(policy: Policy) -> Self {
         let now = Timestamp::from_nanos(1_000_000_000_000_000);
         Self { breaker: Breaker::new(Arc::new(policy), 7, now), now, permits: Vec::new() }
+    }
+
+    /// The service of a caller as the engine says it: looked up only where services vote.
+    fn service(&self, caller: CallerId) -> ServiceId {
+        match self.breaker.policy().voters {
+            Voters::Instance => caller.into(),
+            Voters::Service => service_of(caller.0),
+        }
+    }
+
+    /// What tells the voter of a caller from others.
+    pub(crate) fn voter_of(&self, caller: CallerId) -> ServiceId {
+        let services: HashSet<_> =
+            self.breaker.clone().callers(self.now).iter().map(|view| self.service(view.status.caller)).collect();
+        if services.len() > 1 { self.service(caller) } else { caller.into() }
+    }
+
+    /// Notes that a caller is there.
+    pub(crate) fn see(&mut self, caller: u64) {
+        let caller = CallerId(caller);
+        self.breaker.see(self.now, caller, self.service(caller), CALLERS_MAX);
+    }
+
+    /// A snapshot has no services: they are assigned after it is restored, as the engine does.
+    pub(crate) fn assign_services(&mut self) {
+        if self.breaker.policy().voters == Voters::Service {
+            self.breaker.assign_services(|caller| service_of(caller.0));
+        }
     }
 
     pub(crate) const fn moment(&self) -> Moment {
@@ -65,7 +101,7 @@ impl Play {
         let (caller, request) = (CallerId(caller), RequestId(request));
         let acquire = Acquire {
             caller,
-            service: caller.into(),
+            service: self.service(caller),
             request,
             lease: None,
             ledger_bytes_max: LEDGER_BYTES_MAX,
@@ -103,17 +139,18 @@ impl Play {
             }
             Op::Tally(caller, tally) => {
                 let caller = CallerId(*caller);
+                let service = self.service(caller);
                 told.moves = self.breaker.handle_timeout(self.moment());
                 let generation = self.breaker.generation();
                 let caller_generation = self.breaker.caller_scope(caller).1;
                 let tally = Tally { generation, caller_generation, ..*tally };
-                let step = self.breaker.tally(self.moment(), caller, caller.into(), &tally, CALLERS_MAX);
+                let step = self.breaker.tally(self.moment(), caller, service, &tally, CALLERS_MAX);
                 assert_eq!(step.answer, Reported::Counted);
                 told.moves.extend(step.transitions);
             }
             Op::See(caller) => {
                 told.moves = self.breaker.handle_timeout(self.moment());
-                self.breaker.see(self.now, CallerId(*caller), ServiceId(*caller), CALLERS_MAX);
+                self.see(*caller);
             }
             Op::ProbeNow(None) => told.moves = self.breaker.probe_now(self.moment()).transitions,
             Op::ProbeNow(Some(caller)) => {
@@ -126,6 +163,7 @@ impl Play {
                 self.now = self.now.after(Duration::from_millis(1));
                 self.breaker = Breaker::restore(self.breaker.policy().clone(), snapshot.clone(), self.now);
                 assert_eq!(self.breaker.snapshot(), snapshot);
+                self.assign_services();
                 told.moves = self.breaker.handle_timeout(self.moment());
             }
         }
@@ -176,7 +214,8 @@ pub(crate) fn policy(min_callers: std::ops::RangeInclusive<u32>) -> impl Strateg
     let streak = (prop::option::weighted(0.6, number(4)), rarely(span()), rarely(number(6)));
     let rates = (rate(), rarely(span()), rate(), window, 1..=6_u32, 1..=6_u32);
     let half_open = (1..=3_u32, 1..=3_u32, 1..=3_u32, span(), expired(), expired(), span(), span());
-    let quorum = (min_callers, prop_oneof![2 => Just(0.0), 1 => Just(0.3), 1 => Just(0.5), 1 => Just(1.0)]);
+    let share = prop_oneof![2 => Just(0.0), 1 => Just(0.3), 1 => Just(0.5), 1 => Just(1.0)];
+    let quorum = (min_callers, share, prop_oneof![Just(Voters::Instance), Just(Voters::Service)]);
     (streak, rates, half_open, quorum).prop_map(|(streak, rates, half_open, quorum)| Policy {
         failure_threshold: streak.0,
         monitoring_period: streak.1,
@@ -197,6 +236,7 @@ pub(crate) fn policy(min_callers: std::ops::RangeInclusive<u32>) -> impl Strateg
         retry_after_max: half_open.7,
         min_callers: quorum.0,
         share: quorum.1,
+        voters: quorum.2,
         open_duration_min: Duration::from_millis(1),
         ..Policy::default()
     })
@@ -244,7 +284,15 @@ fn tally() -> impl Strategy<Value = Tally> {
 
 /// What callers do, of a range.
 pub(crate) fn callers_op(callers: std::ops::RangeInclusive<u64>) -> impl Strategy<Value = Op> {
-    let who = move || callers.clone();
+    op_of(move || callers.clone())
+}
+
+/// What the instances of services do, of which there are so many.
+pub(crate) fn services_op(services: u64) -> impl Strategy<Value = Op> {
+    op_of(move || (0..services, 0..3_u64).prop_map(|(service, instance)| service + SERVICES * instance))
+}
+
+fn op_of<S: Strategy<Value = u64> + 'static>(who: impl Fn() -> S) -> impl Strategy<Value = Op> {
     prop_oneof![
         10 => (who(), 0..3_u128).prop_map(|(caller, request)| Op::Acquire(caller, request)),
         10 => (prop_oneof![4 => 0..6_usize, 1 => 0..60_usize], report()).prop_map(|(ago, report)| Op::Report(ago, report)),
