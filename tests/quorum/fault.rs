@@ -8,6 +8,8 @@ use crate::traffic::{Random, unit};
 
 /// How long a flapping caller is sick, and then well.
 const FLAP: Duration = Duration::from_secs(5);
+/// How many names a caller that goes by many has.
+const NAMES: u128 = 16;
 /// How long a healthy fleet takes to redeploy.
 const REDEPLOY: Duration = Duration::from_secs(60);
 /// Longest time that a call takes where nothing is wrong; the shortest is a tenth.
@@ -52,6 +54,10 @@ pub(crate) enum Fault {
     Cached,
     /// The same, right after a redeploy.
     CachedRedeployed,
+    /// Every call of all instances of one service fails, and no other.
+    SickService,
+    /// The busiest caller is sick and goes by many names at once.
+    SickNames,
 }
 
 /// How failures come: at once, or by giving up.
@@ -67,6 +73,8 @@ pub(crate) struct World {
     pub(crate) fault: Fault,
     pub(crate) manner: Manner,
     pub(crate) callers: usize,
+    /// Services that the callers are instances of, in turns.
+    pub(crate) services: usize,
     /// Share of the calls that fail where nothing is wrong.
     pub(crate) rest: f64,
     pub(crate) begin: Timestamp,
@@ -100,6 +108,25 @@ impl Fault {
         Self::CachedRedeployed,
     ];
 
+    /// What tells voters that are services from voters that are instances.
+    pub(crate) const OF_SERVICES: [Self; 15] = [
+        Self::None,
+        Self::Redeploy,
+        Self::SickBusiest,
+        Self::SickQuietest,
+        Self::SickService,
+        Self::SickNames,
+        Self::SickRenamed,
+        Self::SickRenamedSlowly,
+        Self::SickTwo,
+        Self::Zone,
+        Self::BadDeploy,
+        Self::Down,
+        Self::DownRedeployed,
+        Self::Half,
+        Self::Cached,
+    ];
+
     /// The faults of one caller: what the promise is about.
     pub(crate) const OF_ONE: [Self; 3] = [Self::SickBusiest, Self::SickQuietest, Self::Flapping];
 
@@ -121,6 +148,8 @@ impl Fault {
             Self::BadDeploy => "a deploy breaks 30 % of them",
             Self::Cached => "down, the busiest has a cache",
             Self::CachedRedeployed => "the same, after a redeploy",
+            Self::SickService => "all instances of one service sick",
+            Self::SickNames => "sick, under 16 names at once",
         }
     }
 
@@ -142,19 +171,6 @@ impl Fault {
         )
     }
 
-    /// Whether calls of this caller ever fail by it.
-    pub(crate) const fn meets(self, caller: usize, callers: usize) -> bool {
-        match self {
-            Self::None | Self::Redeploy => false,
-            Self::Down | Self::DownRedeployed | Self::Half | Self::Third => true,
-            Self::SickBusiest | Self::Flapping | Self::SickRenamed | Self::SickRenamedSlowly => caller == 0,
-            Self::SickQuietest => caller + 1 == callers,
-            Self::SickTwo => caller < 2,
-            Self::Zone | Self::BadDeploy => matches!(caller % 10, 1 | 4 | 7),
-            Self::Cached | Self::CachedRedeployed => caller != 0,
-        }
-    }
-
     /// How often the sick caller restarts.
     const fn restarts_each(self) -> Option<Duration> {
         match self {
@@ -172,9 +188,30 @@ impl Manner {
 }
 
 impl World {
+    /// Whether calls of this caller ever fail by the fault.
+    pub(crate) const fn meets(&self, caller: usize) -> bool {
+        match self.fault {
+            Fault::None | Fault::Redeploy => false,
+            Fault::Down | Fault::DownRedeployed | Fault::Half | Fault::Third => true,
+            Fault::SickBusiest | Fault::Flapping | Fault::SickRenamed | Fault::SickRenamedSlowly | Fault::SickNames => {
+                caller == 0
+            }
+            Fault::SickQuietest => caller + 1 == self.callers,
+            Fault::SickTwo => caller < 2,
+            Fault::SickService => self.service(caller) == 0,
+            Fault::Zone | Fault::BadDeploy => matches!(caller % 10, 1 | 4 | 7),
+            Fault::Cached | Fault::CachedRedeployed => caller != 0,
+        }
+    }
+
+    /// The service that a caller is an instance of.
+    pub(crate) const fn service(&self, caller: usize) -> usize {
+        caller % self.services
+    }
+
     /// The share of a caller's calls that fail at an instant.
     fn failing(&self, caller: usize, at: Timestamp) -> f64 {
-        if at < self.begin || at >= self.end || !self.fault.meets(caller, self.callers) {
+        if at < self.begin || at >= self.end || !self.meets(caller) {
             return self.rest;
         }
         match self.fault {
@@ -200,14 +237,17 @@ impl World {
     /// The name that a caller goes by at an instant.
     pub(crate) fn name(&self, caller: usize, at: Timestamp) -> CallerId {
         let life = match self.fault {
-            Fault::BadDeploy => u128::from(at >= self.begin && self.fault.meets(caller, self.callers)),
+            Fault::BadDeploy => u128::from(at >= self.begin && self.meets(caller)),
             Fault::Redeploy if at >= self.begin.after(moment_of_redeploy(caller)) => 1,
             Fault::DownRedeployed | Fault::CachedRedeployed
                 if at >= self.begin.before(REDEPLOY).after(moment_of_redeploy(caller)) =>
             {
                 1
             }
-            fault if at >= self.begin && at < self.end && fault.meets(caller, self.callers) => {
+            Fault::SickNames if at >= self.begin && at < self.end && self.meets(caller) => {
+                1 + u128::from(at.as_nanos()) % NAMES
+            }
+            fault if at >= self.begin && at < self.end && self.meets(caller) => {
                 fault.restarts_each().map_or(0, |each| 1 + at.since(self.begin).as_nanos() / each.as_nanos())
             }
             _ => 0,

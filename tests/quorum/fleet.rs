@@ -8,7 +8,8 @@ use std::{
 
 use fuseboard::breaker::{
     Acquire, Breaker, CALLERS_MAX, CallerId, Decision, Kind, LEDGER_BYTES_MAX, Moment, Outcome, Permit, PermitKind,
-    Policy, Report, Reported, RequestId, StateName, Tally, Timestamp, Transition, policy::PolicySpec,
+    Policy, Report, Reported, RequestId, ServiceId, StateName, Tally, Timestamp, Transition,
+    policy::{PolicySpec, Voters},
 };
 
 use crate::traffic::Random;
@@ -18,6 +19,8 @@ use crate::traffic::Random;
 pub(crate) enum Arrangement {
     /// One breaker for all, which opens on evidence that stands without the worst callers. With this `share`.
     Quorum(f64),
+    /// The same with a `share` of 0, where services vote.
+    Services,
     /// One breaker for all, which does not ask who calls.
     Plain,
     /// A breaker in each caller.
@@ -129,6 +132,8 @@ pub(crate) struct Fleet {
     policy: Arc<Policy>,
     shared: Option<Breaker>,
     own: HashMap<CallerId, Breaker>,
+    /// Of the callers that were introduced.
+    services: HashMap<CallerId, ServiceId>,
     /// Absent where each outcome is told at once.
     frames: Option<Frames>,
     /// Moves that nobody has looked at yet.
@@ -158,6 +163,7 @@ impl Arrangement {
     fn policy(self) -> Policy {
         let spec = match self {
             Self::Quorum(share) => PolicySpec { share: Some(share), ..PolicySpec::default() },
+            Self::Services => PolicySpec { voters: Some(Voters::Service), ..PolicySpec::default() },
             Self::Plain | Self::Own => PolicySpec { min_callers: Some(1), ..PolicySpec::default() },
         };
         spec.resolve().expect("a valid policy")
@@ -168,7 +174,8 @@ impl Fleet {
     pub(crate) fn new(arrangement: Arrangement, now: Timestamp) -> Self {
         let policy = Arc::new(arrangement.policy());
         let shared = (arrangement != Arrangement::Own).then(|| Breaker::new(policy.clone(), 1, now));
-        Self { policy, shared, own: HashMap::new(), frames: None, moves: Vec::new() }
+        let (own, services) = (HashMap::new(), HashMap::new());
+        Self { policy, shared, own, services, frames: None, moves: Vec::new() }
     }
 
     /// Of one breaker, told in this way.
@@ -182,11 +189,23 @@ impl Fleet {
         Self { frames, ..self }
     }
 
+    /// Says which service a caller is an instance of.
+    pub(crate) fn introduce(&mut self, caller: CallerId, service: usize) {
+        let number = u64::try_from(service).expect("few services");
+        self.services.insert(caller, ServiceId(1 + number));
+    }
+
+    /// The service of a caller, where services vote.
+    fn service(&self, caller: CallerId) -> ServiceId {
+        let service = self.services.get(&caller).filter(|_| self.policy.voters == Voters::Service);
+        service.copied().unwrap_or_else(|| caller.into())
+    }
+
     /// Asks the breaker of this caller for leave.
     pub(crate) fn ask(&mut self, now: Timestamp, caller: CallerId) -> Decision {
         let acquire = Acquire {
             caller,
-            service: caller.into(),
+            service: self.service(caller),
             request: RequestId::default(),
             lease: None,
             ledger_bytes_max: LEDGER_BYTES_MAX,
@@ -236,7 +255,8 @@ impl Fleet {
                 Wire::Send(caller) => self.frames.as_mut().unwrap().send(at, caller),
                 Wire::Arrive(caller, tally, since) => {
                     let tally = Tally { age: at.since(since), ..tally };
-                    let step = self.due(at, caller).tally(moment(at), caller, caller.into(), &tally, CALLERS_MAX);
+                    let service = self.service(caller);
+                    let step = self.due(at, caller).tally(moment(at), caller, service, &tally, CALLERS_MAX);
                     self.note(step.transitions);
                 }
             }

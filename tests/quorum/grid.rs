@@ -13,6 +13,7 @@ pub(crate) const FLEETS: [usize; 8] = [1, 2, 3, 5, 10, 50, 200, 500];
 /// Calls a second of a caller: one a minute, one, ten and a hundred a second.
 pub(crate) const RATES: [f64; 4] = [1.0 / 60.0, 1.0, 10.0, 100.0];
 pub(crate) const RESTS: [f64; 2] = [0.001, 0.02];
+pub(crate) const SERVICES: [usize; 3] = [2, 3, 5];
 pub(crate) const SHARES: [f64; 6] = [0.0, 0.05, 0.1, 0.2, 0.3, 0.5];
 
 /// Most calls of a run: busy fleets are looked at for a shorter time.
@@ -75,6 +76,23 @@ pub(crate) fn weighing() -> Vec<Scenario> {
     scenarios.retain(|scenario| {
         faults.contains(&scenario.fault) && [3, 10, 50, 200].contains(&scenario.callers) && scenario.rest == RESTS[0]
     });
+    scenarios
+}
+
+/// The scenarios on which it makes a difference who votes, and of how many services their callers are.
+pub(crate) fn voting(calls_max: f64) -> Vec<(Scenario, usize)> {
+    let mut scenarios = Vec::new();
+    for services in SERVICES {
+        for callers in [10, 50] {
+            for traffic in [Traffic::Even, Traffic::Skewed] {
+                for rate in &RATES[..3] {
+                    let lengths = lengths(callers, *rate, calls_max);
+                    let of = |fault| Scenario { callers, traffic, rate: *rate, rest: RESTS[0], fault, lengths };
+                    scenarios.extend(Fault::OF_SERVICES.map(|fault| (of(fault), services)));
+                }
+            }
+        }
+    }
     scenarios
 }
 

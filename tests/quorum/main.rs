@@ -135,6 +135,45 @@ fn tallies_with_runs_of_failures_trip_nothing_at_rest_and_no_healthy_caller_for_
     }
 }
 
+/// Plays fleets whose instances are of several services, where services vote.
+fn play_services(faults: &[Fault], mut check: impl FnMut(&Outcome, &dyn Debug)) {
+    let mut scenarios = grid::voting(TEST_CALLS_MAX);
+    scenarios.retain(|(scenario, _)| faults.contains(&scenario.fault));
+    assert!(!scenarios.is_empty());
+    for (scenario, services) in scenarios {
+        for seed in 0..2 {
+            let outcome = scenario.draw(seed).of_services(services).run(Arrangement::Services);
+            check(&outcome, &(scenario, services, seed));
+        }
+    }
+}
+
+#[test]
+fn one_sick_service_never_costs_another_a_call_where_services_vote() {
+    let faults = [Fault::SickBusiest, Fault::SickQuietest, Fault::Flapping, Fault::SickService, Fault::SickNames];
+    play_services(&faults, |outcome, story| {
+        assert_eq!(outcome.healthy_callers_refused, 0, "{story:?}: {outcome:?}");
+    });
+}
+
+#[test]
+fn a_dead_dependency_opens_the_breaker_where_services_vote_and_nothing_does_at_rest() {
+    play_services(&[Fault::Down], |outcome, story| {
+        let failures = outcome.opened.map(|onset| onset.failures);
+        assert!(failures.is_some_and(|failures| failures <= 60), "{story:?}: {outcome:?}");
+    });
+    play_services(&[Fault::None, Fault::Redeploy], |outcome, story| {
+        assert_eq!((outcome.good_refused, outcome.trips, outcome.isolated_before), (0, 0, 0), "{story:?}: {outcome:?}");
+    });
+}
+
+#[test]
+#[ignore = "takes a minute: `make simulate`"]
+fn simulate_voters() {
+    let seeds = env::var("SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("SEEDS is a number"));
+    print!("{}", report::voters(seeds));
+}
+
 #[test]
 #[ignore = "takes a minute: `make simulate`"]
 fn simulate_tallies() {

@@ -5,7 +5,7 @@ use std::{fmt::Write, time::Duration};
 use crate::{
     fault::{Fault, Manner},
     fleet::{Arrangement, Telling},
-    grid::{self, FLEETS, RATES, RESTS, Record},
+    grid::{self, FLEETS, RATES, RESTS, Record, SERVICES},
     run::{Asking, Onset, Outcome, Scenario},
     traffic::{Traffic, float},
 };
@@ -33,6 +33,11 @@ impl Table {
         }
     }
 }
+
+/// Instances vote, and services do.
+const VOTERS: [Arrangement; 2] = [Arrangement::DEFAULT[QUORUM], Arrangement::Services];
+/// Most calls of a run that compares them.
+const VOTING_CALLS_MAX: f64 = 12_000.0;
 
 /// Ways in which a shared breaker is told of outcomes, the one before tallies carried all runs in the middle.
 const TELLINGS: [(&str, Telling); 3] = [
@@ -92,6 +97,57 @@ pub(crate) fn tallies(seeds: u64) -> String {
         down.row(&[&[callers.to_string(), runs.to_string()][..], &cells].concat());
     }
     text + &down.text
+}
+
+/// What it makes of faults whether instances or services vote.
+pub(crate) fn voters(seeds: u64) -> String {
+    let scenarios = grid::voting(VOTING_CALLS_MAX);
+    let mut text = String::new();
+    for services in SERVICES {
+        let head = [
+            "fault",
+            "runs",
+            "opened the fleet's breaker",
+            "failures until it opened, median",
+            "calls that met the fault, of those that would have",
+            "runs in which a healthy caller was refused",
+            "good calls of healthy callers refused",
+        ];
+        let title = format!("Fleets of 10 and 50 instances of {services} services (voters: instance / service)");
+        let mut table = Table::new(&title, &texts(&head));
+        for fault in Fault::OF_SERVICES {
+            let of = scenarios.iter().filter(|(scenario, of)| (scenario.fault, *of) == (fault, services));
+            let drawn = of.flat_map(|(scenario, _)| (0..seeds).map(|seed| scenario.draw(seed).of_services(services)));
+            let outcomes: Vec<[Outcome; 2]> = drawn.map(|drawn| VOTERS.map(|voters| drawn.run(voters))).collect();
+            let each = |cell: &dyn Fn(&mut dyn Iterator<Item = &Outcome>) -> String| {
+                join([0, 1].map(|place| cell(&mut outcomes.iter().map(|outcomes| &outcomes[place]))))
+            };
+            let share_of_runs = |holds: fn(&Outcome) -> bool| {
+                each(&|of| percent(float(of.filter(|outcome| holds(outcome)).count()), float(outcomes.len())))
+            };
+            let ratio = |parts: fn(&Outcome) -> [u64; 2]| {
+                each(&|of| {
+                    let sums = of.map(parts).fold([0, 0], |sums, parts| [sums[0] + parts[0], sums[1] + parts[1]]);
+                    percent(count(sums[0]), count(sums[1]))
+                })
+            };
+            let median = |of: &mut dyn Iterator<Item = &Outcome>| {
+                let opened = of.filter_map(|outcome| outcome.opened).map(|onset| failures(&onset)).collect();
+                quantiles(opened).map_or_else(|| "-".to_owned(), |[median, ..]| number(median))
+            };
+            table.row(&[
+                fault.name().to_owned(),
+                outcomes.len().to_string(),
+                share_of_runs(|outcome| outcome.opened.is_some()),
+                each(&median),
+                ratio(|outcome| [outcome.met, outcome.would_meet]),
+                share_of_runs(|outcome| outcome.healthy_callers_refused > 0),
+                ratio(|outcome| [outcome.healthy_refused, outcome.healthy_good]),
+            ]);
+        }
+        text += &table.text;
+    }
+    text
 }
 
 /// The tables of the whole grid.

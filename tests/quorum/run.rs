@@ -144,6 +144,7 @@ impl Scenario {
                 fault: self.fault,
                 manner: Manner::by(seed),
                 callers: self.callers,
+                services: self.callers,
                 rest: self.rest,
                 begin,
                 end: begin.after(lengths.fault),
@@ -156,6 +157,12 @@ impl Scenario {
 }
 
 impl Drawn {
+    /// The same, where the callers are instances of so many services.
+    pub(crate) const fn of_services(mut self, services: usize) -> Self {
+        self.world.services = services;
+        self
+    }
+
     /// What comes of it under an arrangement.
     pub(crate) fn run(&self, arrangement: Arrangement) -> Outcome {
         self.play(arrangement, Names::Said, |_| {})
@@ -241,7 +248,7 @@ impl<F: FnMut(Decision)> Run<'_, F> {
     fn arrive(&mut self, arrival: &Arrival) {
         let &Arrival { at, caller, draw } = arrival;
         let world = &self.drawn.world;
-        let is_healthy = !world.fault.meets(caller, world.callers);
+        let is_healthy = !world.meets(caller);
         let is_good = !world.fate(caller, at, draw).fails;
         let is_met = !is_good && at >= world.begin && at < world.end && !is_healthy;
         let is_refused = !self.ask(at, caller, draw);
@@ -265,6 +272,7 @@ impl<F: FnMut(Decision)> Run<'_, F> {
         if who.name != name {
             who.name = name;
             self.owners.insert(name, caller);
+            self.fleet.introduce(name, world.service(caller));
         }
         let decision = self.fleet.ask(now, name);
         (self.seen)(decision);
@@ -273,7 +281,7 @@ impl<F: FnMut(Decision)> Run<'_, F> {
                 who.refused_for += who.refused_since.take().map_or(Duration::ZERO, |since| now.since(since));
                 let fate = world.fate(caller, now, draw);
                 let is_fault = fate.fails && now >= world.begin && now < world.end;
-                let is_met = is_fault && world.fault.meets(caller, world.callers);
+                let is_met = is_fault && world.meets(caller);
                 self.schedule(fate.end, Event::CallEnds { permit, began: now, failed: fate.fails, is_met });
                 true
             }
@@ -308,7 +316,7 @@ impl<F: FnMut(Decision)> Run<'_, F> {
                 }
                 What::Isolated(_) if is_before => outcome.isolated_before += 1,
                 What::Isolated(name) => {
-                    let is_sick = self.owners.get(&name).is_some_and(|who| world.fault.meets(*who, world.callers));
+                    let is_sick = self.owners.get(&name).is_some_and(|who| world.meets(*who));
                     if is_sick {
                         outcome.isolated.get_or_insert(onset);
                     } else {
@@ -329,7 +337,7 @@ impl<F: FnMut(Decision)> Run<'_, F> {
             let rest = caller.refused_since.take().map_or(Duration::ZERO, |since| self.drawn.end.since(since));
             caller.refused_for += rest;
             let outcome = &mut self.outcome;
-            if world.fault.meets(index, world.callers) {
+            if world.meets(index) {
                 outcome.sick_refused_for = outcome.sick_refused_for.max(caller.refused_for);
             } else {
                 outcome.healthy_callers_refused += u32::from(caller.was_refused);
