@@ -417,7 +417,8 @@ pub enum TripRule {
     FailureRateThreshold = 3,
     /// `slow_call_rate_threshold`: that share of the window's calls was slow.
     SlowCallRateThreshold = 4,
-    /// More than half of the known callers are isolated, `quorum - 1` isolated ones left out.
+    /// More than half of the known voters are isolated, `quorum - 1` isolated ones left out. A service is isolated while more
+    /// than half of its known callers are.
     CallersIsolated = 5,
 }
 impl TripRule {
@@ -484,17 +485,20 @@ pub struct Evidence {
     /// Error class of the report that made the move. Empty: none was given.
     #[prost(string, tag = "11")]
     pub error_class: ::prost::alloc::string::String,
-    /// How many callers must have evidence before the breaker opens for all. 0: a single caller was known.
+    /// Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+    /// more are known. 0: a single caller was known.
     #[prost(uint32, tag = "12")]
     pub quorum: u32,
-    /// How many callers were known. 0: a single one.
+    /// Known voters, counted as for `quorum`: services, not callers, under VOTERS_SERVICE while two or more are known. 0: a
+    /// single caller was known.
     #[prost(uint32, tag = "13")]
     pub known_callers: u32,
     /// The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-    /// most 16.
+    /// most 16. Callers, not services, under VOTERS_SERVICE as well.
     #[prost(message, repeated, tag = "14")]
     pub callers: ::prost::alloc::vec::Vec<CallerEvidence>,
-    /// The worst callers, without whose calls the rule holds as well. At most 16.
+    /// The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+    /// most 16.
     #[prost(message, repeated, tag = "15")]
     pub stood_without: ::prost::alloc::vec::Vec<CallerEvidence>,
 }
@@ -772,12 +776,12 @@ pub struct Policy {
     /// Default EXPIRED_PERMIT_IGNORED.
     #[prost(enumeration = "ExpiredPermit", tag = "19")]
     pub expired_permit: i32,
-    /// How many callers must have evidence before the breaker opens for all: it has to stand without the worst
-    /// `quorum - 1` of them. `quorum` is this, or `share` of the known callers where that is more, and never more than are
-    /// known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
+    /// How many voters (see `voters`: callers or services) must have evidence before the breaker opens for all: it has to stand
+    /// without the worst `quorum - 1` of them. `quorum` is this, or `share` of the known voters where that is more, and never
+    /// more than are known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
     #[prost(uint32, optional, tag = "20")]
     pub min_callers: ::core::option::Option<u32>,
-    /// The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone.
+    /// The same as a share of the known voters. 0 to 1; default 0. 0: `min_callers` alone.
     #[prost(double, optional, tag = "21")]
     pub share: ::core::option::Option<f64>,
     /// Whose evidence the quorum counts. Default VOTERS_INSTANCE.
@@ -913,8 +917,8 @@ pub enum Voters {
     Unspecified = 0,
     /// Each caller by its full name is one voter.
     Instance = 1,
-    /// All callers of a service, the part of the name before the first `/`, are one voter. Each instance is still isolated
-    /// on its own.
+    /// All callers of a service, the part of the name before the first `/`, are one voter. Callers without a name are one
+    /// service. While a single service is known, its instances are the voters. Each instance is isolated on its own.
     Service = 2,
 }
 impl Voters {
@@ -1490,7 +1494,8 @@ pub struct GetStateResponse {
     /// The callers that are known: those seen within the last hour, at most 256. Empty while nobody gave a name.
     #[prost(message, repeated, tag = "12")]
     pub callers: ::prost::alloc::vec::Vec<CallerNumbers>,
-    /// How many callers must have evidence before the breaker opens for all.
+    /// Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+    /// more are known.
     #[prost(uint32, tag = "13")]
     pub quorum: u32,
     /// All overrides, the strongest first: forced open, forced closed, shadow. At most 16.

@@ -383,7 +383,8 @@ const (
 	TripRule_TRIP_RULE_FAILURE_RATE_THRESHOLD TripRule = 3
 	// `slow_call_rate_threshold`: that share of the window's calls was slow.
 	TripRule_TRIP_RULE_SLOW_CALL_RATE_THRESHOLD TripRule = 4
-	// More than half of the known callers are isolated, `quorum - 1` isolated ones left out.
+	// More than half of the known voters are isolated, `quorum - 1` isolated ones left out. A service is isolated while more
+	// than half of its known callers are.
 	TripRule_TRIP_RULE_CALLERS_ISOLATED TripRule = 5
 )
 

@@ -2349,7 +2349,8 @@ type GetStateResponse struct {
 	LastEvent *Event `protobuf:"bytes,11,opt,name=last_event,json=lastEvent,proto3" json:"last_event,omitempty"`
 	// The callers that are known: those seen within the last hour, at most 256. Empty while nobody gave a name.
 	Callers []*CallerNumbers `protobuf:"bytes,12,rep,name=callers,proto3" json:"callers,omitempty"`
-	// How many callers must have evidence before the breaker opens for all.
+	// Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+	// more are known.
 	Quorum uint32 `protobuf:"varint,13,opt,name=quorum,proto3" json:"quorum,omitempty"`
 	// All overrides, the strongest first: forced open, forced closed, shadow. At most 16.
 	Overrides     []*Override `protobuf:"bytes,14,rep,name=overrides,proto3" json:"overrides,omitempty"`

@@ -226,14 +226,17 @@ type Evidence struct {
 	Caller string `protobuf:"bytes,10,opt,name=caller,proto3" json:"caller,omitempty"`
 	// Error class of the report that made the move. Empty: none was given.
 	ErrorClass string `protobuf:"bytes,11,opt,name=error_class,json=errorClass,proto3" json:"error_class,omitempty"`
-	// How many callers must have evidence before the breaker opens for all. 0: a single caller was known.
+	// Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+	// more are known. 0: a single caller was known.
 	Quorum uint32 `protobuf:"varint,12,opt,name=quorum,proto3" json:"quorum,omitempty"`
-	// How many callers were known. 0: a single one.
+	// Known voters, counted as for `quorum`: services, not callers, under VOTERS_SERVICE while two or more are known. 0: a
+	// single caller was known.
 	KnownCallers uint32 `protobuf:"varint,13,opt,name=known_callers,json=knownCallers,proto3" json:"known_callers,omitempty"`
 	// The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-	// most 16.
+	// most 16. Callers, not services, under VOTERS_SERVICE as well.
 	Callers []*CallerEvidence `protobuf:"bytes,14,rep,name=callers,proto3" json:"callers,omitempty"`
-	// The worst callers, without whose calls the rule holds as well. At most 16.
+	// The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+	// most 16.
 	StoodWithout  []*CallerEvidence `protobuf:"bytes,15,rep,name=stood_without,json=stoodWithout,proto3" json:"stood_without,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

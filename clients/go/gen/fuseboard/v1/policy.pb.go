@@ -88,8 +88,8 @@ const (
 	Voters_VOTERS_UNSPECIFIED Voters = 0
 	// Each caller by its full name is one voter.
 	Voters_VOTERS_INSTANCE Voters = 1
-	// All callers of a service, the part of the name before the first `/`, are one voter. Each instance is still isolated
-	// on its own.
+	// All callers of a service, the part of the name before the first `/`, are one voter. Callers without a name are one
+	// service. While a single service is known, its instances are the voters. Each instance is isolated on its own.
 	Voters_VOTERS_SERVICE Voters = 2
 )
 
@@ -237,11 +237,11 @@ type Policy struct {
 	// What any other unreported permit counts as when its lease ends; judged within a sixteenth of a lease.
 	// Default EXPIRED_PERMIT_IGNORED.
 	ExpiredPermit ExpiredPermit `protobuf:"varint,19,opt,name=expired_permit,json=expiredPermit,proto3,enum=fuseboard.v1.ExpiredPermit" json:"expired_permit,omitempty"`
-	// How many callers must have evidence before the breaker opens for all: it has to stand without the worst
-	// `quorum - 1` of them. `quorum` is this, or `share` of the known callers where that is more, and never more than are
-	// known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
+	// How many voters (see `voters`: callers or services) must have evidence before the breaker opens for all: it has to stand
+	// without the worst `quorum - 1` of them. `quorum` is this, or `share` of the known voters where that is more, and never
+	// more than are known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
 	MinCallers *uint32 `protobuf:"varint,20,opt,name=min_callers,json=minCallers,proto3,oneof" json:"min_callers,omitempty"`
-	// The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone.
+	// The same as a share of the known voters. 0 to 1; default 0. 0: `min_callers` alone.
 	Share *float64 `protobuf:"fixed64,21,opt,name=share,proto3,oneof" json:"share,omitempty"`
 	// Whose evidence the quorum counts. Default VOTERS_INSTANCE.
 	Voters Voters `protobuf:"varint,22,opt,name=voters,proto3,enum=fuseboard.v1.Voters" json:"voters,omitempty"`

@@ -339,7 +339,8 @@ private static final long serialVersionUID = 0L;
   private int quorum_ = 0;
   /**
    * <pre>
-   * How many callers must have evidence before the breaker opens for all. 0: a single caller was known.
+   * Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+   * more are known. 0: a single caller was known.
    * </pre>
    *
    * <code>uint32 quorum = 12;</code>
@@ -354,7 +355,8 @@ private static final long serialVersionUID = 0L;
   private int knownCallers_ = 0;
   /**
    * <pre>
-   * How many callers were known. 0: a single one.
+   * Known voters, counted as for `quorum`: services, not callers, under VOTERS_SERVICE while two or more are known. 0: a
+   * single caller was known.
    * </pre>
    *
    * <code>uint32 known_callers = 13;</code>
@@ -371,7 +373,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-   * most 16.
+   * most 16. Callers, not services, under VOTERS_SERVICE as well.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -383,7 +385,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-   * most 16.
+   * most 16. Callers, not services, under VOTERS_SERVICE as well.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -396,7 +398,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-   * most 16.
+   * most 16. Callers, not services, under VOTERS_SERVICE as well.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -408,7 +410,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-   * most 16.
+   * most 16. Callers, not services, under VOTERS_SERVICE as well.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -420,7 +422,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-   * most 16.
+   * most 16. Callers, not services, under VOTERS_SERVICE as well.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -436,7 +438,8 @@ private static final long serialVersionUID = 0L;
   private java.util.List<dev.fuseboard.v1.CallerEvidence> stoodWithout_;
   /**
    * <pre>
-   * The worst callers, without whose calls the rule holds as well. At most 16.
+   * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+   * most 16.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -447,7 +450,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The worst callers, without whose calls the rule holds as well. At most 16.
+   * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+   * most 16.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -459,7 +463,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The worst callers, without whose calls the rule holds as well. At most 16.
+   * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+   * most 16.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -470,7 +475,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The worst callers, without whose calls the rule holds as well. At most 16.
+   * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+   * most 16.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -481,7 +487,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The worst callers, without whose calls the rule holds as well. At most 16.
+   * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+   * most 16.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2122,7 +2129,8 @@ private static final long serialVersionUID = 0L;
     private int quorum_ ;
     /**
      * <pre>
-     * How many callers must have evidence before the breaker opens for all. 0: a single caller was known.
+     * Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+     * more are known. 0: a single caller was known.
      * </pre>
      *
      * <code>uint32 quorum = 12;</code>
@@ -2134,7 +2142,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many callers must have evidence before the breaker opens for all. 0: a single caller was known.
+     * Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+     * more are known. 0: a single caller was known.
      * </pre>
      *
      * <code>uint32 quorum = 12;</code>
@@ -2150,7 +2159,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many callers must have evidence before the breaker opens for all. 0: a single caller was known.
+     * Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+     * more are known. 0: a single caller was known.
      * </pre>
      *
      * <code>uint32 quorum = 12;</code>
@@ -2166,7 +2176,8 @@ private static final long serialVersionUID = 0L;
     private int knownCallers_ ;
     /**
      * <pre>
-     * How many callers were known. 0: a single one.
+     * Known voters, counted as for `quorum`: services, not callers, under VOTERS_SERVICE while two or more are known. 0: a
+     * single caller was known.
      * </pre>
      *
      * <code>uint32 known_callers = 13;</code>
@@ -2178,7 +2189,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many callers were known. 0: a single one.
+     * Known voters, counted as for `quorum`: services, not callers, under VOTERS_SERVICE while two or more are known. 0: a
+     * single caller was known.
      * </pre>
      *
      * <code>uint32 known_callers = 13;</code>
@@ -2194,7 +2206,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many callers were known. 0: a single one.
+     * Known voters, counted as for `quorum`: services, not callers, under VOTERS_SERVICE while two or more are known. 0: a
+     * single caller was known.
      * </pre>
      *
      * <code>uint32 known_callers = 13;</code>
@@ -2222,7 +2235,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2237,7 +2250,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2252,7 +2265,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2267,7 +2280,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2289,7 +2302,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2308,7 +2321,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2329,7 +2342,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2351,7 +2364,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2370,7 +2383,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2389,7 +2402,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2409,7 +2422,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2427,7 +2440,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2445,7 +2458,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2457,7 +2470,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2472,7 +2485,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2488,7 +2501,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2500,7 +2513,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2513,7 +2526,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-     * most 16.
+     * most 16. Callers, not services, under VOTERS_SERVICE as well.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -2551,7 +2564,8 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2565,7 +2579,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2579,7 +2594,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2593,7 +2609,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2614,7 +2631,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2632,7 +2650,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2652,7 +2671,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2673,7 +2693,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2691,7 +2712,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2709,7 +2731,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2728,7 +2751,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2745,7 +2769,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2762,7 +2787,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2773,7 +2799,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2787,7 +2814,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2802,7 +2830,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2813,7 +2842,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -2825,7 +2855,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The worst callers, without whose calls the rule holds as well. At most 16.
+     * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+     * most 16.
      * </pre>
      *
      * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>

@@ -183,7 +183,8 @@ public interface EvidenceOrBuilder extends
 
   /**
    * <pre>
-   * How many callers must have evidence before the breaker opens for all. 0: a single caller was known.
+   * Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+   * more are known. 0: a single caller was known.
    * </pre>
    *
    * <code>uint32 quorum = 12;</code>
@@ -193,7 +194,8 @@ public interface EvidenceOrBuilder extends
 
   /**
    * <pre>
-   * How many callers were known. 0: a single one.
+   * Known voters, counted as for `quorum`: services, not callers, under VOTERS_SERVICE while two or more are known. 0: a
+   * single caller was known.
    * </pre>
    *
    * <code>uint32 known_callers = 13;</code>
@@ -204,7 +206,7 @@ public interface EvidenceOrBuilder extends
   /**
    * <pre>
    * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-   * most 16.
+   * most 16. Callers, not services, under VOTERS_SERVICE as well.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -214,7 +216,7 @@ public interface EvidenceOrBuilder extends
   /**
    * <pre>
    * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-   * most 16.
+   * most 16. Callers, not services, under VOTERS_SERVICE as well.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -223,7 +225,7 @@ public interface EvidenceOrBuilder extends
   /**
    * <pre>
    * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-   * most 16.
+   * most 16. Callers, not services, under VOTERS_SERVICE as well.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -232,7 +234,7 @@ public interface EvidenceOrBuilder extends
   /**
    * <pre>
    * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-   * most 16.
+   * most 16. Callers, not services, under VOTERS_SERVICE as well.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -242,7 +244,7 @@ public interface EvidenceOrBuilder extends
   /**
    * <pre>
    * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-   * most 16.
+   * most 16. Callers, not services, under VOTERS_SERVICE as well.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence callers = 14;</code>
@@ -252,7 +254,8 @@ public interface EvidenceOrBuilder extends
 
   /**
    * <pre>
-   * The worst callers, without whose calls the rule holds as well. At most 16.
+   * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+   * most 16.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -261,7 +264,8 @@ public interface EvidenceOrBuilder extends
       getStoodWithoutList();
   /**
    * <pre>
-   * The worst callers, without whose calls the rule holds as well. At most 16.
+   * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+   * most 16.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -269,7 +273,8 @@ public interface EvidenceOrBuilder extends
   dev.fuseboard.v1.CallerEvidence getStoodWithout(int index);
   /**
    * <pre>
-   * The worst callers, without whose calls the rule holds as well. At most 16.
+   * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+   * most 16.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -277,7 +282,8 @@ public interface EvidenceOrBuilder extends
   int getStoodWithoutCount();
   /**
    * <pre>
-   * The worst callers, without whose calls the rule holds as well. At most 16.
+   * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+   * most 16.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>
@@ -286,7 +292,8 @@ public interface EvidenceOrBuilder extends
       getStoodWithoutOrBuilderList();
   /**
    * <pre>
-   * The worst callers, without whose calls the rule holds as well. At most 16.
+   * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+   * most 16.
    * </pre>
    *
    * <code>repeated .fuseboard.v1.CallerEvidence stood_without = 15;</code>

@@ -506,7 +506,8 @@ private static final long serialVersionUID = 0L;
   private int quorum_ = 0;
   /**
    * <pre>
-   * How many callers must have evidence before the breaker opens for all.
+   * Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+   * more are known.
    * </pre>
    *
    * <code>uint32 quorum = 13;</code>
@@ -3388,7 +3389,8 @@ private static final long serialVersionUID = 0L;
     private int quorum_ ;
     /**
      * <pre>
-     * How many callers must have evidence before the breaker opens for all.
+     * Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+     * more are known.
      * </pre>
      *
      * <code>uint32 quorum = 13;</code>
@@ -3400,7 +3402,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many callers must have evidence before the breaker opens for all.
+     * Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+     * more are known.
      * </pre>
      *
      * <code>uint32 quorum = 13;</code>
@@ -3416,7 +3419,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many callers must have evidence before the breaker opens for all.
+     * Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+     * more are known.
      * </pre>
      *
      * <code>uint32 quorum = 13;</code>

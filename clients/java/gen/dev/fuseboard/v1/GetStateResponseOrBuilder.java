@@ -334,7 +334,8 @@ public interface GetStateResponseOrBuilder extends
 
   /**
    * <pre>
-   * How many callers must have evidence before the breaker opens for all.
+   * Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+   * more are known.
    * </pre>
    *
    * <code>uint32 quorum = 13;</code>

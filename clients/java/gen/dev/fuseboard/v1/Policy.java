@@ -668,9 +668,9 @@ private static final long serialVersionUID = 0L;
   private int minCallers_ = 0;
   /**
    * <pre>
-   * How many callers must have evidence before the breaker opens for all: it has to stand without the worst
-   * `quorum - 1` of them. `quorum` is this, or `share` of the known callers where that is more, and never more than are
-   * known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
+   * How many voters (see `voters`: callers or services) must have evidence before the breaker opens for all: it has to stand
+   * without the worst `quorum - 1` of them. `quorum` is this, or `share` of the known voters where that is more, and never
+   * more than are known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
    * </pre>
    *
    * <code>optional uint32 min_callers = 20;</code>
@@ -682,9 +682,9 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * How many callers must have evidence before the breaker opens for all: it has to stand without the worst
-   * `quorum - 1` of them. `quorum` is this, or `share` of the known callers where that is more, and never more than are
-   * known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
+   * How many voters (see `voters`: callers or services) must have evidence before the breaker opens for all: it has to stand
+   * without the worst `quorum - 1` of them. `quorum` is this, or `share` of the known voters where that is more, and never
+   * more than are known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
    * </pre>
    *
    * <code>optional uint32 min_callers = 20;</code>
@@ -699,7 +699,7 @@ private static final long serialVersionUID = 0L;
   private double share_ = 0D;
   /**
    * <pre>
-   * The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone.
+   * The same as a share of the known voters. 0 to 1; default 0. 0: `min_callers` alone.
    * </pre>
    *
    * <code>optional double share = 21;</code>
@@ -711,7 +711,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone.
+   * The same as a share of the known voters. 0 to 1; default 0. 0: `min_callers` alone.
    * </pre>
    *
    * <code>optional double share = 21;</code>
@@ -3828,9 +3828,9 @@ private static final long serialVersionUID = 0L;
     private int minCallers_ ;
     /**
      * <pre>
-     * How many callers must have evidence before the breaker opens for all: it has to stand without the worst
-     * `quorum - 1` of them. `quorum` is this, or `share` of the known callers where that is more, and never more than are
-     * known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
+     * How many voters (see `voters`: callers or services) must have evidence before the breaker opens for all: it has to stand
+     * without the worst `quorum - 1` of them. `quorum` is this, or `share` of the known voters where that is more, and never
+     * more than are known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
      * </pre>
      *
      * <code>optional uint32 min_callers = 20;</code>
@@ -3842,9 +3842,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many callers must have evidence before the breaker opens for all: it has to stand without the worst
-     * `quorum - 1` of them. `quorum` is this, or `share` of the known callers where that is more, and never more than are
-     * known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
+     * How many voters (see `voters`: callers or services) must have evidence before the breaker opens for all: it has to stand
+     * without the worst `quorum - 1` of them. `quorum` is this, or `share` of the known voters where that is more, and never
+     * more than are known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
      * </pre>
      *
      * <code>optional uint32 min_callers = 20;</code>
@@ -3856,9 +3856,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many callers must have evidence before the breaker opens for all: it has to stand without the worst
-     * `quorum - 1` of them. `quorum` is this, or `share` of the known callers where that is more, and never more than are
-     * known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
+     * How many voters (see `voters`: callers or services) must have evidence before the breaker opens for all: it has to stand
+     * without the worst `quorum - 1` of them. `quorum` is this, or `share` of the known voters where that is more, and never
+     * more than are known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
      * </pre>
      *
      * <code>optional uint32 min_callers = 20;</code>
@@ -3874,9 +3874,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * How many callers must have evidence before the breaker opens for all: it has to stand without the worst
-     * `quorum - 1` of them. `quorum` is this, or `share` of the known callers where that is more, and never more than are
-     * known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
+     * How many voters (see `voters`: callers or services) must have evidence before the breaker opens for all: it has to stand
+     * without the worst `quorum - 1` of them. `quorum` is this, or `share` of the known voters where that is more, and never
+     * more than are known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
      * </pre>
      *
      * <code>optional uint32 min_callers = 20;</code>
@@ -3892,7 +3892,7 @@ private static final long serialVersionUID = 0L;
     private double share_ ;
     /**
      * <pre>
-     * The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone.
+     * The same as a share of the known voters. 0 to 1; default 0. 0: `min_callers` alone.
      * </pre>
      *
      * <code>optional double share = 21;</code>
@@ -3904,7 +3904,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone.
+     * The same as a share of the known voters. 0 to 1; default 0. 0: `min_callers` alone.
      * </pre>
      *
      * <code>optional double share = 21;</code>
@@ -3916,7 +3916,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone.
+     * The same as a share of the known voters. 0 to 1; default 0. 0: `min_callers` alone.
      * </pre>
      *
      * <code>optional double share = 21;</code>
@@ -3932,7 +3932,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone.
+     * The same as a share of the known voters. 0 to 1; default 0. 0: `min_callers` alone.
      * </pre>
      *
      * <code>optional double share = 21;</code>

@@ -450,9 +450,9 @@ public interface PolicyOrBuilder extends
 
   /**
    * <pre>
-   * How many callers must have evidence before the breaker opens for all: it has to stand without the worst
-   * `quorum - 1` of them. `quorum` is this, or `share` of the known callers where that is more, and never more than are
-   * known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
+   * How many voters (see `voters`: callers or services) must have evidence before the breaker opens for all: it has to stand
+   * without the worst `quorum - 1` of them. `quorum` is this, or `share` of the known voters where that is more, and never
+   * more than are known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
    * </pre>
    *
    * <code>optional uint32 min_callers = 20;</code>
@@ -461,9 +461,9 @@ public interface PolicyOrBuilder extends
   boolean hasMinCallers();
   /**
    * <pre>
-   * How many callers must have evidence before the breaker opens for all: it has to stand without the worst
-   * `quorum - 1` of them. `quorum` is this, or `share` of the known callers where that is more, and never more than are
-   * known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
+   * How many voters (see `voters`: callers or services) must have evidence before the breaker opens for all: it has to stand
+   * without the worst `quorum - 1` of them. `quorum` is this, or `share` of the known voters where that is more, and never
+   * more than are known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
    * </pre>
    *
    * <code>optional uint32 min_callers = 20;</code>
@@ -473,7 +473,7 @@ public interface PolicyOrBuilder extends
 
   /**
    * <pre>
-   * The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone.
+   * The same as a share of the known voters. 0 to 1; default 0. 0: `min_callers` alone.
    * </pre>
    *
    * <code>optional double share = 21;</code>
@@ -482,7 +482,7 @@ public interface PolicyOrBuilder extends
   boolean hasShare();
   /**
    * <pre>
-   * The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone.
+   * The same as a share of the known voters. 0 to 1; default 0. 0: `min_callers` alone.
    * </pre>
    *
    * <code>optional double share = 21;</code>

@@ -55,7 +55,8 @@ public enum TripRule
   TRIP_RULE_SLOW_CALL_RATE_THRESHOLD(4),
   /**
    * <pre>
-   * More than half of the known callers are isolated, `quorum - 1` isolated ones left out.
+   * More than half of the known voters are isolated, `quorum - 1` isolated ones left out. A service is isolated while more
+   * than half of its known callers are.
    * </pre>
    *
    * <code>TRIP_RULE_CALLERS_ISOLATED = 5;</code>
@@ -106,7 +107,8 @@ public enum TripRule
   public static final int TRIP_RULE_SLOW_CALL_RATE_THRESHOLD_VALUE = 4;
   /**
    * <pre>
-   * More than half of the known callers are isolated, `quorum - 1` isolated ones left out.
+   * More than half of the known voters are isolated, `quorum - 1` isolated ones left out. A service is isolated while more
+   * than half of its known callers are.
    * </pre>
    *
    * <code>TRIP_RULE_CALLERS_ISOLATED = 5;</code>

@@ -31,8 +31,8 @@ public enum Voters
   VOTERS_INSTANCE(1),
   /**
    * <pre>
-   * All callers of a service, the part of the name before the first `/`, are one voter. Each instance is still isolated
-   * on its own.
+   * All callers of a service, the part of the name before the first `/`, are one voter. Callers without a name are one
+   * service. While a single service is known, its instances are the voters. Each instance is isolated on its own.
    * </pre>
    *
    * <code>VOTERS_SERVICE = 2;</code>
@@ -59,8 +59,8 @@ public enum Voters
   public static final int VOTERS_INSTANCE_VALUE = 1;
   /**
    * <pre>
-   * All callers of a service, the part of the name before the first `/`, are one voter. Each instance is still isolated
-   * on its own.
+   * All callers of a service, the part of the name before the first `/`, are one voter. Callers without a name are one
+   * service. While a single service is known, its instances are the voters. Each instance is isolated on its own.
    * </pre>
    *
    * <code>VOTERS_SERVICE = 2;</code>

@@ -105,7 +105,10 @@ export enum TripRule {
   TRIP_RULE_FAILURE_RATE_THRESHOLD = 3,
   /** TRIP_RULE_SLOW_CALL_RATE_THRESHOLD - `slow_call_rate_threshold`: that share of the window's calls was slow. */
   TRIP_RULE_SLOW_CALL_RATE_THRESHOLD = 4,
-  /** TRIP_RULE_CALLERS_ISOLATED - More than half of the known callers are isolated, `quorum - 1` isolated ones left out. */
+  /**
+   * TRIP_RULE_CALLERS_ISOLATED - More than half of the known voters are isolated, `quorum - 1` isolated ones left out. A service is isolated while more
+   * than half of its known callers are.
+   */
   TRIP_RULE_CALLERS_ISOLATED = 5,
   UNRECOGNIZED = -1,
 }

@@ -532,7 +532,10 @@ export interface GetStateResponse {
     | undefined;
   /** The callers that are known: those seen within the last hour, at most 256. Empty while nobody gave a name. */
   callers: CallerNumbers[];
-  /** How many callers must have evidence before the breaker opens for all. */
+  /**
+   * Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+   * more are known.
+   */
   quorum: number;
   /** All overrides, the strongest first: forced open, forced closed, shadow. At most 16. */
   overrides: Override[];

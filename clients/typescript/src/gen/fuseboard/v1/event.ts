@@ -100,16 +100,25 @@ export interface Evidence {
   caller: string;
   /** Error class of the report that made the move. Empty: none was given. */
   errorClass: string;
-  /** How many callers must have evidence before the breaker opens for all. 0: a single caller was known. */
+  /**
+   * Voters whose evidence is needed before the breaker opens for all: callers, or services under VOTERS_SERVICE while two or
+   * more are known. 0: a single caller was known.
+   */
   quorum: number;
-  /** How many callers were known. 0: a single one. */
+  /**
+   * Known voters, counted as for `quorum`: services, not callers, under VOTERS_SERVICE while two or more are known. 0: a
+   * single caller was known.
+   */
   knownCallers: number;
   /**
    * The callers that the evidence stands on, the worst first; where a half-open round failed, those whose probes did. At
-   * most 16.
+   * most 16. Callers, not services, under VOTERS_SERVICE as well.
    */
   callers: CallerEvidence[];
-  /** The worst callers, without whose calls the rule holds as well. At most 16. */
+  /**
+   * The worst callers, without whose calls the rule holds as well; under VOTERS_SERVICE the callers of the worst services. At
+   * most 16.
+   */
   stoodWithout: CallerEvidence[];
 }
 

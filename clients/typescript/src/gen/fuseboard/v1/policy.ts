@@ -33,8 +33,8 @@ export enum Voters {
   /** VOTERS_INSTANCE - Each caller by its full name is one voter. */
   VOTERS_INSTANCE = 1,
   /**
-   * VOTERS_SERVICE - All callers of a service, the part of the name before the first `/`, are one voter. Each instance is still isolated
-   * on its own.
+   * VOTERS_SERVICE - All callers of a service, the part of the name before the first `/`, are one voter. Callers without a name are one
+   * service. While a single service is known, its instances are the voters. Each instance is isolated on its own.
    */
   VOTERS_SERVICE = 2,
   UNRECOGNIZED = -1,
@@ -151,14 +151,14 @@ export interface Policy {
    */
   expiredPermit: ExpiredPermit;
   /**
-   * How many callers must have evidence before the breaker opens for all: it has to stand without the worst
-   * `quorum - 1` of them. `quorum` is this, or `share` of the known callers where that is more, and never more than are
-   * known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
+   * How many voters (see `voters`: callers or services) must have evidence before the breaker opens for all: it has to stand
+   * without the worst `quorum - 1` of them. `quorum` is this, or `share` of the known voters where that is more, and never
+   * more than are known. 1 to 256; default 2. 1: the plain shared breaker, which one caller can open.
    */
   minCallers?:
     | number
     | undefined;
-  /** The same as a share of the known callers. 0 to 1; default 0. 0: `min_callers` alone. */
+  /** The same as a share of the known voters. 0 to 1; default 0. 0: `min_callers` alone. */
   share?:
     | number
     | undefined;
