@@ -2,6 +2,10 @@
 //!
 //! Health and reflection are service enough. All is on loopback, with limits small enough to be reached in a moment.
 
+#[path = "hostile/frames.rs"]
+#[allow(dead_code, reason = "the attacks use the rest")]
+mod frames;
+
 use std::{
     convert::Infallible,
     net::SocketAddr,
@@ -509,4 +513,82 @@ fn several_listeners_share_a_port_but_not_with_another_server() {
     for listeners in [1, 3] {
         assert!(bind(address, listeners).is_err(), "half of the calls would go to the other server");
     }
+}
+
+/// A connection by frames, which has spoken HTTP/2 and been answered.
+async fn greeted(server: &Server) -> TcpStream {
+    let mut stream = server.connect().await;
+    stream.write_all(frames::HELLO).await.unwrap();
+    within(stream.read_exact(&mut [0; 9])).await.unwrap();
+    stream
+}
+
+/// Sends as much as the system takes, before anybody else gets to run.
+fn send_at_once(stream: &TcpStream, bytes: &[u8]) -> usize {
+    let mut sent = 0;
+    while let Ok(taken) = stream.try_write(&bytes[sent..]) {
+        sent += taken;
+        if sent == bytes.len() {
+            break;
+        }
+    }
+    sent
+}
+
+/// How many frames of a kind are whole in these bytes.
+fn count(mut bytes: &[u8], kind: u8) -> usize {
+    let mut count = 0;
+    while let Some((head, rest)) = bytes.split_first_chunk::<9>() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let Some(rest) = rest.get(length..) else { break };
+        count += usize::from(head[3] == kind);
+        bytes = rest;
+    }
+    count
+}
+
+/// A whole health check.
+fn check_frames(stream: u32) -> Vec<u8> {
+    let headers = frames::frame(frames::HEADERS, frames::END_HEADERS, stream, &frames::call(CHECK));
+    [headers, frames::frame(frames::DATA, frames::END_STREAM, stream, &EMPTY_MESSAGE)].concat()
+}
+
+/// Has a connection send all this at once, and another one a health check behind it. What the first one has been answered when the
+/// other one is.
+async fn answered_before_another(bytes: &[u8]) -> Vec<u8> {
+    let server = Server::start(Limits::default());
+    let (greedy, mut other) = (greeted(&server).await, greeted(&server).await);
+    // So that what comes is an answer, and begins with a frame.
+    let skipped = async |stream: &TcpStream| {
+        stream.readable().await.unwrap();
+        while stream.try_read(&mut [0; 1_024]).is_ok() {}
+    };
+    within(skipped(&greedy)).await;
+    within(skipped(&other)).await;
+    assert!(send_at_once(&greedy, bytes) >= bytes.len().min(100_000), "the system takes too little at once");
+    let check = check_frames(1);
+    assert_eq!(send_at_once(&other, &check), check.len());
+    let mut answer = Vec::new();
+    while count(&answer, frames::HEADERS) == 0 {
+        within(other.read_buf(&mut answer)).await.unwrap();
+    }
+    let (mut answered, mut part) = (Vec::new(), vec![0; 1 << 20]);
+    while let Ok(read @ 1..) = greedy.try_read(&mut part) {
+        answered.extend(&part[..read]);
+    }
+    answered
+}
+
+#[tokio::test]
+async fn a_connection_that_floods_has_turns_and_others_come_between() {
+    let pings = frames::frame(frames::PING, 0, 0, &[0; 8]).repeat(10_000);
+    let answered = count(&answered_before_another(&pings).await, frames::PING);
+    assert!(answered < 2_000, "{answered} of 10,000 PINGs came before a call");
+}
+
+#[tokio::test]
+async fn a_connection_with_a_thousand_calls_has_turns_and_others_come_between() {
+    let calls: Vec<u8> = (0..1_000).flat_map(|number| check_frames(number * 2 + 1)).collect();
+    let answered = count(&answered_before_another(&calls).await, frames::HEADERS);
+    assert!(answered < 400, "{answered} answers of 2 frames each came before another connection's one");
 }

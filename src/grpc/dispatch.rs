@@ -40,6 +40,7 @@ use super::{
         breaker_service_server::{BreakerService, BreakerServiceServer},
     },
     status::{DOMAIN, explained},
+    turns::Turn,
 };
 use crate::{
     access::{self, Grant, Need},
@@ -397,6 +398,7 @@ impl Dispatch {
             greeted: AtomicBool::new(false),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
+            turn: Arc::default(),
         }))
     }
 }
@@ -432,6 +434,8 @@ pub(super) struct Connection {
     /// Calls and streams that ever began, and that ended.
     begun: AtomicU64,
     ended: AtomicU64,
+    /// What is left of its turn on its serving thread.
+    turn: Arc<Turn>,
 }
 
 impl Connection {
@@ -462,6 +466,11 @@ impl Connection {
     /// Whether a call or stream is under way.
     pub(super) fn busy(&self) -> bool {
         self.begun() != self.ended.load(Ordering::Relaxed)
+    }
+
+    /// What is left of its turn.
+    pub(super) const fn turn(&self) -> &Arc<Turn> {
+        &self.turn
     }
 
     pub(super) fn peer(&self) -> &TcpConnectInfo {

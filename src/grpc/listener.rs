@@ -20,7 +20,7 @@ use std::{
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -35,6 +35,7 @@ use super::{
     dispatch::{AnswerBody, Answering, Connection, Dispatch},
     gate::Peer,
     limits::Limits,
+    turns::{Backlog, Begun, GREEDY_READ, Turns},
 };
 use crate::{
     share::Refused,
@@ -50,6 +51,8 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 /// Longest time between two looks at the connections.
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(5);
+/// How long a connection that gives way has to take its leave.
+const GIVE_WAY_GRACE: Duration = Duration::from_millis(50);
 /// What is refused is told at most this often.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
 /// What an HTTP/2 client says first is this long.
@@ -103,6 +106,10 @@ pub async fn serve(socket: std::net::TcpListener, dispatch: Dispatch, tls: Optio
     let shutdown = dispatch.shutdown().clone();
     let mut drained = pin!(shutdown.drained());
     let mut connections = Connections::new(dispatch, tls);
+    // It ends with this.
+    let mut turns = JoinSet::new();
+    let backlog = connections.backlog.clone();
+    turns.spawn(async move { backlog.run().await });
     loop {
         tokio::select! {
             biased;
@@ -110,7 +117,11 @@ pub async fn serve(socket: std::net::TcpListener, dispatch: Dispatch, tls: Optio
             Some(ended) = connections.tasks.join_next_with_id() => connections.forget(ended),
             _ = connections.looks.tick() => connections.look_after(),
             accepted = socket.accept() => match accepted {
-                Ok((stream, peer)) => connections.admit(stream, peer),
+                Ok((stream, peer)) => {
+                    connections.admit(stream, peer);
+                    // Accepting costs more than a call, so whoever is there already comes between two that are new.
+                    task::yield_now().await;
+                }
                 Err(error) => after_failed_accept(&error).await,
             },
         }
@@ -137,7 +148,7 @@ async fn after_failed_accept(error: &io::Error) {
 struct Connections {
     dispatch: Dispatch,
     tls: Option<Tls>,
-    http: http2::Builder<TokioExecutor>,
+    backlog: Backlog,
     tasks: JoinSet<()>,
     clients: HashMap<task::Id, Client>,
     looks: Interval,
@@ -150,7 +161,7 @@ struct Connections {
 struct Client {
     connection: Arc<Connection>,
     /// Asks it to go; absent where it was asked.
-    end: Option<oneshot::Sender<()>>,
+    end: Option<oneshot::Sender<Ask>>,
     task: AbortHandle,
     /// Looks that have found nothing new.
     quiet: u32,
@@ -168,7 +179,7 @@ impl Connections {
         let mut looks = tokio::time::interval(period);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            http: http(limits),
+            backlog: Backlog::default(),
             tls,
             tasks: JoinSet::new(),
             clients: HashMap::new(),
@@ -200,8 +211,10 @@ impl Connections {
         let (end, asked) = oneshot::channel();
         let limits = self.dispatch.limits();
         let ends = Ends { max_age: limits.certificate_max_age, grace: limits.drain_grace };
-        let task =
-            self.tasks.spawn(run(self.http.clone(), stream, self.tls.clone(), Arc::clone(&connection), asked, ends));
+        let begun = Begun::default();
+        let http = http(limits, begun.clone());
+        let turns = Turns::new(Arc::clone(connection.turn()), begun, self.backlog.clone());
+        let task = self.tasks.spawn(run(http, turns, stream, self.tls.clone(), Arc::clone(&connection), asked, ends));
         self.clients.insert(task.id(), Client { connection, end: Some(end), task, quiet: 0, seen: 0 });
     }
 
@@ -217,9 +230,9 @@ impl Connections {
         let Some(client) = idle.max_by_key(|client| (!client.connection.greeted(), client.quiet)) else { return false };
         client.connection.give_way();
         if client.connection.greeted() {
-            client.ask_to_go()
+            client.ask_to_go(Ask::GiveWay);
         } else {
-            client.task.abort()
+            client.task.abort();
         }
         true
     }
@@ -248,7 +261,7 @@ impl Connections {
     async fn drain(mut self) {
         for client in self.clients.values_mut() {
             // One that has not spoken yet has nothing under way.
-            if client.connection.greeted() { client.ask_to_go() } else { client.task.abort() }
+            if client.connection.greeted() { client.ask_to_go(Ask::Finish) } else { client.task.abort() }
         }
         let grace = self.dispatch.limits().drain_grace;
         let all_gone = async { while self.tasks.join_next().await.is_some() {} };
@@ -273,16 +286,26 @@ impl Client {
                 self.task.abort();
             }
         } else if self.quiet >= idle_looks {
-            self.ask_to_go();
+            self.ask_to_go(Ask::Finish);
         }
     }
 
-    fn ask_to_go(&mut self) {
+    fn ask_to_go(&mut self, ask: Ask) {
         if let Some(end) = self.end.take() {
             // One that is gone already needs no asking.
-            let _ = end.send(());
+            let _ = end.send(ask);
         }
     }
+}
+
+/// How a connection is asked to go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ask {
+    /// When what is under way is finished.
+    Finish,
+    /// At once: nothing is under way, and another one has its place. A peer that says nothing would keep its descriptor until
+    /// HTTP/2's keepalive notices.
+    GiveWay,
 }
 
 /// How many periods make up a time, at least one.
@@ -329,8 +352,8 @@ impl Refusals {
 
 // ---- One connection ------------------------------------------------------------------------------------------------
 
-fn http(limits: &Limits) -> http2::Builder<TokioExecutor> {
-    let mut http = http2::Builder::new(TokioExecutor::new());
+fn http(limits: &Limits, begun: Begun) -> http2::Builder<Begun> {
+    let mut http = http2::Builder::new(begun);
     http.timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_per_connection)
         .max_header_list_size(limits.header_list_bytes)
@@ -360,11 +383,12 @@ struct Ends {
 }
 
 async fn run(
-    http: http2::Builder<TokioExecutor>,
+    http: http2::Builder<Begun>,
+    mut turns: Turns,
     stream: TcpStream,
     tls: Option<Tls>,
     connection: Arc<Connection>,
-    asked: oneshot::Receiver<()>,
+    asked: oneshot::Receiver<Ask>,
     ends: Ends,
 ) {
     let remote = connection.peer().remote_addr;
@@ -395,15 +419,22 @@ async fn run(
     let mut http = pin!(http.serve_connection(TokioIo::new(stream), Requests(connection)));
     let result = tokio::select! {
         biased;
-        result = http.as_mut() => result,
-        _ = asked => {
+        result = turns.drive(http.as_mut()) => result,
+        ask = asked => {
             http.as_mut().graceful_shutdown();
-            http.await
+            match ask {
+                // It is told so before it is closed, as far as it reads.
+                Ok(Ask::GiveWay) => match tokio::time::timeout(GIVE_WAY_GRACE, turns.drive(http)).await {
+                    Ok(result) => result,
+                    Err(_) => return,
+                },
+                _ => turns.drive(http).await,
+            }
         }
         why = outlived => {
             tracing::debug!(why, ?remote, "a connection ends");
             http.as_mut().graceful_shutdown();
-            match tokio::time::timeout(ends.grace, http).await {
+            match tokio::time::timeout(ends.grace, turns.drive(http)).await {
                 Ok(result) => result,
                 // Its streams, which go on elsewhere.
                 Err(_) => return,
@@ -429,7 +460,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     }
 }
 
-/// A socket that notes when its peer has said enough to have spoken HTTP/2.
+/// A socket that notes when its peer has said enough to have spoken HTTP/2, and is not read from when its connection's turn is over.
 struct Greeting {
     stream: Wire,
     missing: usize,
@@ -442,12 +473,28 @@ impl AsyncRead for Greeting {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let Self { stream, missing, connection } = &mut *self;
+        let turn = connection.turn();
+        if turn.has_read() {
+            // It goes on with the next turn.
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if self.missing > 0 {
-            self.missing = self.missing.saturating_sub(buffer.filled().len() - before);
-            if self.missing == 0 {
-                self.connection.greet();
+        let polled = if turn.is_greedy() {
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(buffer.remaining().min(GREEDY_READ)));
+            let polled = Pin::new(stream).poll_read(context, &mut part);
+            let read = part.filled().len();
+            buffer.advance(read);
+            polled
+        } else {
+            Pin::new(stream).poll_read(context, buffer)
+        };
+        let read = buffer.filled().len() - before;
+        turn.read(read);
+        if *missing > 0 {
+            *missing = missing.saturating_sub(read);
+            if *missing == 0 {
+                connection.greet();
             }
         }
         polled

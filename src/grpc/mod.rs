@@ -17,6 +17,7 @@ mod standard;
 pub mod status;
 mod testing;
 pub mod token;
+mod turns;
 mod watch;
 
 pub(crate) use self::service::event_json;

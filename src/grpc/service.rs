@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::try_join_all;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
@@ -28,6 +28,8 @@ use crate::{
 
 /// Of its deadline, an Acquire may wait so much for the store: the rest is for the way back.
 const PART_OF_DEADLINE: f64 = 0.6;
+/// Declarations of a request that are taken before others come.
+const AT_A_TIME: usize = 16;
 
 /// What the services share.
 #[derive(Clone, Debug)]
@@ -148,8 +150,9 @@ impl breaker_service_server::BreakerService for BreakerService {
             let checked = engine.check_declaration(wanted.key, &wanted.spec);
             checked.map_err(|error| error.within(&format!("declarations[{index}].policy")))?;
         }
-        let declared = declarations.into_iter().map(declare);
-        let declared = Box::pin(try_join_all(declared)).await?;
+        // Some at a time, so that a thousand do not hold up whoever else this thread serves.
+        let declared = paced(declarations.into_iter().map(declare)).buffered(convert::DECLARATIONS_MAX).try_collect();
+        let declared = Box::pin(declared).await?;
         Ok(Response::new(pb::DeclareResponse { declared }))
     }
 
@@ -209,6 +212,16 @@ impl breaker_service_server::BreakerService for BreakerService {
         let watch = engine.watch(options)?;
         Ok(Response::new(event_stream(watch, &self.context, &grant, progress_interval)))
     }
+}
+
+/// What there is, some at a time: then the thread's other tasks come.
+fn paced<I: Iterator>(items: I) -> impl Stream<Item = I::Item> {
+    stream::unfold((items, 0_usize), async |(mut items, taken)| {
+        if taken > 0 && taken.is_multiple_of(AT_A_TIME) {
+            tokio::task::yield_now().await;
+        }
+        items.next().map(|item| (item, (items, taken + 1)))
+    })
 }
 
 /// An answer, when it may be told: at once, nearly always.
