@@ -43,8 +43,10 @@ use crate::{
 /// The instant at which a manual clock begins: 2020-01-01, so that timestamps are told apart from zero.
 const MANUAL_CLOCK_START: Timestamp = Timestamp::from_nanos(1_577_836_800_000_000_000);
 
-/// Descriptors that are not connections: listeners, runtimes, the log.
+/// Descriptors that are not connections: the store, the log, the HTTP port, what has been accepted and is not let in yet.
 const DESCRIPTORS_BESIDE: u64 = 64;
+/// Descriptors of a serving thread: its listener, and what its runtime waits with.
+const DESCRIPTORS_OF_THREAD: u64 = 5;
 
 /// Why the server could not run.
 #[derive(Debug, thiserror::Error)]
@@ -388,7 +390,8 @@ fn transport_bounds(config: &Config) -> Vec<pb::Limit> {
 fn have_descriptors(config: &Config) -> config::Limits {
     let limits = config.limits.clone();
     let http = config.http_address.address().map_or(0, |_| limits.max_http_connections as u64);
-    let wanted = limits.max_connections as u64 + http + DESCRIPTORS_BESIDE;
+    let beside = DESCRIPTORS_BESIDE + DESCRIPTORS_OF_THREAD * config.serving_threads() as u64;
+    let wanted = limits.max_connections as u64 + http + beside;
     let had = match rlimit::increase_nofile_limit(wanted) {
         Ok(had) if had >= wanted => return limits,
         Ok(had) => had,
@@ -400,7 +403,7 @@ fn have_descriptors(config: &Config) -> config::Limits {
             }
         }
     };
-    let (connections, http) = descriptors(had, limits.max_connections as u64, http);
+    let (connections, http) = descriptors(had, beside, limits.max_connections as u64, http);
     tracing::warn!(
         had,
         wanted,
@@ -413,9 +416,9 @@ fn have_descriptors(config: &Config) -> config::Limits {
 }
 
 /// How many connections each port may have with so many descriptors: a quarter is HTTP's, as far as it may use it.
-const fn descriptors(had: u64, grpc: u64, http: u64) -> (u64, u64) {
-    let beside = if had / 4 < DESCRIPTORS_BESIDE { had / 4 } else { DESCRIPTORS_BESIDE };
-    let left = had - beside;
+const fn descriptors(had: u64, beside: u64, grpc: u64, http: u64) -> (u64, u64) {
+    // With fewer than twice of that it is a gamble in any case.
+    let left = had - if had / 2 < beside { had / 2 } else { beside };
     let http = if http < left / 4 { http } else { left / 4 };
     let rest = if left - http > 1 { left - http } else { 1 };
     (if grpc < rest { grpc } else { rest }, http)
@@ -469,12 +472,13 @@ mod tests {
 
     #[test]
     fn few_descriptors_are_kept_back_for_http_and_the_store() {
-        assert_eq!(descriptors(256, 10_000, 1_000), (144, 48));
-        assert_eq!(descriptors(1_024, 10_000, 1_000), (720, 240));
-        assert_eq!(descriptors(1_024, 10_000, 0), (960, 0));
-        assert_eq!(descriptors(4_096, 3_500, 100), (3_500, 100));
+        assert_eq!(descriptors(256, 64, 10_000, 1_000), (144, 48));
+        assert_eq!(descriptors(256, 200, 10_000, 1_000), (96, 32));
+        assert_eq!(descriptors(1_024, 64, 10_000, 1_000), (720, 240));
+        assert_eq!(descriptors(1_024, 64, 10_000, 0), (960, 0));
+        assert_eq!(descriptors(4_096, 64, 3_500, 100), (3_500, 100));
         for had in 0..2_000 {
-            let (grpc, http) = descriptors(had, 10_000, 1_000);
+            let (grpc, http) = descriptors(had, 64, 10_000, 1_000);
             assert!(grpc >= 1 && grpc + http <= had.max(1), "{had}");
         }
     }

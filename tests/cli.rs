@@ -933,3 +933,87 @@ fn a_data_directory_that_is_removed_under_a_server_makes_it_refuse_changes_and_s
         assert!(!info.store_healthy && info.store_problem.contains("was removed"), "{info:?}");
     });
 }
+
+/// Sockets that a peer holds open: more than the server may have, and fewer than the test may.
+const SOCKETS_HELD: usize = 400;
+/// Sockets that it opens in all.
+const SOCKETS_OPENED: usize = 3_000;
+/// What every HTTP/2 client says first.
+const HTTP2_HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+
+/// The status line of an answer over a connection of its own.
+fn http_status(address: &str, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .map_or_else(|error| error.to_string(), |_| answer.lines().next().unwrap().to_owned())
+}
+
+/// A server with 256 open files against a peer that holds 400 sockets and opens new ones, silent and such that have spoken HTTP/2.
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "connections become idle in real time")]
+async fn stands_many_sockets(threads: &str) {
+    use std::{collections::VecDeque, io::Write as _, net::TcpStream, time::Instant};
+    let directory = directory(&format!("sockets-{threads}"));
+    let serve = ["serve", "--threads", threads, "--data-dir", directory.to_str().unwrap()];
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 256; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_fuseboard")]).args(serve);
+    let mut server = Server::start(&mut limited);
+    let line = server.line_with("serving");
+    let (address, http) = (field(&line, "address"), field(&line, "http"));
+    let channel = tonic::transport::Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let (mut known, mut admin) = (BreakerServiceClient::new(channel.clone()), AdminServiceClient::new(channel.clone()));
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let mut sockets = VecDeque::new();
+    let mut opened = 0;
+    // One that is to give way has been silent for a look of the server's, which comes once a second.
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until || opened < SOCKETS_HELD {
+        if opened < SOCKETS_OPENED {
+            let mut socket = TcpStream::connect(address).unwrap();
+            if opened % 2 == 0 {
+                _ = socket.write_all(HTTP2_HELLO);
+            }
+            sockets.push_back(socket);
+            opened += 1;
+        }
+        if sockets.len() > SOCKETS_HELD {
+            sockets.pop_front();
+        }
+        if opened % 100 > 0 && opened < SOCKETS_OPENED {
+            continue;
+        }
+        known.acquire(AcquireRequest { breaker: "a".to_owned(), ..AcquireRequest::default() }).await.unwrap();
+        health.check(tonic_health::pb::HealthCheckRequest::default()).await.unwrap();
+        for path in ["/livez", "/readyz"] {
+            assert_eq!(http_status(http, path), "HTTP/1.1 200 OK", "{path} after {opened} sockets");
+        }
+        // It is written before it is answered.
+        let request = fuseboard::pb::SetOverrideRequest {
+            breaker: "a".to_owned(),
+            mode: fuseboard::pb::OverrideMode::Shadow.into(),
+            actor: "ada".to_owned(),
+            reason: format!("{opened} sockets"),
+            ..Default::default()
+        };
+        admin.set_override(request).await.unwrap();
+    }
+    drop(sockets);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn many_sockets_leave_descriptors_to_health_and_the_store() {
+    stands_many_sockets("2").await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn many_sockets_leave_descriptors_to_health_and_the_store_beside_many_threads() {
+    stands_many_sockets("16").await;
+}
