@@ -3,37 +3,52 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use crate::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, HELLO, PING, RST_STREAM, SETTINGS, call, frame, header,
+use fuseboard::pb::{AcquireRequest, Declaration, DeclareRequest, Policy, ReportBatchRequest};
+use tokio::task::JoinSet;
+
+use crate::{
+    client::{Bearer, Calls, connect as connect_client},
+    frames::{
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, HELLO, PING, RST_STREAM, SETTINGS, call, frame, header,
+    },
 };
 
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
-    pub(crate) port: Port,
-    pub(crate) run: fn(SocketAddr, Duration),
+    pub(crate) run: Run,
 }
 
-/// Which port is attacked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Port {
-    Grpc,
-    Http,
+/// Which port is attacked, and how.
+#[derive(Clone, Copy)]
+pub(crate) enum Run {
+    Grpc(fn(SocketAddr, Duration)),
+    Http(fn(SocketAddr, Duration)),
+    /// By somebody who has a token and may report.
+    WithToken(fn(SocketAddr, &str, Duration)),
 }
 
 const fn grpc(name: &'static str, run: fn(SocketAddr, Duration)) -> Attack {
-    Attack { name, port: Port::Grpc, run }
+    Attack { name, run: Run::Grpc(run) }
 }
 
 const fn http(name: &'static str, run: fn(SocketAddr, Duration)) -> Attack {
-    Attack { name, port: Port::Http, run }
+    Attack { name, run: Run::Http(run) }
+}
+
+const fn with_token(name: &'static str, run: fn(SocketAddr, &str, Duration)) -> Attack {
+    Attack { name, run: Run::WithToken(run) }
 }
 
 /// All of them.
-pub(crate) const ATTACKS: [Attack; 16] = [
+pub(crate) const ATTACKS: [Attack; 20] = [
     grpc("idle connections", idle_connections),
     grpc("half-open handshakes", half_open_handshakes),
     grpc("connections in a loop", connections_in_a_loop),
@@ -50,6 +65,10 @@ pub(crate) const ATTACKS: [Attack; 16] = [
     grpc("unfinished health checks", unfinished_health_checks),
     http("slow POSTs", slow_posts),
     http("idle keep-alives", idle_keep_alives),
+    with_token("batches of new clients", batches_of_new_clients),
+    with_token("declarations", declarations),
+    with_token("new keys", new_keys),
+    with_token("request ids for an hour", request_ids_for_an_hour),
 ];
 
 const ACQUIRE: &str = "/fuseboard.v1.BreakerService/Acquire";
@@ -296,6 +315,84 @@ fn flood(server: SocketAddr, length: Duration, frames: impl Fn(u32) -> Vec<u8> +
         }
     });
 }
+
+// ---- By somebody who has a token -----------------------------------------------------------------------------------
+
+/// Batches under client ids that were never seen: as many as are remembered, and more.
+fn batches_of_new_clients(server: SocketAddr, token: &str, length: Duration) {
+    calls(server, token, length, 10_000, async |client, number| {
+        let client_id = format!("attacker-{number}");
+        _ = client.report_batch(ReportBatchRequest { client_id, batch_sequence: 1, tallies: Vec::new() }).await;
+    });
+}
+
+/// Declarations that change a thousand policies each, so that each makes a thousand events: as many as the log holds.
+fn declarations(server: SocketAddr, token: &str, length: Duration) {
+    calls(server, token, length, 67, async |client, number| {
+        let policy = Policy { failure_threshold: Some(u32::try_from(2 + number % 90).unwrap()), ..Policy::default() };
+        let declaration = |key| {
+            let breaker = format!("attacker/{key}");
+            Declaration { breaker, policy: Some(policy.clone()), revision: number + 1 }
+        };
+        let declarations = (0..1_000).map(declaration).collect();
+        _ = client.declare(DeclareRequest { declarations, caller: "attacker".to_owned() }).await;
+    });
+}
+
+/// Calls of breakers that were never seen.
+fn new_keys(server: SocketAddr, token: &str, length: Duration) {
+    calls(server, token, length, 20_000, async |client, number| {
+        _ = client.acquire(AcquireRequest { breaker: format!("attacker/{number}"), ..AcquireRequest::default() }).await;
+    });
+}
+
+/// Calls that the server is to remember for an hour: as many as it remembers.
+fn request_ids_for_an_hour(server: SocketAddr, token: &str, length: Duration) {
+    calls(server, token, length, 20_000, async |client, number| {
+        let request = AcquireRequest {
+            breaker: "attacker".to_owned(),
+            request_id: format!("attacker-{number}"),
+            lease: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
+            ..AcquireRequest::default()
+        };
+        _ = client.acquire(request).await;
+    });
+}
+
+/// Connections of an attacker with a token, and calls at a time on each.
+const CLIENTS: usize = 4;
+const CALLS_AT_A_TIME: usize = 16;
+
+/// Makes so many calls at least, and goes on for so long, whatever is answered.
+fn calls<F>(server: SocketAddr, token: &str, length: Duration, count: u64, act: F)
+where
+    F: AsyncFn(&mut Calls, u64) + Clone + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (numbers, until) = (Arc::new(AtomicU64::new(0)), now() + length);
+    let all = async {
+        let mut tasks = JoinSet::new();
+        for _ in 0..CLIENTS {
+            let Ok(client) = connect_client(server, Bearer(Some(token.to_owned()))).await else { return };
+            for _ in 0..CALLS_AT_A_TIME {
+                let (mut client, numbers, act) = (client.clone(), Arc::clone(&numbers), act.clone());
+                tasks.spawn_local(async move {
+                    loop {
+                        let number = numbers.fetch_add(1, Ordering::Relaxed);
+                        if number >= count && now() > until {
+                            return;
+                        }
+                        act(&mut client, number).await;
+                    }
+                });
+            }
+        }
+        tasks.join_all().await;
+    };
+    tokio::task::LocalSet::new().block_on(&runtime, all);
+}
+
+// ---- How long and how often ----------------------------------------------------------------------------------------
 
 /// Does something again and again, at most so often and so long, as long as it works.
 fn repeat(length: Duration, times: usize, mut act: impl FnMut() -> bool) {
