@@ -984,10 +984,14 @@ async fn stands_many_sockets(threads: &str) {
         if sockets.len() > SOCKETS_HELD {
             sockets.pop_front();
         }
-        if opened % 100 > 0 && opened < SOCKETS_OPENED {
+        if opened % 10 > 0 {
             continue;
         }
+        // Often, as one that is idle for a second could have to give way, too.
         known.acquire(AcquireRequest { breaker: "a".to_owned(), ..AcquireRequest::default() }).await.unwrap();
+        if opened % 100 > 0 {
+            continue;
+        }
         health.check(tonic_health::pb::HealthCheckRequest::default()).await.unwrap();
         for path in ["/livez", "/readyz"] {
             assert_eq!(http_status(http, path), "HTTP/1.1 200 OK", "{path} after {opened} sockets");

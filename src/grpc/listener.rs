@@ -219,7 +219,8 @@ impl Connections {
     }
 
     /// Has a connection go that does nothing, in favor of a new one: of the holder that has its share, or of any where there are as
-    /// many as there may be. Those that have not spoken HTTP/2 go first, then those that have been idle the longest.
+    /// many as there may be. Those that have not spoken HTTP/2 go first, then those that have made no call, then those that have been
+    /// idle the longest.
     fn make_room(&mut self, refused: &Refused) -> bool {
         let holder = refused.is_share_used_up().then_some(&refused.holder);
         let could_go = |client: &&mut Client| {
@@ -227,7 +228,11 @@ impl Connections {
         };
         // One that came just now has had no time to ask for anything.
         let idle = self.clients.values_mut().filter(could_go).filter(|client| client.quiet > 0);
-        let Some(client) = idle.max_by_key(|client| (!client.connection.greeted(), client.quiet)) else { return false };
+        let order = |client: &&mut Client| {
+            let connection = &client.connection;
+            (!connection.greeted(), connection.begun() == 0, client.quiet)
+        };
+        let Some(client) = idle.max_by_key(order) else { return false };
         client.connection.give_way();
         if client.connection.greeted() {
             client.ask_to_go(Ask::GiveWay);
