@@ -231,13 +231,16 @@ mod tests {
     /// When an event is recorded, the generation of its move, how many moves it stands for, and the instant of the first.
     type Line = (Timestamp, u64, u64, Option<Timestamp>);
 
+    /// The instants and generations of the moves of one kind that wait, of the breaker or of one caller.
+    type Group = ((Kind, Option<u64>), Vec<(Timestamp, u64)>);
+
     /// The rules once more: credit that time gives back, and lists of moves that wait.
     #[derive(Default)]
     struct Naive {
         /// Nanoseconds of credit that are used.
         used: u128,
         last: Timestamp,
-        waiting: Vec<((Kind, Option<u64>), Vec<(Timestamp, u64)>)>,
+        waiting: Vec<Group>,
         since: Option<Timestamp>,
         log: Vec<Line>,
     }
