@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use fuseboard::{
     breaker::{Permit, PermitKind, PolicySpec, Timestamp},
-    engine::{Clock, Engine, Limits, key_hash},
+    engine::{Clock, Engine, Limits},
     grpc::{
         AdminService, BreakerService, ClockService, Context, Gate,
         pb::{
@@ -331,7 +331,9 @@ impl World {
                 continue;
             }
             let mut asked = frame.acquires.iter().map(|item| breaker(item.handle, &item.breaker));
-            let of = asked.find(|key| decode_permit(self.engine.seal(), key_hash(key), &acquired.permit).is_ok());
+            let of = asked.find(|key| {
+                decode_permit(self.engine.seal(), self.engine.seal().key_hash(key), &acquired.permit).is_ok()
+            });
             self.granted(&of.expect("a permit is of a breaker that was asked for"), &acquired.permit);
         }
         for item in &frame.reports {
@@ -351,7 +353,7 @@ impl World {
 
     fn granted(&mut self, breaker: &str, permit: &[u8]) {
         self.tokens.push(URL_SAFE_NO_PAD.encode(permit));
-        let opened = decode_permit(self.engine.seal(), key_hash(breaker), permit);
+        let opened = decode_permit(self.engine.seal(), self.engine.seal().key_hash(breaker), permit);
         let permit = opened.expect("a permit is of the breaker that was asked for").permit;
         let probes = self.probes.entry(breaker.to_owned()).or_default();
         let is_new = !probes.contains(&permit) && !self.spent.contains(&(breaker.to_owned(), permit));
@@ -361,7 +363,8 @@ impl World {
     }
 
     fn reported(&mut self, breaker: &str, permit: &[u8]) {
-        let opened = decode_permit(self.engine.seal(), key_hash(breaker), permit).map(|opened| opened.permit);
+        let opened =
+            decode_permit(self.engine.seal(), self.engine.seal().key_hash(breaker), permit).map(|opened| opened.permit);
         if let (Ok(permit), Some(probes)) = (opened, self.probes.get_mut(breaker)) {
             probes.retain(|probe| *probe != permit);
             self.spent.push((breaker.to_owned(), permit));

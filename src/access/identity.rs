@@ -3,16 +3,13 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
+    Seal,
     role::{Need, Roles},
     token::Token,
 };
-use crate::{
-    breaker::{CallerId, Timestamp},
-    engine::{Error, caller_id},
-};
+use crate::{breaker::Timestamp, engine::Error};
 
 /// What the identity of the administrators' token is called. No other identity may have this name.
 pub const ADMIN_TOKEN: &str = "admin-token-file";
@@ -171,25 +168,25 @@ impl Grant {
 
     /// The caller it is bound to; `None`: any.
     #[must_use]
-    pub fn bound(&self) -> Option<Bound> {
+    pub fn bound(&self, seal: &Seal) -> Option<Bound> {
         let identity = self.identity().filter(|identity| !identity.caller.is_empty())?;
         // The high half: the low one places callers in tables.
-        Some(Bound((xxh3_64(identity.caller.as_bytes()) >> 32) as u32))
+        Some(Bound((seal.name_hash(&identity.caller) >> 32) as u32))
     }
 
-    /// Whether a caller is the one it is bound to, or it is bound to none.
+    /// Whether it is bound to a caller.
     #[must_use]
-    pub fn is_caller(&self, caller: CallerId) -> bool {
-        self.identity().is_none_or(|identity| identity.caller.is_empty() || caller_id(&identity.caller) == caller)
+    pub fn has_caller(&self) -> bool {
+        self.identity().is_some_and(|identity| !identity.caller.is_empty())
     }
 
     /// Checks that it may report a permit of a caller. `caller` is the caller's name, as long as that is known, and `issued` is
-    /// what the identity that the permit was issued to is bound to.
+    /// what the identity that the permit was issued to is bound to, by the same seal.
     ///
     /// # Errors
     /// It may not call itself that.
-    pub fn check_reporter(&self, caller: Option<&str>, issued: Option<Bound>) -> Result<(), Error> {
-        let Some(bound) = self.bound() else { return Ok(()) };
+    pub fn check_reporter(&self, seal: &Seal, caller: Option<&str>, issued: Option<Bound>) -> Result<(), Error> {
+        let Some(bound) = self.bound(seal) else { return Ok(()) };
         let is_own = match caller {
             Some(caller) => !caller.is_empty() && self.caller(caller).is_ok(),
             // Names are forgotten when there are too many of them, and what is under way goes on.
@@ -258,18 +255,19 @@ mod tests {
 
     #[test]
     fn a_bounded_reporter_reports_permits_of_its_own_callers() {
+        let seal = &Seal::of(b"of the unit test");
         let (shop, cart) = (grant(&[], "shop"), grant(&[], "cart"));
         for own in ["shop", "shop/7"] {
-            assert!(shop.check_reporter(Some(own), cart.bound()).is_ok(), "{own}");
+            assert!(shop.check_reporter(seal, Some(own), cart.bound(seal)).is_ok(), "{own}");
         }
         for strange in ["", "cart", "cart/1", "shopper"] {
-            assert!(shop.check_reporter(Some(strange), shop.bound()).is_err(), "{strange}");
-            assert!(grant(&[], "").check_reporter(Some(strange), shop.bound()).is_ok());
-            assert!(Grant::Everything.check_reporter(Some(strange), shop.bound()).is_ok());
+            assert!(shop.check_reporter(seal, Some(strange), shop.bound(seal)).is_err(), "{strange}");
+            assert!(grant(&[], "").check_reporter(seal, Some(strange), shop.bound(seal)).is_ok());
+            assert!(Grant::Everything.check_reporter(seal, Some(strange), shop.bound(seal)).is_ok());
         }
-        assert!(shop.check_reporter(None, shop.bound()).is_ok(), "its name is forgotten, and it is its own");
-        assert!(shop.check_reporter(None, cart.bound()).is_err());
-        assert!(shop.check_reporter(None, None).is_err());
+        assert!(shop.check_reporter(seal, None, shop.bound(seal)).is_ok(), "its name is forgotten, and it is its own");
+        assert!(shop.check_reporter(seal, None, cart.bound(seal)).is_err());
+        assert!(shop.check_reporter(seal, None, None).is_err());
     }
 
     #[test]

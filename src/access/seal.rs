@@ -4,6 +4,11 @@
 //! does not have the key can only guess: each guess is a request that the server answers, and succeeds with probability
 //! 2^-64. At a million guesses per second, far more than a server answers, a forgery takes 290,000 years on average, and it
 //! would count as a single report. A longer tag would buy nothing and would not fit into the 64 bytes of a permit.
+//!
+//! The same hash, under other keys, makes the ids of texts that clients choose: callers, services, breakers in permits, and
+//! requests. An unkeyed hash is no identity there: for the 64 bits of a fast one, a second name with a given hash is found in
+//! seconds. All keys are derived from the one that the store keeps, each for its own purpose, so that what one of them shows
+//! says nothing about another.
 
 use std::fmt;
 
@@ -11,15 +16,18 @@ use ring::{
     error::Unspecified,
     rand::{SecureRandom as _, SystemRandom},
 };
-use siphasher::sip::SipHasher24;
+use siphasher::{sip::SipHasher24, sip128};
 
 /// Bytes of a key.
 pub const SEAL_KEY_BYTES: usize = 16;
 
-/// A key, ready to seal and to check seals.
+/// A key, ready to seal, to check seals, and to make ids of what clients choose.
 #[derive(Clone)]
 pub struct Seal {
-    keyed: SipHasher24,
+    permits: SipHasher24,
+    names: SipHasher24,
+    breakers: SipHasher24,
+    requests: sip128::SipHasher24,
     id: u16,
 }
 
@@ -27,10 +35,15 @@ impl Seal {
     /// The seal of a key.
     #[must_use]
     pub fn of(key: &[u8; SEAL_KEY_BYTES]) -> Self {
-        let keyed = SipHasher24::new_with_key(key);
-        // An output for an input that no permit has, so it tells nothing about the tags of permits.
-        let [low, high, ..] = keyed.hash(b"id").to_le_bytes();
-        Self { keyed, id: u16::from_le_bytes([low, high]) }
+        let key_for = |purpose| derive(key, purpose);
+        let [low, high, ..] = key_for("id of permits");
+        Self {
+            permits: SipHasher24::new_with_key(&key_for("permits")),
+            names: SipHasher24::new_with_key(&key_for("names")),
+            breakers: SipHasher24::new_with_key(&key_for("breakers")),
+            requests: sip128::SipHasher24::new_with_key(&key_for("requests")),
+            id: u16::from_le_bytes([low, high]),
+        }
     }
 
     /// A new key.
@@ -49,11 +62,34 @@ impl Seal {
         self.id
     }
 
-    /// The tag of some bytes.
+    /// The tag of a permit's bytes.
     #[must_use]
     pub fn tag(&self, bytes: &[u8]) -> u64 {
-        self.keyed.hash(bytes)
+        self.permits.hash(bytes)
     }
+
+    /// The hash of a caller's or a service's name.
+    #[must_use]
+    pub fn name_hash(&self, name: &str) -> u64 {
+        self.names.hash(name.as_bytes())
+    }
+
+    /// The hash of a breaker's key, as the tags of its permits include it.
+    #[must_use]
+    pub fn key_hash(&self, key: &str) -> u64 {
+        self.breakers.hash(key.as_bytes())
+    }
+
+    /// The hash of a request. Requests are known by it alone, so it has 128 bits.
+    #[must_use]
+    pub fn request_hash(&self, bytes: &[u8]) -> u128 {
+        self.requests.hash(bytes).as_u128()
+    }
+}
+
+/// A key for one purpose.
+fn derive(key: &[u8; SEAL_KEY_BYTES], purpose: &str) -> [u8; SEAL_KEY_BYTES] {
+    sip128::SipHasher24::new_with_key(key).hash(purpose.as_bytes()).as_bytes()
 }
 
 impl fmt::Debug for Seal {
@@ -69,10 +105,28 @@ mod tests {
     #[test]
     fn the_hash_is_siphash_2_4() {
         // The first vectors of the reference implementation, with the key 00 01 .. 0f and the input 00 01 ..
-        let seal = Seal::of(&std::array::from_fn(|index| index as u8));
+        let key = std::array::from_fn(|index| index as u8);
+        let (short, long) = (SipHasher24::new_with_key(&key), sip128::SipHasher24::new_with_key(&key));
+        let seal = Seal { permits: short, names: short, breakers: short, requests: long, id: 0 };
         let input: [u8; 15] = std::array::from_fn(|index| index as u8);
         assert_eq!(seal.tag(&[]), 0x726f_db47_dd0e_0e31);
         assert_eq!(seal.tag(&input), 0xa129_ca61_49be_45e5);
+        assert_eq!(seal.name_hash(""), 0x726f_db47_dd0e_0e31);
+        assert_eq!(seal.key_hash(""), 0x726f_db47_dd0e_0e31);
+        let first_of_128 =
+            [0xa3, 0x81, 0x7f, 0x04, 0xba, 0x25, 0xa8, 0xe6, 0x6d, 0xf6, 0x72, 0x14, 0xc7, 0x55, 0x02, 0x93];
+        assert_eq!(long.hash(&[]).as_bytes(), first_of_128);
+        assert_eq!(derive(&key, ""), first_of_128);
+    }
+
+    #[test]
+    fn each_purpose_has_a_key_of_its_own() {
+        let seal = Seal::of(b"of the unit test");
+        let hashes =
+            [seal.tag(b"shop"), seal.name_hash("shop"), seal.key_hash("shop"), seal.request_hash(b"shop") as u64];
+        for (index, hash) in hashes.iter().enumerate() {
+            assert!(!hashes[..index].contains(hash), "{hashes:?}");
+        }
     }
 
     #[test]

@@ -36,6 +36,25 @@ pub struct Snapshot {
     pub callers: Option<CallersSnapshot>,
 }
 
+impl Snapshot {
+    /// Gives callers other ids.
+    pub fn rename_callers(&mut self, new_id: impl Fn(CallerId) -> CallerId) {
+        let rename = |id: &mut CallerId| *id = new_id(*id);
+        let rename_round = |state: &mut State| {
+            if let State::HalfOpen(round) = state {
+                round.failed.iter_mut().for_each(rename);
+                round.stepped_back.iter_mut().for_each(|(id, _)| rename(id));
+            }
+        };
+        rename_round(&mut self.state);
+        self.probes.iter_mut().for_each(|probe| rename(&mut probe.permit.caller));
+        for known in self.callers.iter_mut().flat_map(|callers| &mut callers.known) {
+            rename(&mut known.caller);
+            rename_round(&mut known.state);
+        }
+    }
+}
+
 /// Who calls a breaker, as data.
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CallersSnapshot {

@@ -46,7 +46,6 @@ pub(crate) use self::seal::SEALS;
 pub use self::{
     audit::{Action, AuditEntry},
     batches::BatchClient,
-    callers::caller_id,
     clock::Clock,
     commits::{STORE_PATIENCE, Ticket, Told},
     error::Error,
@@ -55,7 +54,7 @@ pub use self::{
     jump::{CLOCK_JUMP_MAX, Expiring, expiring},
     measures::{COMMIT_BOUNDS, Measured, REJECTIONS, RESYNCS, Surveyed},
     policies::{Declaration, PolicyEntry, PolicyOrigin, Provenance, Resolved, matches},
-    registry::{Handle, key_hash},
+    registry::Handle,
     restore::FilePolicies,
     watch::{Entry, Filter, Message, Position, ResyncReason, Watch, WatchOptions},
 };
@@ -388,6 +387,12 @@ impl Engine {
     #[must_use]
     pub fn caller(&self, name: &str) -> CallerId {
         self.shared.callers.id(name)
+    }
+
+    /// As [`Engine::caller`], of a name that is not remembered.
+    #[must_use]
+    pub fn caller_id(&self, name: &str) -> CallerId {
+        self.shared.callers.find(name)
     }
 
     /// The name of a caller, as long as it is remembered.
@@ -966,7 +971,7 @@ impl Engine {
     /// # Errors
     /// The breaker was never seen, or does not know the caller; it is not open; the store did not record it.
     pub async fn probe_now(&self, key: &str, caller: Option<&str>, actor: Actor<'_>) -> Result<Entry, Error> {
-        let id = caller.map(caller_id);
+        let id = caller.map(|name| self.caller_id(name));
         let act = |tenant: &mut Tenant, moment| {
             let step = match id {
                 None => tenant.breaker.probe_now(moment),

@@ -18,7 +18,6 @@ use std::{
 
 use hashbrown::DefaultHashBuilder;
 use parking_lot::{Mutex, MutexGuard};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     commits::Pending,
@@ -125,12 +124,6 @@ pub(super) struct Registry {
     hand: AtomicU32,
     /// Slots that it has looked at since it last found one.
     barren: AtomicU32,
-}
-
-/// The hash that names a key in its permits: the same on every server and for ever.
-#[must_use]
-pub fn key_hash(key: &str) -> u64 {
-    xxh3_64(key.as_bytes())
 }
 
 impl Registry {

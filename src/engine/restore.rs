@@ -9,8 +9,10 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Batches, Callers, Cause, Clock, Engine, EventReason, Handle, Held, Limits, Policies, Registry, Requests, Resolved,
@@ -26,7 +28,7 @@ use super::{
     shares::Shares,
 };
 use crate::{
-    breaker::{Breaker, Moment, PolicySpec, Status, Timestamp},
+    breaker::{Breaker, CallerId, Moment, PolicySpec, Status, Timestamp},
     share::Holder,
     store::{Memory, Merge, Record, Refused, Store},
 };
@@ -78,10 +80,10 @@ impl Engine {
             requests: Requests::new(&limits),
             batches: Batches::new(&shares.batch_clients, limits.batch_retention, store.is_lasting()),
             shares,
-            callers: Callers::new(limits.callers),
+            callers: Callers::new(limits.callers, seal.clone()),
             author,
+            expected: Expected::new(seal.clone()),
             seal,
-            expected: Expected::default(),
             health: store.health(),
             is_lasting: store.is_lasting(),
             store,
@@ -150,17 +152,15 @@ impl Engine {
     ///
     /// # Errors
     /// No room for another breaker.
-    fn place(&self, record: Record) -> Result<Option<u32>, Error> {
+    fn place(&self, mut record: Record) -> Result<Option<u32>, Error> {
         let now = self.now();
+        self.meet_callers(&mut record);
         let resolved = self.shared.policies.resolve(&record.key, record.declaration.as_ref());
         let is_changed = !is_hash_of(record.policy_hash, &resolved.policy, resolved.hash);
         let mut policy = resolved;
         if !is_changed && policy.version != record.policy_version {
             // It came into force before, as all breakers say that share it.
             policy = self.shared.policies.share(Resolved { version: record.policy_version, ..(*policy).clone() });
-        }
-        for name in &record.callers {
-            let _ = self.caller(name);
         }
         let key = Arc::clone(&record.key);
         // Who made it is not in its record.
@@ -215,6 +215,27 @@ impl Engine {
         Ok(changed)
     }
 
+    /// Remembers the names of a record's callers, and gives these the ids that their names have here. Records of a version whose
+    /// ids were an unkeyed hash have other ones, and so have all if the key in the store was lost.
+    fn meet_callers(&self, record: &mut Record) {
+        let known = record.snapshot.callers.iter().flat_map(|callers| &callers.known).map(|known| known.caller);
+        let known: Vec<_> = known.filter(|id| *id != CallerId::default()).collect();
+        // Names are in the order of their callers. Which ones were forgotten is not said.
+        let is_complete = known.len() == record.callers.len();
+        let mut renamed = HashMap::new();
+        for (index, name) in record.callers.iter().enumerate() {
+            let stored = if is_complete { known[index] } else { unkeyed_id(name) };
+            let id = self.caller(name);
+            // No id: its name has that of another.
+            if id != stored && id != CallerId::default() {
+                renamed.insert(stored, id);
+            }
+        }
+        if !renamed.is_empty() {
+            record.snapshot.rename_callers(|id| renamed.get(&id).copied().unwrap_or(id));
+        }
+    }
+
     /// Takes what another server has made of a breaker in the place of what this one had.
     pub(super) async fn reload(&self, key: &str) {
         match self.shared.store.load(key).await {
@@ -224,7 +245,7 @@ impl Engine {
     }
 
     fn adopt(&self, key: &str, record: Option<Record>) {
-        let Some(record) = record else {
+        let Some(mut record) = record else {
             let leave = |index: u32, tenant: &mut Tenant| {
                 tenant.end_waiting();
                 self.vacate(index, tenant);
@@ -243,9 +264,7 @@ impl Engine {
                 return;
             }
             let before = Held::by(tenant);
-            for name in &record.callers {
-                let _ = self.caller(name);
-            }
+            self.meet_callers(&mut record);
             tenant.policy = self.shared.policies.resolve(key, record.declaration.as_ref());
             tenant.provenance = record.provenance;
             tenant.breaker = Breaker::restore(Arc::clone(&tenant.policy.policy), record.snapshot, now);
@@ -359,6 +378,12 @@ impl Engine {
 #[expect(clippy::disallowed_methods, reason = "a disk's time is real")]
 async fn pause() {
     tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// The id of a caller's name as versions made it that had no key for it. Good for finding what they stored, and nothing else:
+/// clients can choose names that have one id.
+fn unkeyed_id(name: &str) -> CallerId {
+    CallerId(xxh3_64(name.as_bytes()).max(1))
 }
 
 fn unreadable(refused: Refused) -> Error {

@@ -6,11 +6,9 @@
 
 use std::time::Duration;
 
-use xxhash_rust::xxh3::xxh3_128;
-
 use super::pb;
 use crate::{
-    access::{Role, Roles},
+    access::{Role, Roles, Seal},
     breaker::{
         CallerEvidence, CallerId, CallerStatus, CallerView, CallersEvidence, Counts, Evidence, Kind, Origin, Outcome,
         Override, OverrideMode, Policy, PolicySpec, Reason, Rejection, Report, Reported, RequestId, Round, StateName,
@@ -139,11 +137,11 @@ pub fn caller<'a>(field: &str, value: &'a str) -> Result<&'a str> {
 }
 
 /// The number of a request: 0 for an empty id and never 0 otherwise. The same id from another caller or for another
-/// breaker is another request.
+/// breaker is another request. A permit is found by the number alone, so it is a keyed hash.
 ///
 /// # Errors
 /// The id is too long.
-pub fn request_id(field: &str, id: &str, key: &str, caller: CallerId) -> Result<RequestId> {
+pub fn request_id(seal: &Seal, field: &str, id: &str, key: &str, caller: CallerId) -> Result<RequestId> {
     const BUFFER_BYTES: usize = 8 + NAME_BYTES_MAX + 1 + ID_BYTES_MAX;
     if id.is_empty() {
         return Ok(RequestId::default());
@@ -157,7 +155,7 @@ pub fn request_id(field: &str, id: &str, key: &str, caller: CallerId) -> Result<
         buffer[length..length + part.len()].copy_from_slice(part);
         length += part.len();
     }
-    Ok(RequestId(xxh3_128(&buffer[..length]).max(1)))
+    Ok(RequestId(seal.request_hash(&buffer[..length]).max(1)))
 }
 
 /// Who sends batches: 1 to 128 bytes of printable ASCII.
@@ -1221,7 +1219,8 @@ mod tests {
 
     #[test]
     fn a_request_is_named_by_its_id_its_caller_and_its_breaker() {
-        let id = |id, key, caller| request_id("request_id", id, key, CallerId(caller)).unwrap();
+        let seal = Seal::of(b"of the unit test");
+        let id = |id, key, caller| request_id(&seal, "request_id", id, key, CallerId(caller)).unwrap();
         assert_eq!(id("", "a", 1), RequestId(0));
         assert_eq!(id("x", "a", 1), id("x", "a", 1));
         let others = [id("x", "a", 1), id("y", "a", 1), id("x", "b", 1), id("x", "a", 2), id("", "ax", 1)];
@@ -1230,7 +1229,7 @@ mod tests {
         }
         let longest = "i".repeat(128);
         assert_ne!(id(&longest, &"k".repeat(200), u64::MAX), RequestId(0));
-        let too_long = request_id("request_id", &"i".repeat(129), "a", CallerId(1));
+        let too_long = request_id(&seal, "request_id", &"i".repeat(129), "a", CallerId(1));
         assert_eq!(field_of(too_long), "request_id");
     }
 
@@ -1512,7 +1511,7 @@ mod tests {
         fn no_text_panics(text in "\\PC*|[a-z/*]{0,300}") {
             let _ = (key("f", &text), pattern("f", &text), prefix("f", &text), caller("f", &text));
             let _ = (actor("f", &text), required_reason("f", &text), client_id("f", &text), error_class("f", &text));
-            let _ = request_id("f", &text, "k", CallerId(1));
+            let _ = request_id(&Seal::of(b"of the unit test"), "f", &text, "k", CallerId(1));
         }
 
         #[test]

@@ -15,11 +15,11 @@ use super::{
     watch::{EventStream, event_stream},
 };
 use crate::{
-    access::Grant,
+    access::{Grant, Seal},
     breaker::{CallerView, Decision, Kind, Permit},
     engine::{
         Acquired, Actor, BatchAnswer, BatchClient, CallerTally, Declaration, Engine, Entry, Error, Event, EventKind,
-        EventReason, Filter, Position, ReportAnswer, STORE_PATIENCE, Told, View, WatchOptions, caller_id, key_hash,
+        EventReason, Filter, Position, ReportAnswer, STORE_PATIENCE, Told, View, WatchOptions,
     },
     notify::Notifier,
     pulse::Pulse,
@@ -90,13 +90,14 @@ impl breaker_service_server::BreakerService for BreakerService {
         let key = convert::key("breaker", &request.breaker)?;
         grant.check(key)?;
         let caller = engine.caller(grant.caller(convert::caller("caller", &request.caller)?)?);
-        let id = convert::request_id("request_id", &request.request_id, key, caller)?;
+        let id = convert::request_id(engine.seal(), "request_id", &request.request_id, key, caller)?;
         let lease = convert::lease("lease", request.lease.as_ref())?;
         let acquired = match engine.acquire_by_key(engine.moment(), key, caller, id, lease)? {
             Told::Now(acquired) => acquired,
             told => Box::pin(engine.acquired(told, key, caller, id, lease, patience)).await?,
         };
-        Ok(Response::new(to_acquired(&Sealing { engine, grant: &grant, key_hash: key_hash(key) }, &acquired)))
+        let sealing = Sealing { seal: engine.seal(), grant: &grant, key_hash: engine.seal().key_hash(key) };
+        Ok(Response::new(to_acquired(&sealing, &acquired)))
     }
 
     async fn report(&self, request: Request<pb::ReportRequest>) -> Answer<pb::ReportResponse> {
@@ -105,7 +106,7 @@ impl breaker_service_server::BreakerService for BreakerService {
         let key = convert::key("breaker", &request.breaker)?;
         grant.check(key)?;
         let engine = self.engine();
-        let opened = decode_permit_text(engine.seal(), key_hash(key), &request.permit)?;
+        let opened = decode_permit_text(engine.seal(), engine.seal().key_hash(key), &request.permit)?;
         let report = convert::report(request)?;
         let permit = reportable(engine, &grant, &opened)?;
         let attempt = || Ok(engine.report_by_key(engine.moment(), key, &permit, &report, &request.error_class));
@@ -187,7 +188,8 @@ impl breaker_service_server::BreakerService for BreakerService {
         };
         // Only who may report is a caller of breakers, whose name is remembered; anybody else looks where a caller stands.
         let is_present = grant.may_report();
-        let caller = caller.map(|name| if is_present { self.engine().caller(name) } else { caller_id(name) });
+        let caller =
+            caller.map(|name| if is_present { self.engine().caller(name) } else { self.engine().caller_id(name) });
         let mut filter = match &request.filter {
             Some(filter) => watch_filter(filter).map_err(|error| error.within("filter"))?,
             None => Filter::default(),
@@ -243,9 +245,8 @@ pub(super) fn reportable(engine: &Engine, grant: &Grant, opened: &Opened) -> Res
         Issued::ToAny => None,
         Issued::To(bound) => Some(bound),
     };
-    let caller = opened.permit.caller;
-    if !grant.is_caller(caller) {
-        grant.check_reporter(engine.caller_name(caller).as_deref(), issued)?;
+    if grant.has_caller() {
+        grant.check_reporter(engine.seal(), engine.caller_name(opened.permit.caller).as_deref(), issued)?;
     }
     Ok(opened.permit)
 }
@@ -322,7 +323,7 @@ impl From<Position> for ResumeToken {
 
 /// What a permit is sealed with.
 struct Sealing<'a> {
-    engine: &'a Engine,
+    seal: &'a Seal,
     grant: &'a Grant,
     key_hash: u64,
 }
@@ -338,8 +339,8 @@ fn to_acquired(sealing: &Sealing<'_>, acquired: &Acquired) -> pb::AcquireRespons
     match acquired.decision {
         Decision::Permitted(permit) => {
             response.decision = pb::Decision::Permitted as i32;
-            let Sealing { engine, grant, key_hash } = sealing;
-            response.permit = encode_permit_text(engine.seal(), *key_hash, &permit, grant.bound());
+            let Sealing { seal, grant, key_hash } = sealing;
+            response.permit = encode_permit_text(seal, *key_hash, &permit, grant.bound(seal));
             response.lease = Some(convert::to_duration(permit.expire.since(acquired.at)));
         }
         Decision::Rejected { reason, retry_after } => {

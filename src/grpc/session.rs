@@ -31,9 +31,9 @@ use super::{
     watch::{Goodbye, goodbye},
 };
 use crate::{
-    access::Grant,
+    access::{Bound, Grant},
     breaker::{CallerId, Decision, Moment, Permit},
-    engine::{Acquired, Engine, Error, Handle, ReportAnswer, STORE_PATIENCE, Told, key_hash},
+    engine::{Acquired, Engine, Error, Handle, ReportAnswer, STORE_PATIENCE, Told},
     share::Use,
 };
 
@@ -60,6 +60,8 @@ pub struct Session {
     grant: Grant,
     frames: Streaming<pb::SessionRequest>,
     caller: CallerId,
+    /// The caller that its identity is bound to.
+    bound: Option<Bound>,
     /// Breakers by their handle. A client chooses its handles, so memory follows how many there are and not which.
     known: HashMap<u32, Known>,
     /// The places of the handles, of all sessions together.
@@ -103,6 +105,7 @@ impl Session {
     ) -> Self {
         // Without a bound it is nobody, until it says who it is.
         let caller = grant.caller("").map(|name| context.engine.caller(name)).unwrap_or_default();
+        let bound = grant.bound(context.engine.seal());
         Self {
             goodbye: Box::pin(goodbye(&context, &grant)),
             silence: Box::pin(tokio::time::sleep(SILENCE_MAX)),
@@ -111,6 +114,7 @@ impl Session {
             grant,
             frames,
             caller,
+            bound,
             known: HashMap::new(),
             handles: engine.handles(),
             engine,
@@ -216,7 +220,8 @@ impl Session {
         let key = convert::key("breaker", &introduction.breaker)?;
         self.grant.check(key)?;
         let handle = self.engine.see(key, self.caller);
-        self.known.insert(introduction.handle, Known { key: key.into(), key_hash: key_hash(key), handle });
+        self.known
+            .insert(introduction.handle, Known { key: key.into(), key_hash: self.engine.seal().key_hash(key), handle });
         Ok(())
     }
 
@@ -234,11 +239,11 @@ impl Session {
         let (key, hash, id, told) = if item.handle == 0 {
             let key = convert::key("breaker", &item.breaker)?;
             self.grant.check(key)?;
-            let id = convert::request_id("request_id", &item.request_id, key, caller)?;
-            (key, key_hash(key), id, engine.acquire_by_key(moment, key, caller, id, lease)?)
+            let id = convert::request_id(engine.seal(), "request_id", &item.request_id, key, caller)?;
+            (key, engine.seal().key_hash(key), id, engine.acquire_by_key(moment, key, caller, id, lease)?)
         } else {
             let known = known(&mut self.known, item.handle)?;
-            let id = convert::request_id("request_id", &item.request_id, &known.key, caller)?;
+            let id = convert::request_id(engine.seal(), "request_id", &item.request_id, &known.key, caller)?;
             let told = match known.handle.and_then(|handle| engine.acquire(moment, handle, caller, id, lease)) {
                 Some(told) => told,
                 None => {
@@ -276,8 +281,7 @@ impl Session {
         match acquired.decision {
             Decision::Permitted(permit) => {
                 answer.decision = pb::Decision::Permitted as i32;
-                let (seal, bound) = (self.context.engine.seal(), self.grant.bound());
-                let sealed = encode_permit(seal, key_hash, &permit, bound);
+                let sealed = encode_permit(self.context.engine.seal(), key_hash, &permit, self.bound);
                 answer.permit = self.permit_bytes(sealed.as_slice());
                 answer.lease = Some(convert::to_duration(permit.expire.since(acquired.at)));
             }
@@ -303,8 +307,8 @@ impl Session {
     /// The permit in `bytes`, if the session may report it.
     fn open(&self, engine: &Engine, key_hash: u64, bytes: &[u8]) -> Result<Permit, Error> {
         let opened = decode_permit(engine.seal(), key_hash, bytes)?;
-        // The session's own caller was checked when it was named.
-        let is_own = opened.permit.caller == self.caller;
+        // The session's own caller was checked when it was named. Without a name it is anybody's.
+        let is_own = opened.permit.caller == self.caller && self.caller != CallerId::default();
         if is_own { Ok(opened.permit) } else { reportable(engine, &self.grant, &opened) }
     }
 
@@ -319,7 +323,7 @@ impl Session {
         let (key, permit, told) = if item.handle == 0 {
             let key = convert::key("breaker", &item.breaker)?;
             self.grant.check(key)?;
-            let permit = self.open(engine, key_hash(key), &item.permit)?;
+            let permit = self.open(engine, engine.seal().key_hash(key), &item.permit)?;
             (key, permit, engine.report_by_key(moment, key, &permit, &report, error_class))
         } else {
             let key_hash = known(&mut self.known, item.handle)?.key_hash;

@@ -3,7 +3,9 @@
 use fuseboard::{
     breaker::{Outcome, OverrideMode, Rejection, RequestId, StateName, Tally},
     engine::{BatchAnswer, CallerTally, EventReason, Position},
+    store::{Change, Commit, Document, Floors, Merge, Record},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
 
@@ -48,6 +50,116 @@ async fn the_key_that_seals_permits_outlives_the_server() {
     assert_eq!(server.engine.seal().tag(b"permit"), before);
     let (_, _, another) = Server::under(PolicySpec::default()).await;
     assert_ne!(another.engine.seal().tag(b"permit"), before, "each store has a key of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_has_the_same_id_after_a_restart_and_another_one_on_another_server() {
+    let (memory, setup, server) = Server::under(PolicySpec::default()).await;
+    let id = server.engine.caller("cart/1");
+    let request = server.engine.seal().request_hash(b"request");
+    let server = server.crash(&memory, &setup).await;
+    assert_eq!((server.engine.caller("cart/1"), server.engine.caller_id("cart/1")), (id, id));
+    assert_eq!(server.engine.seal().request_hash(b"request"), request);
+    let (_, _, another) = Server::under(PolicySpec::default()).await;
+    assert_ne!(another.engine.caller("cart/1"), id);
+    assert_ne!(another.engine.seal().key_hash("a"), server.engine.seal().key_hash("a"));
+}
+
+const CALLERS: [&str; 3] = ["cart/1", "shop/1", "mail/1"];
+
+/// A half-open round in a store, in which `shop/1` has failed and a probe of `mail/1` is out, with `cart/1` isolated; and
+/// the store's record of it.
+async fn stored_round() -> (Memory, Setup, Record) {
+    let policy = PolicySpec {
+        failure_threshold: Some(1),
+        min_callers: Some(2),
+        probes: Some(2),
+        successes_to_close: Some(3),
+        failures_to_reopen: Some(1),
+        ..PolicySpec::default()
+    };
+    let (memory, setup, server) = Server::under(policy).await;
+    let engine = &server.engine;
+    let [cart, shop, mail] = CALLERS.map(|name| engine.caller(name));
+    for caller in [mail, shop, cart] {
+        let permit = permitted(acquire_as(engine, "a", caller, NO_NAME).await);
+        report(engine, "a", &permit, Outcome::Success).await.unwrap();
+    }
+    for caller in [cart, shop] {
+        let permit = permitted(acquire_as(engine, "a", caller, NO_NAME).await);
+        report(engine, "a", &permit, Outcome::Failure).await.unwrap();
+    }
+    assert_eq!(state(engine, "a").0, StateName::Open);
+    server.advance(seconds(30)).await;
+    let failed = permitted(acquire_as(engine, "a", shop, NO_NAME).await);
+    report(engine, "a", &failed, Outcome::Failure).await.unwrap();
+    permitted(acquire_as(engine, "a", mail, NO_NAME).await);
+    engine.close(seconds(1)).await;
+    server.gate.kill();
+    let at = engine.now().after(Duration::from_nanos(1));
+    drop(server);
+    let record = memory.load("a").await.unwrap().unwrap();
+    let round = record.snapshot.state.round().expect("a round");
+    assert_eq!((&round.failed[..], record.snapshot.probes[0].permit.caller), (&[shop][..], mail));
+    (memory, Setup { at, ..setup }, record)
+}
+
+/// Replaces a record by one with the ids that versions without a key gave to callers.
+async fn write_with_unkeyed_ids(memory: &Memory, mut record: Record, ids: [CallerId; 3]) {
+    let unkeyed = CALLERS.map(|name| CallerId(xxh3_64(name.as_bytes())));
+    let old = |id| ids.iter().position(|known| *known == id).map_or(id, |index| unkeyed[index]);
+    record.snapshot.rename_callers(old);
+    memory.merge(Merge { records: vec![record], ..Merge::default() }).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_an_older_server_stored_by_unkeyed_ids_are_found_by_their_names() {
+    for has_all_names in [true, false] {
+        let (memory, setup, mut record) = stored_round().await;
+        let before = Server::on(&memory, setup.clone()).await;
+        let ids = CALLERS.map(|name| before.engine.caller(name));
+        before.gate.kill();
+        drop(before);
+        if !has_all_names {
+            record.callers.retain(|name| **name != *"shop/1");
+        }
+        let expected = record.snapshot.clone();
+        write_with_unkeyed_ids(&memory, record, ids).await;
+        let server = Server::on(&memory, setup).await;
+        let view = server.engine.view("a").await.unwrap();
+        let known: Vec<_> = view.callers.iter().map(|caller| caller.status.caller).collect();
+        assert_eq!(known.len(), expected.callers.as_ref().unwrap().known.len());
+        for (name, id) in CALLERS.iter().zip(ids).filter(|(name, _)| has_all_names || **name != "shop/1") {
+            assert!(known.contains(&id), "{name}");
+            assert_eq!(server.engine.caller_name(id).as_deref(), Some(*name));
+        }
+        let round = view.state.round().expect("a round");
+        assert_eq!(round.failed.contains(&ids[1]), has_all_names, "shop/1 is known again by its name only");
+        // The probe that is out is of the same caller, and counts once more.
+        let probe = expected.probes[0].permit;
+        assert_eq!(probe.caller, ids[2]);
+        assert_eq!(report(&server.engine, "a", &probe, Outcome::Success).await.unwrap().reported, Reported::Counted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_are_found_by_their_names_after_the_key_in_the_store_was_replaced() {
+    let (memory, setup, record) = stored_round().await;
+    let document = memory.root().await.unwrap().documents.into_iter().find(|document| *document.key == *"seal/permits");
+    let document = document.expect("the key");
+    let body = r#"{"key":"000102030405060708090a0b0c0d0e0f"}"#.into();
+    let to = Document { version: document.version + 1, body, ..document.clone() };
+    let change = Change::Document { key: document.key, from: document.version, to: Some(Box::new(to)) };
+    let floors = Floors::default();
+    memory.commit(Commit { author: 1, change, events: Vec::new(), audit: Vec::new(), floors }).await.unwrap();
+    let server = Server::on(&memory, setup).await;
+    let ids = CALLERS.map(|name| server.engine.caller(name));
+    let before: Vec<_> = record.snapshot.callers.unwrap().known.iter().map(|known| known.caller).collect();
+    assert!(ids.iter().all(|id| !before.contains(id)), "another key, other ids");
+    let view = server.engine.view("a").await.unwrap();
+    assert_eq!(view.callers.len(), before.len());
+    assert!(ids.iter().all(|id| view.callers.iter().any(|caller| caller.status.caller == *id)));
+    assert_eq!(view.state.round().expect("a round").failed, [ids[1]]);
 }
 
 #[tokio::test(start_paused = true)]

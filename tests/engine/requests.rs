@@ -49,7 +49,10 @@ fn another_request_or_one_without_an_id_gets_another_permit() {
 
 #[test]
 fn an_id_names_a_request_of_one_caller_for_one_breaker() {
-    let id = |text, key, caller| convert::request_id("request_id", text, key, CallerId(caller)).unwrap();
+    let world = World::new();
+    let id = |text, key, caller| {
+        convert::request_id(world.engine.seal(), "request_id", text, key, CallerId(caller)).unwrap()
+    };
     let ids = [id("1", "a", 1), id("1", "a", 2), id("1", "b", 1), id("2", "a", 1), id("1", "a", 0), id("a1", "", 1)];
     assert_eq!(HashSet::from(ids).len(), ids.len());
     assert_eq!(id("1", "a", 1), id("1", "a", 1));

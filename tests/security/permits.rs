@@ -2,10 +2,7 @@
 //! who may speak for that caller.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use fuseboard::{
-    engine::{caller_id, key_hash},
-    pb::{self, AcquireRequest, CreateTokenRequest, Outcome, ReportRequest, ReportResult, Role},
-};
+use fuseboard::pb::{self, AcquireRequest, CreateTokenRequest, Outcome, ReportRequest, ReportResult, Role};
 use http::Method;
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Status};
@@ -97,20 +94,22 @@ async fn report(of: &mut Breakers, permit: &str, outcome: Outcome) -> Result<Rep
     of.report(request).await.map(|answer| answer.into_inner().result())
 }
 
-/// The same permit, said to be of another caller. Behind the caller are the identity's own and the tag.
-fn of_caller(permit: &str, caller: &str) -> String {
-    let mut bytes = URL_SAFE_NO_PAD.decode(permit).unwrap();
-    let at = bytes.len() - 20;
-    bytes[at..at + 8].copy_from_slice(&caller_id(caller).0.to_le_bytes());
+/// The same permit, said to be of the caller of another one. Behind the caller are what its identity is bound to, if it is,
+/// and the tag.
+fn of_caller(permit: &str, other: &str) -> String {
+    let [mut bytes, other] = [permit, other].map(|permit| URL_SAFE_NO_PAD.decode(permit).unwrap());
+    let at = |permit: &[u8]| permit.len() - if permit[0] & 8 == 0 { 16 } else { 20 };
+    let (to, from) = (at(&bytes), at(&other));
+    bytes[to..to + 8].copy_from_slice(&other[from..from + 8]);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// A permit as servers before seals issued it, whose checksum anybody can make.
 fn unsealed(caller: &str, generation: u8, serial: u8) -> String {
     let mut bytes = vec![0x10 | 4 | 1];
-    bytes.extend(key_hash(BREAKER).to_le_bytes());
+    bytes.extend(xxh3_64(BREAKER.as_bytes()).to_le_bytes());
     bytes.extend([generation, 0, 1, serial, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01]);
-    bytes.extend(caller_id(caller).0.to_le_bytes());
+    bytes.extend(xxh3_64(caller.as_bytes()).to_le_bytes());
     bytes.extend(&xxh3_64(&bytes).to_le_bytes()[..2]);
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -130,10 +129,10 @@ fn not_yours() -> (Code, String) {
 #[tokio::test]
 async fn a_service_cannot_isolate_another_by_forging_its_failures() {
     let mut world = World::new().await;
-    permit(&mut world.cart, "cart/1").await;
+    let theirs = permit(&mut world.cart, "cart/1").await;
     for serial in 0..5 {
         let own = permit(&mut world.shop, "shop/1").await;
-        let refused = report(&mut world.shop, &of_caller(&own, "cart/1"), Outcome::Failure).await.unwrap_err();
+        let refused = report(&mut world.shop, &of_caller(&own, &theirs), Outcome::Failure).await.unwrap_err();
         assert_eq!(reason(&refused), forged());
         let refused = refused.get_details_bad_request().unwrap();
         assert_eq!(refused.field_violations[0].field, "permit");
@@ -148,13 +147,15 @@ async fn one_service_cannot_fill_a_quorum_with_forged_callers() {
     let mut world = World::new().await;
     // Another one is known, so it takes two.
     permit(&mut world.cart, "").await;
+    let mut admin = client::breakers(&world.server, ADMIN_TOKEN).await;
     let mut permits = Vec::new();
     for _ in 0..9 {
         permits.push(permit(&mut world.shop, "").await);
     }
     for caller in ["shop", "bank/1", "mail/1"] {
+        let of = permit(&mut admin, caller).await;
         for own in permits.drain(..3) {
-            let refused = report(&mut world.shop, &of_caller(&own, caller), Outcome::Failure).await;
+            let refused = report(&mut world.shop, &of_caller(&own, &of), Outcome::Failure).await;
             match caller {
                 // Its own name, so that it is the permit as it was.
                 "shop" => assert_eq!(refused.unwrap(), ReportResult::Counted),
@@ -275,5 +276,141 @@ async fn the_tokens_of_pages_and_watches_show_nobody_more_than_is_theirs() {
             panic!("no event")
         };
         assert_eq!(event.breaker, expected);
+    }
+}
+
+/// A name that `shop` may take and that has the unkeyed hash of `cart/1`, which ids of callers once were: found in 3 s.
+const FORGED: &str = "shop/9OjEHZYHeo3jbsbiZVuJy8XLAKRCSIaU579qYzIl0fkZBLUXFRij.jt9BlffPoMlBaBsqStMI2leOXfSED1YrD12H9HLKcQO9rUOWOYjyETIMRnDx2Zk7MF.Ks4";
+
+impl World {
+    /// Whether the breaker knows `cart/1` and the forged name as two callers, and the first as one that has not failed.
+    async fn assert_two_callers(&self) {
+        let callers: Vec<_> = self.state().await.callers.into_iter().filter_map(|caller| caller.status).collect();
+        for name in ["cart/1", FORGED] {
+            assert_eq!(callers.iter().filter(|caller| caller.caller == name).count(), 1, "{name} in {callers:?}");
+        }
+        let cart = callers.iter().find(|caller| caller.caller == "cart/1").unwrap();
+        assert_eq!((cart.state, cart.failures), (pb::State::Closed as i32, 0));
+    }
+
+    /// One frame of a session of `shop` under the forged name.
+    async fn session(&mut self, frame: pb::SessionRequest) -> pb::SessionResponse {
+        let frame = pb::SessionRequest { caller: FORGED.to_owned(), ..frame };
+        let mut answers = self.shop.session(tokio_stream::iter([frame])).await.unwrap().into_inner();
+        answers.next().await.unwrap().unwrap()
+    }
+
+    async fn http(&self, verb: &str, body: &str) -> client::Answer {
+        let path = format!("/api/v1/breakers/{BREAKER}/{verb}");
+        client::send(&self.server, Method::POST, &path, Some(&self.shop_secret), body).await
+    }
+}
+
+/// A batch of `shop` under the forged name.
+fn batch(successes: u32, failures: u32) -> pb::ReportBatchRequest {
+    let tally = pb::Tally {
+        breaker: BREAKER.to_owned(),
+        caller: FORGED.to_owned(),
+        generation: 1,
+        successes,
+        failures,
+        trailing_failures: failures,
+        ..Default::default()
+    };
+    pb::ReportBatchRequest { client_id: "sdk".to_owned(), batch_sequence: 1, tallies: vec![tally] }
+}
+
+fn permit_bytes(permit: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(permit).unwrap()
+}
+
+#[tokio::test]
+async fn a_name_of_the_same_unkeyed_hash_is_another_caller_in_unary_calls() {
+    assert_eq!(xxh3_64(FORGED.as_bytes()), xxh3_64(b"cart/1"));
+    let mut world = World::new().await;
+    let theirs = permit(&mut world.cart, "cart/1").await;
+    for _ in 0..3 {
+        let own = permit(&mut world.shop, FORGED).await;
+        assert_eq!(report(&mut world.shop, &own, Outcome::Failure).await.unwrap(), ReportResult::Counted);
+    }
+    world.assert_two_callers().await;
+    assert_eq!(reason(&report(&mut world.shop, &theirs, Outcome::Failure).await.unwrap_err()), not_yours());
+    assert_eq!(report(&mut world.cart, &theirs, Outcome::Success).await.unwrap(), ReportResult::Counted);
+    permit(&mut world.cart, "cart/1").await;
+}
+
+#[tokio::test]
+async fn a_name_of_the_same_unkeyed_hash_is_another_caller_in_batches() {
+    let mut world = World::new().await;
+    let theirs = permit(&mut world.cart, "cart/1").await;
+    let answer = world.shop.report_batch(batch(0, 5)).await.unwrap().into_inner();
+    assert_eq!(answer.counted, 1);
+    world.assert_two_callers().await;
+    assert_eq!(report(&mut world.cart, &theirs, Outcome::Success).await.unwrap(), ReportResult::Counted);
+    permit(&mut world.cart, "cart/1").await;
+}
+
+#[tokio::test]
+async fn a_name_of_the_same_unkeyed_hash_is_another_caller_in_sessions() {
+    let mut world = World::new().await;
+    let theirs = permit(&mut world.cart, "cart/1").await;
+    let stolen = |number, handle| pb::SessionReport {
+        number,
+        handle,
+        breaker: if handle == 0 { BREAKER.to_owned() } else { String::new() },
+        permit: permit_bytes(&theirs).into(),
+        outcome: Outcome::Failure as i32,
+        ..Default::default()
+    };
+    let frame = pb::SessionRequest {
+        introductions: vec![pb::Introduction { handle: 1, breaker: BREAKER.to_owned() }],
+        acquires: vec![pb::SessionAcquire { number: 1, handle: 1, ..Default::default() }],
+        reports: vec![stolen(2, 1), stolen(3, 0)],
+        batches: vec![pb::SessionBatch { number: 4, batch: Some(batch(0, 5)) }],
+        ..Default::default()
+    };
+    let answer = world.session(frame).await;
+    let refused: Vec<_> = answer.errors.iter().map(|error| (error.number, error.reason.as_str())).collect();
+    assert_eq!(refused, [(2, "CALLER_NOT_YOURS"), (3, "CALLER_NOT_YOURS")]);
+    assert_eq!((answer.acquired.len(), answer.batches.len()), (1, 1), "{answer:?}");
+    world.assert_two_callers().await;
+    assert_eq!(report(&mut world.cart, &theirs, Outcome::Success).await.unwrap(), ReportResult::Counted);
+}
+
+#[tokio::test]
+async fn a_name_of_the_same_unkeyed_hash_is_another_caller_over_http() {
+    let mut world = World::new().await;
+    let theirs = permit(&mut world.cart, "cart/1").await;
+    for _ in 0..3 {
+        let acquired = world.http("acquire", &format!(r#"{{"caller": "{FORGED}"}}"#)).await.json();
+        let own = acquired["permit"].as_str().unwrap();
+        let answer = world.http("report", &format!(r#"{{"permit": "{own}", "outcome": "OUTCOME_FAILURE"}}"#)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    world.assert_two_callers().await;
+    let answer = world.http("report", &format!(r#"{{"permit": "{theirs}", "outcome": "OUTCOME_FAILURE"}}"#)).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["error"]["reason"]), (403, &"CALLER_NOT_YOURS".into()));
+    assert_eq!(report(&mut world.cart, &theirs, Outcome::Success).await.unwrap(), ReportResult::Counted);
+}
+
+#[tokio::test]
+async fn a_name_of_the_same_unkeyed_hash_does_not_lock_its_owner_out() {
+    for transport in ["unary", "session", "batch", "http"] {
+        let mut world = World::new().await;
+        match transport {
+            "unary" => _ = permit(&mut world.shop, FORGED).await,
+            "session" => {
+                let introductions = vec![pb::Introduction { handle: 1, breaker: BREAKER.to_owned() }];
+                world.session(pb::SessionRequest { introductions, ..Default::default() }).await;
+            }
+            "batch" => _ = world.shop.report_batch(batch(5, 0)).await.unwrap(),
+            _ => _ = world.http("acquire", &format!(r#"{{"caller": "{FORGED}"}}"#)).await,
+        }
+        let own = permit(&mut world.cart, "cart/1").await;
+        assert_eq!(
+            report(&mut world.cart, &own, Outcome::Success).await.unwrap(),
+            ReportResult::Counted,
+            "{transport}"
+        );
     }
 }
