@@ -7,6 +7,7 @@ pub mod config;
 pub mod engine;
 pub mod grpc;
 pub mod http;
+pub mod limit;
 pub mod notify;
 mod otel;
 mod preflight;

@@ -26,10 +26,11 @@ use crate::{
     config::{self, Config, DEFAULT_HTTP_ADDRESS, Endpoint, PolicyFile},
     engine::{self, Clock, Engine, FilePolicies},
     grpc::{
-        self, AdminService, BreakerService, ClockService, Context, Dispatch, Gate, Services, pb,
+        self, AdminService, BreakerService, ClockService, Context, Dispatch, Gate, Services,
         pb::testing::clock_service_server::ClockServiceServer, standard_services,
     },
     http,
+    limit::Level,
     notify::Notifier,
     otel::Otel,
     pulse::Pulse,
@@ -369,7 +370,7 @@ fn http_limits(config: &Config) -> http::Limits {
 }
 
 /// What the transport is bounded by and nobody shares, for server info. The engine tells its own bounds.
-fn transport_bounds(config: &Config) -> Vec<pb::Limit> {
+fn transport_bounds(config: &Config) -> Vec<Level> {
     let limits = &config.limits;
     [
         ("fair_share_percent", u64::from(limits.fair_share_percent)),
@@ -381,7 +382,7 @@ fn transport_bounds(config: &Config) -> Vec<pb::Limit> {
         ("send_buffer_bytes", limits.send_buffer_bytes as u64),
         ("metrics_breakers", u64::from(limits.metrics_breakers)),
     ]
-    .map(|(name, max)| pb::Limit { name: name.to_owned(), max, used: None, biggest: Vec::new() })
+    .map(|(name, max)| Level::of_each(name, max))
     .into()
 }
 

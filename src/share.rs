@@ -10,18 +10,21 @@
 //! holders that use some of it, so it has at most as many entries as units in use.
 
 use std::{
+    cmp::Ordering,
     collections::HashMap,
     fmt,
     hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState},
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use parking_lot::Mutex;
+
+pub use crate::limit::Limit;
+use crate::limit::Remedy;
 
 /// Parts of a pool that are locked apart. A power of two.
 const SHARDS: usize = 16;
@@ -62,6 +65,12 @@ impl Holder {
         }))
     }
 
+    /// Whether it is an identity.
+    #[must_use]
+    pub const fn is_identity(&self) -> bool {
+        matches!(self.who, Who::Identity(_))
+    }
+
     /// The server itself: for what no client asked for.
     #[must_use]
     pub fn server() -> Self {
@@ -83,6 +92,18 @@ impl PartialEq for Holder {
 }
 
 impl Eq for Holder {}
+
+impl PartialOrd for Holder {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Holder {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.who.cmp(&other.who)
+    }
+}
 
 impl Hash for Holder {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -166,21 +187,6 @@ impl Default for FairShare {
     }
 }
 
-/// What a pool bounds, for those who are refused and for operators.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limit {
-    /// Its name, as in the configuration: `max_in_flight`.
-    pub name: &'static str,
-    /// The stable name of its error: `CALL_LIMIT`.
-    pub reason: &'static str,
-    /// What is bounded, in the plural: `calls at a time`.
-    pub what: &'static str,
-    /// What to do at the bound.
-    pub advice: &'static str,
-    /// When it may be worth another try. Zero: waiting does not help.
-    pub retry_after: Duration,
-}
-
 /// A holder gets no more of a bound.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refused {
@@ -216,12 +222,12 @@ impl Refused {
 /// What is refused, why, and what to do. It names nobody but the holder, unless it was told to.
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { limit: Limit { name, what, advice, .. }, max, holder, used, share, biggest } = self;
+        let Self { limit: Limit { what, advice, settings, .. }, max, holder, used, share, biggest } = self;
         write!(f, "the limit of {max} {what} is reached: {holder} uses {used}, and its fair share is {share} now")?;
         if let Some((biggest, used)) = biggest {
             write!(f, " ({biggest} uses the most, {used})")?;
         }
-        write!(f, "; {advice}, or raise limits.{name}")
+        write!(f, "; {}", Remedy(advice, settings))
     }
 }
 
@@ -264,13 +270,13 @@ impl Pool {
     /// How much is in use. More than the bound only after [`Pool::add_anyway`].
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        self.used.load(Relaxed)
     }
 
     /// How often somebody was refused.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+        self.refused.load(Relaxed)
     }
 
     /// How much a holder uses.
@@ -310,7 +316,7 @@ impl Pool {
             let after = total.checked_add(amount).filter(|after| *after <= self.max)?;
             (used == 0 || used.saturating_add(amount) <= self.share(total, used)).then_some(after)
         };
-        if let Err(total) = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room) {
+        if let Err(total) = self.used.fetch_update(Relaxed, Relaxed, room) {
             drop(shard);
             return Err(self.refuse(holder, used, total));
         }
@@ -328,7 +334,7 @@ impl Pool {
             return;
         }
         *self.shard(holder).lock().entry(holder.clone()).or_default() += amount;
-        self.used.fetch_add(amount, Ordering::Relaxed);
+        self.used.fetch_add(amount, Relaxed);
     }
 
     /// Gives back what a holder was counted for.
@@ -341,7 +347,7 @@ impl Pool {
         if *held == 0 {
             shard.remove(holder);
         }
-        self.used.fetch_sub(amount, Ordering::Relaxed);
+        self.used.fetch_sub(amount, Relaxed);
     }
 
     /// Takes `amount` for a holder, until the use is dropped.
@@ -353,6 +359,13 @@ impl Pool {
         Ok(Use { pool: Arc::clone(self), holder: holder.clone(), amount })
     }
 
+    /// Takes `amount` for a holder in any case, until the use is dropped.
+    #[must_use]
+    pub fn take_anyway(self: &Arc<Self>, holder: &Holder, amount: u64) -> Use {
+        self.add_anyway(holder, amount);
+        Use { pool: Arc::clone(self), holder: holder.clone(), amount }
+    }
+
     /// The most that a holder may use that uses `used` of `total`.
     fn share(&self, total: u64, used: u64) -> u64 {
         let others = total.saturating_sub(used);
@@ -361,7 +374,7 @@ impl Pool {
 
     #[cold]
     fn refuse(&self, holder: &Holder, used: u64, total: u64) -> Box<Refused> {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.refused.fetch_add(1, Relaxed);
         let (limit, max, share) = (self.limit, self.max, self.share(total, used));
         Box::new(Refused { limit, max, holder: holder.clone(), used, share, biggest: None })
     }
@@ -432,14 +445,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    const CALLS: Limit = Limit {
-        name: "max_in_flight",
-        reason: "CALL_LIMIT",
-        what: "calls at a time",
-        advice: "send fewer at a time",
-        retry_after: Duration::ZERO,
-    };
+    use crate::limit::CALLS;
 
     fn pool(max: u64) -> Arc<Pool> {
         Arc::new(Pool::new(CALLS, max, FairShare::default()))
@@ -541,7 +547,7 @@ mod tests {
         assert_eq!(
             refused.to_string(),
             "the limit of 4 calls at a time is reached: address:10.0.0.2 uses 1, and its fair share is 1 now; send fewer \
-             at a time, or raise limits.max_in_flight"
+             at a time, or use a session, or raise limits.max_in_flight"
         );
         assert!(refused.telling(&pool).to_string().contains("(address:10.0.0.1 uses the most, 3)"));
     }

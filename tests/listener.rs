@@ -431,8 +431,42 @@ async fn an_unfinished_message_of_a_stream_has_its_time() {
     let mut call = client.begin("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", HeaderMap::new()).await;
     // {"listServices": ""}, and the begin of another one.
     call.body.send_data(Bytes::from_static(&[0, 0, 0, 0, 2, 0x3a, 0, 0, 0]), false).unwrap();
-    // Reflection takes the end of its requests for the end of the stream.
-    assert_eq!(call.answer().await.code(), Code::Ok);
+    let unread = server.dispatch.pools().into_iter().find(|pool| pool.limit().name == "unread_bytes").unwrap();
+    within(async {
+        while unread.used() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(unread.used(), (4 << 10) + 2, "what has come of it counts");
+    let status = call.answer().await;
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert_eq!(status.get_details_error_info().unwrap().reason, "MESSAGE_TIMEOUT");
+    within(async {
+        while unread.used() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reflection_stream_says_what_was_wrong_with_its_messages() {
+    let server = Server::start(Limits::default());
+    let mut client = ByHand::connect(&server).await;
+    let mut begin = async |piece: &'static [u8], is_end: bool| {
+        let mut call =
+            client.begin("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", HeaderMap::new()).await;
+        call.body.send_data(Bytes::from_static(piece), is_end).unwrap();
+        call.answer().await
+    };
+    // Cut off; not of its type; whole.
+    for (piece, is_end) in [(&[0, 0, 0, 0, 2, 0x3a][..], true), (&[0, 0, 0, 0, 1, 0xff], false)] {
+        let status = begin(piece, is_end).await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        assert_eq!(status.get_details_error_info().unwrap().reason, "MALFORMED_MESSAGE");
+    }
+    assert_eq!(begin(&[0, 0, 0, 0, 2, 0x3a, 0], true).await.code(), Code::Ok);
 }
 
 #[tokio::test]

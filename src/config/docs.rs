@@ -12,7 +12,11 @@ use super::{
     setting::{self, LIMITS, Setting},
     value::{format_bytes, parse_bytes, parse_duration},
 };
-use crate::{breaker::PolicySpec, share::FairShare};
+use crate::{
+    breaker::PolicySpec,
+    limit,
+    share::{FairShare, Holder, Pool},
+};
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fuseboard.example.toml");
@@ -157,6 +161,73 @@ fn the_defaults_are_the_engines_and_the_transports() {
     assert_eq!(limits.max_http_in_flight, http.requests);
     assert_eq!(limits.max_http_streams, http.streams);
     assert_eq!(limits.metrics_breakers, http.metrics_breakers);
+}
+
+#[test]
+fn every_setting_that_a_refusal_names_exists_and_fixed_limits_name_none() {
+    let settings: Vec<String> = setting::all().into_iter().map(|setting| setting.key).collect();
+    // `limits.max_breakers` of "…, or raise limits.max_breakers or limits.max_callers".
+    let named = |text: &str| -> Vec<String> {
+        let rest = text.split_once("raise ").map_or("", |(_, rest)| rest);
+        rest.split(' ').filter(|word| word.starts_with("limits.")).map(str::to_owned).collect()
+    };
+    let mut fixed = Vec::new();
+    for limit in limit::ALL {
+        let pool = Pool::new(*limit, 0, FairShare::default());
+        let refused = pool.add(&Holder::server(), 1).expect_err("there is no room");
+        for message in [refused.to_string(), limit.reached(1).to_string()] {
+            let named = named(&message);
+            assert!(named.iter().all(|name| settings.contains(name)), "{message}");
+            assert_eq!(named.len(), limit.settings.len(), "{message}");
+            assert_eq!(named.is_empty(), !message.contains("raise"), "{message}");
+        }
+        if limit.settings.is_empty() {
+            fixed.push(limit.name);
+        }
+        let own = limit.settings == [limit.name];
+        assert_eq!(
+            own,
+            settings.contains(&format!("{LIMITS}.{}", limit.name)),
+            "{} is named as its setting",
+            limit.name
+        );
+    }
+    let expected = [
+        "operator_calls",
+        "reflection_streams",
+        "unsent_bytes",
+        "frame_items",
+        "http_operator_requests",
+        "dashboard_sessions",
+        "overrides",
+        "webhook_tests",
+    ];
+    assert_eq!(fixed, expected);
+}
+
+#[test]
+fn no_text_of_the_server_names_a_limit_that_is_no_setting() {
+    fn visit(directory: &Path, each: &mut impl FnMut(&Path, &str)) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                visit(&path, each);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                each(&path, &fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let settings: Vec<String> = setting::all().into_iter().map(|setting| setting.key).collect();
+    let mut seen = 0;
+    visit(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut |path, text| {
+        for rest in text.split(concat!("raise ", "limits.")).skip(1) {
+            let is_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+            let name: String = rest.chars().take_while(|letter| is_name(*letter)).collect();
+            assert!(name.is_empty() || settings.contains(&format!("{LIMITS}.{name}")), "{name} in {}", path.display());
+            seen += 1;
+        }
+    });
+    assert!(seen > 0);
 }
 
 /// The bounds in a help text: `1` and `10,000,000` of "Breakers. 1 to 10,000,000. Zero is invalid".

@@ -614,8 +614,8 @@ impl Engine {
             Changed::Breaker { key, version: Some(version) } if is_own => {
                 // The log and the breaker change together for those who read both.
                 let mut slot = self.shared.registry.lock_key(key);
-                self.shared.events.append(events);
                 let tenant = slot.as_mut().map(|slot| slot.tenant());
+                self.append_events(events, tenant.as_ref().map(|tenant| &*tenant.holder));
                 if let Some(tenant) = tenant.filter(|tenant| tenant.is_writing(*version)) {
                     tenant.is_durable(last);
                 }
@@ -625,22 +625,22 @@ impl Engine {
                     key,
                     |tenant| tenant.going().is_some(),
                     |index, tenant| {
-                        self.shared.events.append(events);
+                        self.append_events(events, Some(&*tenant.holder));
                         tenant.end_waiting();
                         self.vacate(index, tenant);
                     },
                 );
                 if !gone {
-                    self.shared.events.append(events);
+                    self.append_events(events, None);
                 }
             }
             Changed::Breaker { key, .. } => {
-                self.shared.events.append(events);
+                self.append_events(events, None);
                 self.shared.work(Work::Reload(Arc::clone(key)));
             }
             Changed::Policy { pattern, entry } => {
                 if !is_own {
-                    self.shared.policies.put(pattern, entry.as_deref().cloned());
+                    self.shared.policies.put(pattern, entry.as_deref().cloned(), None);
                     self.shared.work(Work::FollowPolicies(Arc::clone(pattern)));
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{breaker::PolicyError, share::Refused};
+use crate::{breaker::PolicyError, limit::Remedy, share::Refused};
 
 /// Why a request could not be carried out. A rejected call is not an error.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -22,8 +22,10 @@ pub enum Error {
     )]
     PermitForged,
     /// A bound is reached. What is there goes on working.
-    #[error("the limit of {max} {what} is reached: {advice}")]
+    #[error("the limit of {max} {what} is reached: {}", Remedy(advice, settings))]
     Limit {
+        /// Its name, as `max_breakers`.
+        name: &'static str,
         /// Stable name of the limit, as `BREAKER_LIMIT`.
         reason: &'static str,
         /// What is limited, in the plural.
@@ -32,6 +34,8 @@ pub enum Error {
         max: u64,
         /// What to do.
         advice: &'static str,
+        /// The settings that raise it; none where it is fixed.
+        settings: &'static [&'static str],
         /// When it may be worth another try.
         retry_after: Duration,
     },

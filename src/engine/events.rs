@@ -6,21 +6,19 @@
 //! delays nobody. One that the log has gone past is told what it lost.
 //!
 //! Events that the log's bound in number takes away are kept for the history, at most [`KEPT_EACH`] of each breaker and those
-//! of a quarter of the log in all, so that a breaker with many events does not take away those of the others. They are not
+//! of a quarter of the log in all, so that neither a breaker with many events nor an identity with many breakers takes away those of the others. They are not
 //! part of the log: watchers resume from the log alone, and they end with the process.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::kept::Kept;
 use crate::{
     breaker::{CallerEvidence, CallerId, CallerStatus, Evidence, Kind, Reason, StateName, Status, Timestamp},
-    store::{AuditRetention, Trail},
+    share::Holder,
+    store::AuditRetention,
 };
 
 /// Events of a breaker that are kept when they have left the log.
@@ -116,7 +114,7 @@ pub struct Event {
 
 impl Event {
     /// Memory that it takes, about.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let callers = self.evidence.as_ref().and_then(|evidence| evidence.callers.as_ref());
         let callers = callers.map_or(0, |callers| callers.with.len() + callers.without.len());
         let texts = [self.key.len(), self.error_class.len(), self.actor.len(), self.comment.len()];
@@ -145,33 +143,9 @@ pub(super) enum Read {
 #[derive(Default, Debug)]
 struct Held {
     log: VecDeque<Arc<Event>>,
+    /// Whose each of them is, in the same order.
+    holders: VecDeque<Holder>,
     kept: Kept,
-}
-
-/// Events that have left the log, by sequence, and whose they are.
-#[derive(Default, Debug)]
-struct Kept {
-    events: BTreeMap<u64, Arc<Event>>,
-    trail: Trail,
-}
-
-impl Kept {
-    fn add(&mut self, event: Arc<Event>, retention: &AuditRetention) {
-        if self.trail.held(&event.key) >= KEPT_EACH
-            && let Some(gone) = self.trail.take_oldest(&event.key)
-        {
-            self.events.remove(&gone);
-        }
-        self.trail.add(&event.key, event.sequence, event.at, event.bytes());
-        self.events.insert(event.sequence, event);
-        self.trim(retention, Timestamp::default());
-    }
-
-    fn trim(&mut self, retention: &AuditRetention, now: Timestamp) {
-        for gone in self.trail.trim(retention, now) {
-            self.events.remove(&gone);
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -189,22 +163,24 @@ impl EventLog {
         Self { events: Mutex::default(), max: max.max(1), max_age, newest: watch::Sender::new(newest) }
     }
 
-    /// Takes what is durable, in the order of the store's log, and tells the watchers.
-    pub(super) fn append(&self, events: &[Arc<Event>]) {
+    /// Takes what is durable, in the order of the store's log, and tells the watchers. `holder` says whose an event is.
+    pub(super) fn append(&self, events: &[Arc<Event>], holder: impl Fn(&Event) -> Holder) {
         let Some(last) = events.last() else { return };
         let mut held = self.events.lock();
-        let Held { log, kept } = &mut *held;
+        let Held { log, holders, kept } = &mut *held;
         let retention = self.kept();
         for event in events {
             if log.len() >= self.max
                 && let Some(oldest) = log.pop_front()
             {
-                kept.add(oldest, &retention);
+                kept.add(oldest, holders.pop_front().unwrap_or_else(Holder::server), &retention);
             }
             log.push_back(Arc::clone(event));
+            holders.push_back(holder(event));
         }
         while log.front().is_some_and(|oldest| last.at.since(oldest.at) > self.max_age) {
             log.pop_front();
+            holders.pop_front();
         }
         kept.trim(&retention, last.at);
         self.newest.send_replace(last.sequence);
@@ -248,7 +224,7 @@ impl EventLog {
     pub(super) fn get(&self, sequence: u64) -> Option<Arc<Event>> {
         match self.read(sequence.checked_sub(1)?, 1) {
             Read::Events(events) => events.into_iter().next(),
-            Read::Lost(_) => self.events.lock().kept.events.get(&sequence).cloned(),
+            Read::Lost(_) => self.events.lock().kept.get(sequence),
             Read::Future => None,
         }
     }
@@ -257,14 +233,14 @@ impl EventLog {
     pub(super) fn read_on(&self, after: u64, max: usize) -> Vec<Arc<Event>> {
         let held = self.events.lock();
         let after = after.saturating_add(1);
-        let events = held.kept.events.range(after..).map(|(_, event)| event);
+        let events = held.kept.range(after..);
         events.chain(held.log.range(place(&held.log, after)..)).take(max).map(Arc::clone).collect()
     }
 
     /// The newest events before a sequence, newest first.
     pub(super) fn read_back(&self, before: u64, max: usize) -> Vec<Arc<Event>> {
         let held = self.events.lock();
-        let kept = held.kept.events.range(..before).rev().map(|(_, event)| event);
+        let kept = held.kept.range(..before).rev();
         held.log.range(..place(&held.log, before)).rev().chain(kept).take(max).map(Arc::clone).collect()
     }
 }

@@ -15,6 +15,7 @@ mod events;
 mod expected;
 mod folding;
 mod jump;
+mod kept;
 mod keys;
 mod measures;
 mod policies;
@@ -81,6 +82,7 @@ use crate::{
         backoff::mix,
         policy::{Voters, WindowSpec},
     },
+    limit,
     share::{FairShare, Holder},
     store::{Change, Commit, Health, Store},
 };
@@ -955,13 +957,7 @@ impl Engine {
             self.always(key, |handle| self.step(handle, moment, act, cause, |tenant, _| tenant.pending.is_some()))
         };
         if !self.told(attempt).await? {
-            return Err(Error::Limit {
-                reason: "OVERRIDE_LIMIT",
-                what: "overrides of a breaker",
-                max: OVERRIDES_MAX as u64,
-                advice: "clear one that is no longer needed: GetState lists them",
-                retry_after: Duration::ZERO,
-            });
+            return Err(limit::OVERRIDES.reached(OVERRIDES_MAX as u64));
         }
         self.entry(key, None).ok_or_else(|| breaker_not_found(key))
     }
@@ -1110,7 +1106,7 @@ impl Engine {
             actor: actor.name.into(),
             set: self.now(),
         };
-        let (entry, replaced) = self.shared.policies.prepare(entry, expected)?;
+        let (entry, replaced, _room) = self.shared.policies.prepare(entry, expected, &self.holder)?;
         self.write_policy(&entry.pattern, replaced, Some(&entry), actor).await?;
         let changed = self.apply_policies(Some(pattern), Cause { actor, ..Cause::default() }).await;
         Ok((entry, changed))
@@ -1149,7 +1145,7 @@ impl Engine {
         let commit = Commit { author, change, events: Vec::new(), audit, floors };
         // Whoever comes next has to know what became of it, so this waits for as long as it takes.
         match self.send(commit).await {
-            Ok(()) => self.shared.policies.put(pattern, entry.cloned()),
+            Ok(()) => self.shared.policies.put(pattern, entry.cloned(), Some(&self.holder)),
             Err(crate::store::Refused::Moved) => {
                 let current = self.shared.policies.get(pattern).map_or(0, |entry| entry.version);
                 return Err(Error::VersionMoved { expected: from, current });
@@ -1482,13 +1478,7 @@ impl Engine {
     }
 
     fn breaker_limit(&self) -> Error {
-        Error::Limit {
-            reason: "BREAKER_LIMIT",
-            what: "breakers",
-            max: u64::from(self.shared.limits.breakers),
-            advice: "use one key for each dependency, not for each request, or raise limits.max_breakers",
-            retry_after: Duration::from_secs(1),
-        }
+        limit::BREAKERS.reached(u64::from(self.shared.limits.breakers))
     }
 
     /// Runs something with the breaker of a key, again where it is evicted in between.

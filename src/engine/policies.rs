@@ -8,13 +8,19 @@ use std::{
     cmp::Reverse,
     collections::HashMap,
     sync::{Arc, Weak},
-    time::Duration,
 };
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{error::Error, policy_hash::policy_hash};
-use crate::breaker::{Policy, PolicySpec, Timestamp, policy::OPEN_DURATION_MIN};
+use super::{
+    error::Error,
+    policy_hash::policy_hash,
+    shares::{holder_of, room},
+};
+use crate::{
+    breaker::{Policy, PolicySpec, Timestamp, policy::OPEN_DURATION_MIN},
+    share::{Holder, Pool, Use},
+};
 
 /// Where an operator's policy was set.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
@@ -141,7 +147,8 @@ impl Resolved {
 #[derive(Debug)]
 pub(super) struct Policies {
     table: RwLock<Table>,
-    max: usize,
+    /// Whose they are: who wrote each, the server for those of the file.
+    pool: Arc<Pool>,
     interned: Mutex<Interned>,
 }
 
@@ -182,6 +189,8 @@ struct Table {
     /// The strongest first.
     entries: Vec<PolicyEntry>,
     version: u64,
+    /// Who has written each of the API's entries, by pattern.
+    holders: HashMap<Arc<str>, Holder>,
     /// What breakers that nobody declared follow, by the entries that match them. Emptied by every write.
     undeclared: Vec<(Vec<usize>, Arc<Resolved>)>,
 }
@@ -193,10 +202,10 @@ const SOURCES_BYTES_MAX: usize = 1_024;
 const SHARED_MAX: usize = 1024;
 
 impl Policies {
-    pub(super) fn new(default: PolicySpec, max: usize) -> Result<Self, Error> {
+    pub(super) fn new(default: PolicySpec, pool: &Arc<Pool>) -> Result<Self, Error> {
         check_default(&default)?;
-        let table = Table { default, entries: Vec::new(), version: 1, undeclared: Vec::new() };
-        Ok(Self { table: RwLock::new(table), max, interned: Mutex::default() })
+        let table = Table { default, entries: Vec::new(), version: 1, holders: HashMap::new(), undeclared: Vec::new() };
+        Ok(Self { table: RwLock::new(table), pool: Arc::clone(pool), interned: Mutex::default() })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -238,6 +247,7 @@ impl Policies {
     pub(super) fn restore(&self, entries: Vec<PolicyEntry>, version: u64) {
         let mut table = self.table.write();
         for entry in entries {
+            self.count(&mut table, &entry.pattern, Some(holder_of(&entry.actor)));
             table.place(entry);
         }
         table.version = table.version.max(version);
@@ -256,18 +266,21 @@ impl Policies {
         Ok(spec.check_open_duration(in_force.min(self.default_policy().open_duration_min))?)
     }
 
-    /// The API's policy for a pattern as it would be stored, if the entry that stands has the version expected; and the
-    /// version of the one that it replaces, 0 where there is none.
-    pub(super) fn prepare(&self, entry: PolicyEntry, expected: Option<u64>) -> Result<(PolicyEntry, u64), Error> {
+    /// The API's policy for a pattern as it would be stored, if the entry that stands has the version expected; the version of
+    /// the one that it replaces, 0 where there is none; and where it is a new one the holder's room for it, until it is put.
+    pub(super) fn prepare(
+        &self,
+        entry: PolicyEntry,
+        expected: Option<u64>,
+        holder: &Holder,
+    ) -> Result<(PolicyEntry, u64, Option<Use>), Error> {
         self.check(&entry.pattern, &entry.spec).map_err(|error| error.within("policy"))?;
         let table = self.table.read();
         table.expect(&entry.pattern, expected)?;
         let standing = table.position(&entry.pattern, PolicyOrigin::Api);
-        if standing.is_none() && table.entries.len() >= self.max {
-            return Err(self.limit());
-        }
+        let room = if standing.is_none() { Some(room(&self.pool, holder)?) } else { None };
         let replaced = standing.map_or(0, |index| table.entries[index].version);
-        Ok((PolicyEntry { version: table.version + 1, ..entry }, replaced))
+        Ok((PolicyEntry { version: table.version + 1, ..entry }, replaced, room))
     }
 
     /// The version of the API's policy for a pattern, if it may be removed.
@@ -283,9 +296,11 @@ impl Policies {
         }
     }
 
-    /// Puts what is stored now in the place of the API's entry for a pattern.
-    pub(super) fn put(&self, pattern: &str, entry: Option<PolicyEntry>) {
+    /// Puts what is stored now in the place of the API's entry for a pattern. `holder` has written it; `None`: its actor.
+    pub(super) fn put(&self, pattern: &str, entry: Option<PolicyEntry>, holder: Option<&Holder>) {
         let mut table = self.table.write();
+        let holder = entry.as_ref().map(|entry| holder.cloned().unwrap_or_else(|| holder_of(&entry.actor)));
+        self.count(&mut table, pattern, holder);
         if let Some(index) = table.position(pattern, PolicyOrigin::Api) {
             table.entries.remove(index);
         }
@@ -293,6 +308,17 @@ impl Policies {
         if let Some(entry) = entry {
             table.version = table.version.max(entry.version);
             table.place(entry);
+        }
+    }
+
+    /// Counts the API's entry for a pattern for whoever has written it; `None`: there is none any more.
+    fn count(&self, table: &mut Table, pattern: &str, holder: Option<Holder>) {
+        if let Some(before) = table.holders.remove(pattern) {
+            self.pool.remove(&before, 1);
+        }
+        if let Some(holder) = holder {
+            self.pool.add_anyway(&holder, 1);
+            table.holders.insert(pattern.into(), holder);
         }
     }
 
@@ -316,9 +342,12 @@ impl Policies {
                 || file.iter().any(|(pattern, spec)| **pattern == *entry.pattern && *spec == entry.spec)
         };
         let of_api = table.entries.iter().filter(|entry| entry.origin == PolicyOrigin::Api).count();
-        if of_api + file.len() > self.max {
-            return Err(self.limit());
+        let of_file = table.entries.len() - of_api;
+        if (of_api + file.len()) as u64 > self.pool.max() {
+            return Err(self.pool.limit().reached(self.pool.max()));
         }
+        self.pool.remove(&Holder::server(), of_file as u64);
+        self.pool.add_anyway(&Holder::server(), file.len() as u64);
         let before = table.entries.len();
         table.entries.retain(is_kept);
         if table.entries.len() != before || table.default != default {
@@ -333,16 +362,6 @@ impl Policies {
             }
         }
         Ok(())
-    }
-
-    fn limit(&self) -> Error {
-        Error::Limit {
-            reason: "POLICY_LIMIT",
-            what: "policies",
-            max: self.max as u64,
-            advice: "use a pattern for several breakers, delete unused policies, or raise limits.max_policies",
-            retry_after: Duration::from_secs(60),
-        }
     }
 
     /// The API's entry for a pattern; where there is none, the file's.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     breaker::{Permit, RequestId, Timestamp},
+    limit::{Level, REQUEST_IDS},
     share::{Holder, Pool},
 };
 
@@ -103,8 +104,14 @@ impl Requests {
         self.shards.iter().map(|shard| shard.lock().permits.len()).sum()
     }
 
+    /// What is used of the limit, and who uses the most of it. A holder that has its share loses its oldest and is not refused.
+    pub(super) fn level(&self, max: u64, biggest: usize) -> Level {
+        let biggest = if biggest == 0 { Vec::new() } else { self.biggest(biggest) };
+        Level { biggest, ..Level::unshared(REQUEST_IDS.name, max, self.len() as u64) }
+    }
+
     /// The holders that use the most.
-    pub(super) fn biggest(&self, count: usize) -> Vec<(Holder, u64)> {
+    fn biggest(&self, count: usize) -> Vec<(Holder, u64)> {
         let mut sums: HashMap<Holder, u64> = HashMap::new();
         for shard in &self.shards {
             for (holder, own) in &shard.lock().own {

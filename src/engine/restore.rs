@@ -75,8 +75,8 @@ impl Engine {
             registry: Registry::new(limits.breakers.max(1), root.floors.generation.max(1)),
             timers: Timers::default(),
             events: EventLog::new(limits.events, limits.events_age, root.newest),
-            policies: Policies::new(file.default.clone(), limits.policies)?,
-            tokens: Tokens::default(),
+            policies: Policies::new(file.default.clone(), &shares.policies)?,
+            tokens: Tokens::new(&shares.tokens),
             requests: Requests::new(&limits),
             batches: Batches::new(&shares.batch_clients, limits.batch_retention, store.is_lasting()),
             shares,
@@ -126,7 +126,7 @@ impl Engine {
             let page = self.shared.store.events(after, EVENTS_PAGE).await.map_err(unreadable)?;
             let Some(last) = page.last() else { break };
             after = last.sequence;
-            self.shared.events.append(&page);
+            self.append_events(&page, None);
         }
         Ok(())
     }

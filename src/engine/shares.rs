@@ -5,61 +5,19 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, LazyLock},
-    time::Duration,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
 
-use super::{Engine, Limits, error::Error};
-use crate::share::{Holder, Limit, Pool, Refused, Use};
-
-const WATCHERS: Limit = Limit {
-    name: "max_watchers",
-    reason: "WATCHER_LIMIT",
-    what: "watchers",
-    advice: "watch with one stream a process and filter there",
-    retry_after: Duration::from_secs(5),
-};
-
-const WATCH_KEYS: Limit = Limit {
-    name: "max_watch_keys",
-    reason: "WATCH_KEY_LIMIT",
-    what: "keys and prefixes of watches",
-    advice: "watch a prefix in place of many keys",
-    retry_after: Duration::from_secs(5),
-};
-
-const HANDLES: Limit = Limit {
-    name: "max_handles",
-    reason: "HANDLE_LIMIT",
-    what: "handles of sessions",
-    advice: "name breakers by key where a session uses them once, or end unused sessions",
-    retry_after: Duration::from_secs(5),
-};
-
-const BREAKERS: Limit = Limit {
-    name: "max_breakers",
-    reason: "BREAKER_LIMIT",
-    what: "breakers",
-    advice: "use one key for each dependency, not for each request",
-    retry_after: Duration::from_secs(1),
-};
-
-const REQUEST_IDS: Limit = Limit {
-    name: "max_request_ids",
-    reason: "REQUEST_ID_LIMIT",
-    what: "request ids",
-    advice: "ask for shorter leases",
-    retry_after: Duration::from_secs(1),
-};
-
-const BATCH_CLIENTS: Limit = Limit {
-    name: "max_batch_clients",
-    reason: "CLIENT_LIMIT",
-    what: "clients that send batches",
-    advice: "give each process one client_id for its life",
-    retry_after: Duration::from_secs(10),
+use super::{Engine, Limits, error::Error, events::Event};
+use crate::{
+    breaker::CALLERS_MAX,
+    limit::{BATCH_CLIENTS, BREAKERS, HANDLES, Level, POLICIES, REQUEST_IDS, TOKENS, WATCH_KEYS, WATCHERS},
+    share::{Holder, Pool, Refused, Use},
 };
 
 /// The pools of the engine's bounds.
@@ -70,6 +28,10 @@ pub(super) struct Shares {
     pub(super) handles: Arc<Pool>,
     pub(super) breakers: Arc<Pool>,
     pub(super) batch_clients: Arc<Pool>,
+    pub(super) policies: Arc<Pool>,
+    pub(super) tokens: Arc<Pool>,
+    /// A client was identified: who is named as an actor is an identity then, and not what a request says of itself.
+    identified: AtomicBool,
     /// Holders of breakers, each once: a breaker has a pointer only.
     holders: Mutex<HashSet<Arc<Holder>>>,
 }
@@ -83,6 +45,9 @@ impl Shares {
             handles: pool(HANDLES, limits.handles),
             breakers: pool(BREAKERS, limits.breakers.max(1) as usize),
             batch_clients: pool(BATCH_CLIENTS, limits.batch_clients),
+            policies: pool(POLICIES, limits.policies),
+            tokens: pool(TOKENS, limits.tokens),
+            identified: AtomicBool::new(false),
             holders: Mutex::default(),
         }
     }
@@ -133,11 +98,43 @@ pub(super) fn add_one(pool: &Pool, holder: &Holder) -> Result<(), Box<Refused>> 
     pool.add(holder, 1)
 }
 
+/// Room for one more, until what is made of it is counted by itself. The server itself has no share.
+pub(super) fn room(pool: &Arc<Pool>, holder: &Holder) -> Result<Use, Error> {
+    if is_server(holder) {
+        return if pool.used() < pool.max() {
+            Ok(pool.take_anyway(holder, 1))
+        } else {
+            Err(pool.limit().reached(pool.max()))
+        };
+    }
+    Ok(pool.take(holder, 1)?)
+}
+
+/// Whose it is what an actor has written: the identity, without what the request said of itself behind it.
+pub(super) fn holder_of(actor: &str) -> Holder {
+    Holder::identity(actor.split_once(" (").map_or(actor, |(identity, _)| identity).into())
+}
+
 impl Engine {
     /// The engine for what a client asks for: what its calls take counts for the holder.
     #[must_use]
     pub fn on_behalf_of(&self, holder: Holder) -> Self {
+        let identified = &self.shared.shares.identified;
+        if holder.is_identity() && !identified.load(Ordering::Relaxed) {
+            identified.store(true, Ordering::Relaxed);
+        }
         Self { shared: Arc::clone(&self.shared), holder }
+    }
+
+    /// Takes events of a breaker that `maker` has made into the log. An event that an operator asked for is that operator's.
+    pub(super) fn append_events(&self, events: &[Arc<Event>], maker: Option<&Holder>) {
+        let is_identified = self.shared.shares.identified.load(Ordering::Relaxed);
+        self.shared.events.append(events, |event| {
+            if is_identified && !event.actor.is_empty() {
+                return holder_of(&event.actor);
+            }
+            maker.cloned().unwrap_or_else(Holder::server)
+        });
     }
 
     /// Room for a session's handles, none yet.
@@ -146,19 +143,29 @@ impl Engine {
         self.shared.shares.handles.take(&self.holder, 0).ok()
     }
 
-    /// The pools of the bounds that clients share, for operators and metrics.
-    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
-        let Shares { watchers, watch_keys, handles, breakers, batch_clients, .. } = &self.shared.shares;
-        [watchers, watch_keys, handles, breakers, batch_clients].into_iter().map(|pool| &**pool)
+    /// What is used of each limit, with the holders that use the most of it: for operators and metrics.
+    #[must_use]
+    pub fn levels(&self, biggest: usize) -> Vec<Level> {
+        let Shares { watchers, watch_keys, handles, breakers, batch_clients, policies, tokens, .. } =
+            &self.shared.shares;
+        let (limits, usage) = (self.limits(), self.usage());
+        let shared = [breakers, policies, tokens, batch_clients, watchers, watch_keys, handles];
+        let mut levels: Vec<Level> = shared.into_iter().map(|pool| Level::of(pool, biggest)).collect();
+        levels.extend([
+            self.shared.requests.level(limits.request_ids as u64, biggest),
+            Level::unshared("max_callers", limits.callers as u64, usage.callers as u64),
+            Level::unshared("event_log_events", limits.events as u64, usage.events as u64),
+            Level::unshared("permit_ledger_bytes", limits.ledger_bytes as u64, usage.ledger_bytes as u64),
+            Level::unshared("statistics_bytes", limits.statistics_bytes as u64, usage.statistics_bytes as u64),
+            Level::of_each("callers_per_breaker", CALLERS_MAX as u64),
+        ]);
+        levels
     }
 
-    /// The holders that use the most of a limit, by the name of its setting; none where it is not shared.
+    /// The holders that use the most of a limit, by its name; none where it is not shared.
     #[must_use]
     pub fn biggest(&self, limit: &str, count: usize) -> Vec<(Holder, u64)> {
-        if limit == REQUEST_IDS.name {
-            return self.shared.requests.biggest(count);
-        }
-        self.pools().find(|pool| pool.limit().name == limit).map(|pool| pool.biggest(count)).unwrap_or_default()
+        self.levels(count).into_iter().find(|level| level.name == limit).map_or_else(Vec::new, |level| level.biggest)
     }
 
     /// What is taken for a watch.

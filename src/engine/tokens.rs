@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
     sync::Arc,
-    time::Duration,
 };
 
 use parking_lot::RwLock;
@@ -13,10 +12,12 @@ use super::{
     Actor, Engine,
     audit::{Action, AuditEntry},
     error::Error,
+    shares::{holder_of, room},
 };
 use crate::{
     access::{Identity, SecretHash, Token},
     breaker::Timestamp,
+    share::Pool,
     store::{Change, Commit, Document, Refused},
 };
 
@@ -30,9 +31,11 @@ pub(super) fn end(document: &Document) -> Option<Timestamp> {
 }
 
 /// The tokens that are in force.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tokens {
     table: RwLock<Table>,
+    /// Whose they are: who created each.
+    pool: Arc<Pool>,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +45,10 @@ struct Table {
 }
 
 impl Tokens {
+    pub(super) fn new(pool: &Arc<Pool>) -> Self {
+        Self { table: RwLock::default(), pool: Arc::clone(pool) }
+    }
+
     pub(super) fn restore(&self, documents: &[Document]) {
         documents.iter().for_each(|document| self.put(&document.key, Some(document)));
     }
@@ -55,10 +62,15 @@ impl Tokens {
             None
         });
         let mut table = self.table.write();
-        if let Some(ended) = table.by_name.remove(name).and_then(|old| table.by_hash.remove(&old.hash)) {
+        let old = table.by_name.remove(name);
+        if let Some(old) = &old {
+            self.pool.remove(&holder_of(&old.actor), 1);
+        }
+        if let Some(ended) = old.and_then(|old| table.by_hash.remove(&old.hash)) {
             ended.ended.cancel();
         }
         if let Some(token) = token {
+            self.pool.add_anyway(&holder_of(&token.actor), 1);
             table.by_hash.insert(token.hash, Arc::new(Identity::from(&token)));
             table.by_name.insert(name.into(), token);
         }
@@ -96,15 +108,7 @@ impl Engine {
     /// There is one of that name, or there are too many; the store did not record it.
     pub async fn create_token(&self, token: Token, actor: Actor<'_>) -> Result<(), Error> {
         let tokens = &self.shared.tokens;
-        if tokens.len() >= self.shared.limits.tokens {
-            return Err(Error::Limit {
-                reason: "TOKEN_LIMIT",
-                what: "tokens",
-                max: self.shared.limits.tokens as u64,
-                advice: "revoke those that nobody uses, or raise limits.max_tokens",
-                retry_after: Duration::from_secs(60),
-            });
-        }
+        let _room = room(&tokens.pool, &self.holder)?;
         let exists = Error::TokenExists { name: token.name.as_ref().to_owned() };
         if tokens.table.read().by_name.contains_key(&token.name) {
             return Err(exists);

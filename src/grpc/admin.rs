@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     access::{Grant, Secret, Token},
-    breaker::{CALLERS_MAX, Timestamp},
+    breaker::Timestamp,
     engine::{Actor, AuditEntry, Engine, Error, PolicyEntry, PolicyOrigin, Position},
+    limit::Level,
     notify::{Condition, Dead, Webhook},
     share::{Holder, Pool},
 };
@@ -61,7 +62,7 @@ impl<T: Message> Page<T> {
 #[derive(Clone, Debug)]
 pub struct AdminService {
     context: Arc<Context>,
-    limits: Arc<[pb::Limit]>,
+    limits: Arc<[Level]>,
     /// The bounds that are shared; they are made after the service.
     pools: Arc<RwLock<Vec<Arc<Pool>>>>,
 }
@@ -69,13 +70,22 @@ pub struct AdminService {
 impl AdminService {
     /// The service. `limits` are the transport's; the engine tells its own.
     #[must_use]
-    pub fn new(context: Arc<Context>, limits: Vec<pb::Limit>) -> Self {
+    pub fn new(context: Arc<Context>, limits: Vec<Level>) -> Self {
         Self { context, limits: limits.into(), pools: Arc::default() }
     }
 
     /// Has server info tell of bounds that are shared, and of who uses the most of each.
     pub fn show(&self, pools: impl IntoIterator<Item = Arc<Pool>>) {
         self.pools.write().extend(pools);
+    }
+
+    /// What is used of every limit, with the `biggest` holders that use the most of each: for server info and metrics.
+    #[must_use]
+    pub fn levels(&self, biggest: usize) -> Vec<Level> {
+        let mut levels = self.engine().levels(biggest);
+        levels.extend_from_slice(&self.limits);
+        levels.extend(self.pools.read().iter().map(|pool| Level::of(pool, biggest)));
+        levels
     }
 
     fn engine(&self) -> &Engine {
@@ -167,7 +177,7 @@ impl admin_service_server::AdminService for AdminService {
     }
 
     async fn set_policy(&self, request: Request<pb::SetPolicyRequest>) -> Answer<pb::SetPolicyResponse> {
-        let grant = self.grant(&request)?;
+        let (grant, engine) = (self.grant(&request)?, self.engine_for(&request));
         let request = request.get_ref();
         let pattern = convert::pattern("pattern", &request.pattern)?;
         grant.check(pattern)?;
@@ -175,7 +185,7 @@ impl admin_service_server::AdminService for AdminService {
             request.policy.as_ref().ok_or_else(|| Error::invalid("policy", "is required: the fields to override"))?;
         let spec = convert::policy(policy).map_err(|error| error.within("policy"))?;
         let (name, comment) = (actor(&grant, &request.actor)?, comment(&request.reason)?);
-        let (engine, pattern, expected) = (self.engine().clone(), pattern.to_owned(), request.expected_version);
+        let (pattern, expected) = (pattern.to_owned(), request.expected_version);
         let (entry, breakers_changed) = to_the_end(self.engine(), async move {
             engine.set_policy(&pattern, spec, expected, Actor { name: &name, comment: &comment }).await
         })
@@ -318,7 +328,7 @@ impl admin_service_server::AdminService for AdminService {
     }
 
     async fn create_token(&self, request: Request<pb::CreateTokenRequest>) -> Answer<pb::CreateTokenResponse> {
-        let grant = self.grant(&request)?;
+        let (grant, engine) = (self.grant(&request)?, self.engine_for(&request));
         let request = request.get_ref();
         let name = convert::token_name("name", &request.name)?;
         if self.context.gate.has_name(name) {
@@ -332,7 +342,7 @@ impl admin_service_server::AdminService for AdminService {
         let comment = comment(&request.reason)?;
         let identity = grant.identity().ok_or(Error::AuthenticationOff)?;
         let secret = Secret::generate().map_err(|_| Status::internal("the system has no random numbers"))?;
-        let (engine, now, actor) = (self.engine().clone(), self.engine().now(), Arc::clone(&identity.name));
+        let (now, actor) = (engine.now(), Arc::clone(&identity.name));
         let token = Token {
             name: name.into(),
             roles,
@@ -430,7 +440,8 @@ impl admin_service_server::AdminService for AdminService {
         let sees_others = self.grant(&request)?.sees_others();
         let engine = self.engine();
         let usage = engine.usage();
-        let shared: Vec<pb::Limit> = self.pools.read().iter().map(|pool| to_limit(pool, sees_others)).collect();
+        // Who uses a limit is told only to those who may see others.
+        let biggest = if sees_others { BIGGEST_MAX } else { 0 };
         let position = |sequence| Position { history: engine.history(), sequence, in_snapshot: false };
         let oldest = position(usage.oldest_sequence.saturating_sub(1));
         let now = engine.now();
@@ -446,26 +457,20 @@ impl admin_service_server::AdminService for AdminService {
             oldest_sequence: usage.oldest_sequence,
             newest_sequence: usage.newest_sequence,
             oldest_resume_token: ResumeToken::from(oldest).encode(),
-            limits: engine_limits(engine, sees_others)
-                .into_iter()
-                .chain(self.limits.iter().cloned())
-                .chain(shared)
-                .collect(),
+            limits: self.levels(biggest).into_iter().map(to_limit).collect(),
             draining: self.context.shutdown.draining(),
             uptime: Some(convert::to_duration(now.since(engine.started()))),
         }))
     }
 }
 
-/// A bound that is shared. Who uses it is told only to those who may see others.
-pub(super) fn to_limit(pool: &Pool, sees_others: bool) -> pb::Limit {
-    let biggest = if sees_others { pool.biggest(BIGGEST_MAX) } else { Vec::new() };
+fn to_limit(level: Level) -> pb::Limit {
     let share = |(holder, used): (Holder, u64)| pb::Share { holder: holder.to_string(), used };
     pb::Limit {
-        name: pool.limit().name.to_owned(),
-        max: pool.max(),
-        used: Some(pool.used()),
-        biggest: biggest.into_iter().map(share).collect(),
+        name: level.name.to_owned(),
+        max: level.max,
+        used: level.used,
+        biggest: level.biggest.into_iter().map(share).collect(),
     }
 }
 
@@ -559,35 +564,3 @@ fn to_policy_entry(entry: &PolicyEntry) -> pb::PolicyEntry {
 
 /// Most holders that a limit lists.
 const BIGGEST_MAX: usize = 5;
-
-/// The engine's limits, with those who use the most of each for people who may see others.
-fn engine_limits(engine: &Engine, sees_others: bool) -> Vec<pb::Limit> {
-    let (limits, usage) = (engine.limits(), engine.usage());
-    [
-        ("max_breakers", u64::from(limits.breakers), u64::from(usage.breakers)),
-        ("max_request_ids", limits.request_ids as u64, usage.request_ids as u64),
-        ("max_batch_clients", limits.batch_clients as u64, usage.batch_clients as u64),
-        ("max_callers", limits.callers as u64, usage.callers as u64),
-        ("max_policies", limits.policies as u64, usage.policies as u64),
-        ("max_tokens", limits.tokens as u64, usage.tokens as u64),
-        ("event_log_events", limits.events as u64, usage.events as u64),
-        ("max_watchers", limits.watchers, usage.watchers),
-        ("max_watch_keys", limits.watch_keys as u64, usage.watch_keys),
-        ("max_handles", limits.handles as u64, usage.handles),
-        ("permit_ledger_bytes", limits.ledger_bytes as u64, usage.ledger_bytes as u64),
-        ("statistics_bytes", limits.statistics_bytes as u64, usage.statistics_bytes as u64),
-    ]
-    .map(|(name, max, used)| {
-        let biggest = if sees_others { engine.biggest(name, BIGGEST_MAX) } else { Vec::new() };
-        let biggest = biggest.into_iter().map(|(holder, used)| pb::Share { holder: holder.to_string(), used });
-        pb::Limit { name: name.to_owned(), max, used: Some(used), biggest: biggest.collect() }
-    })
-    .into_iter()
-    .chain([pb::Limit {
-        name: "callers_per_breaker".to_owned(),
-        max: CALLERS_MAX as u64,
-        used: None,
-        biggest: Vec::new(),
-    }])
-    .collect()
-}

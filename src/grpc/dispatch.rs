@@ -28,7 +28,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Sleep;
-use tonic::{Status, body::Body, server::NamedService, transport::server::TcpConnectInfo};
+use tonic::{Code, Status, body::Body, server::NamedService, transport::server::TcpConnectInfo};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::Service;
 
@@ -39,26 +39,24 @@ use super::{
         admin_service_server::{AdminService, AdminServiceServer},
         breaker_service_server::{BreakerService, BreakerServiceServer},
     },
-    status::{DOMAIN, explained},
+    status::{DOMAIN, explained, of_transport},
     turns::Turn,
 };
 use crate::{
     access::{self, Grant, Need},
     engine::Error,
-    otel,
-    share::{Holder, Limit, Pool, Refused, Use},
+    limit, otel,
+    share::{Holder, Pool, Refused, Use},
     shutdown::Shutdown,
 };
-
-/// A refused call may come back after this: calls are answered so fast that room is there again at once.
-const CALL_RETRY_AFTER: Duration = Duration::from_millis(100);
-/// A refused stream may come back after this: streams live for minutes.
-const STREAM_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What an unfinished message counts beside its bytes: its headers, and what keeps track of it.
 const UNFINISHED_BYTES: u64 = 4 << 10;
 /// The length of a message stands before it, after one byte of flags.
 const PREFIX_BYTES: usize = 5;
+
+/// An answer of so many bytes counts until it is sent: a client that takes no answers gives its places back all the same.
+const UNSENT_BYTES: usize = 16 << 10;
 
 /// Comes when a stream is to be cut.
 type Cut = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -266,48 +264,27 @@ struct Pools {
     health_watches: Arc<Pool>,
     reflections: Arc<Pool>,
     unread: Arc<Pool>,
+    unsent: Arc<Pool>,
 }
 
 impl Pools {
     fn new(limits: &Limits) -> Self {
-        let pool = |max: usize, name, reason, what, advice, retry_after| {
-            let limit = Limit { name, reason, what, advice, retry_after };
-            Arc::new(Pool::new(limit, max as u64, limits.fair_share))
-        };
-        let stream =
-            |max, name, what| pool(max, name, "STREAM_LIMIT", what, "end some, or raise the limit", STREAM_RETRY_AFTER);
-        let call = |max, name, what| {
-            let advice = "send fewer at a time, use a session, or raise the limit";
-            pool(max, name, "CALL_LIMIT", what, advice, CALL_RETRY_AFTER)
-        };
+        let pool = |limit, max: usize| Arc::new(Pool::new(limit, max as u64, limits.fair_share));
         Self {
-            connections: pool(
-                limits.connections,
-                "max_connections",
-                "CONNECTION_LIMIT",
-                "connections",
-                "close some, or raise the limit",
-                STREAM_RETRY_AFTER,
-            ),
-            calls: call(limits.calls, "max_in_flight", "calls at a time"),
-            operator_calls: call(limits.operator_calls, "operator_calls", "operators' calls at a time"),
-            streams: stream(limits.streams, "max_streams", "streams at a time"),
-            health_watches: stream(limits.health_watches, "health_watches", "health watches at a time"),
-            reflections: stream(limits.reflections, "reflection_streams", "reflection streams at a time"),
-            unread: pool(
-                limits.unread_bytes,
-                "unread_bytes",
-                "UNREAD_LIMIT",
-                "bytes of unfinished messages",
-                "send each message at once and whole",
-                CALL_RETRY_AFTER,
-            ),
+            connections: pool(limit::CONNECTIONS, limits.connections),
+            calls: pool(limit::CALLS, limits.calls),
+            operator_calls: pool(limit::OPERATOR_CALLS, limits.operator_calls),
+            streams: pool(limit::STREAMS, limits.streams),
+            health_watches: pool(limit::HEALTH_WATCHES, limits.health_watches),
+            reflections: pool(limit::REFLECTION_STREAMS, limits.reflections),
+            unread: pool(limit::UNREAD_BYTES, limits.unread_bytes),
+            unsent: pool(limit::UNSENT_BYTES, limits.unsent_bytes),
         }
     }
 
-    fn all(&self) -> [&Arc<Pool>; 7] {
-        let Self { connections, calls, operator_calls, streams, health_watches, reflections, unread } = self;
-        [connections, calls, operator_calls, streams, health_watches, reflections, unread]
+    fn all(&self) -> [&Arc<Pool>; 8] {
+        let Self { connections, calls, operator_calls, streams, health_watches, reflections, unread, unsent } = self;
+        [connections, calls, operator_calls, streams, health_watches, reflections, unread, unsent]
     }
 
     fn of(&self, place: Place) -> &Pool {
@@ -511,6 +488,7 @@ impl Connection {
         }
         request.extensions_mut().insert(holder.clone());
         let mut ticket = Ticket::new(Arc::clone(self), route.kind, holder);
+        let mut intake = None;
         let state = if route.kind.has_one_message() {
             State::Reading(Reading::new(route_index, request))
         } else if let Err(error) = ticket.enter(request.uri().path(), request.extensions()) {
@@ -518,11 +496,12 @@ impl Connection {
         } else {
             let cut = self.cut(route.kind);
             let arriving = Arriving::new(Arc::clone(self), ticket.holder.clone());
-            let messages =
-                |inner| RequestBody(Content::Stream(Messages { inner, cut, arriving, framing: Framing::default() }));
+            intake = (route.kind == Kind::ForeignStream).then(Arc::default);
+            let (framing, intake) = (Framing::default(), intake.clone());
+            let messages = |inner| RequestBody(Content::Stream(Messages { inner, cut, arriving, framing, intake }));
             State::Called(route.handler.call(request.map(messages)))
         };
-        Answering { state, ticket: Some(ticket), timeout: None, span }
+        Answering { state, ticket: Some(ticket), timeout: None, span, intake }
     }
 
     /// Finds out who asks, for the service, which knows what that bounds, and who uses what the request takes.
@@ -740,6 +719,30 @@ struct Messages {
     cut: Option<Cut>,
     arriving: Arriving,
     framing: Framing,
+    /// Absent where the service answers a failure of its requests with that failure.
+    intake: Option<Arc<Mutex<Intake>>>,
+}
+
+/// How the requests of a stream have ended. The reflection service takes a request that fails (late, over a bound, cut off,
+/// not of its type) for the end of them all and ends as if all were well; its answer is corrected by this.
+#[derive(Debug, Default)]
+enum Intake {
+    #[default]
+    Open,
+    Ended,
+    Failed(Status),
+}
+
+impl Intake {
+    /// The status of an answer that has ended without one of its own, unless all was well.
+    fn failure(&self) -> Option<Status> {
+        match self {
+            Self::Ended => None,
+            Self::Failed(status) => Some(status.clone()),
+            // The service has given up on a request that was there whole.
+            Self::Open => Some(of_transport(Status::internal("it does not decode"))),
+        }
+    }
 }
 
 impl http_body::Body for RequestBody {
@@ -770,6 +773,21 @@ impl http_body::Body for RequestBody {
 
 impl Messages {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let polled = self.poll_next(context);
+        if let Some(intake) = &self.intake {
+            match &polled {
+                Poll::Ready(Some(Err(status))) => *intake.lock() = Intake::Failed(status.clone()),
+                Poll::Ready(None) if self.framing.unfinished() > 0 && self.cut.is_some() => {
+                    *intake.lock() = Intake::Failed(of_transport(Status::internal("it is cut off")));
+                }
+                Poll::Ready(None) => *intake.lock() = Intake::Ended,
+                Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+            }
+        }
+        polled
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         match Pin::new(&mut self.inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(piece) = frame.data_ref() {
@@ -843,6 +861,8 @@ pub(super) struct Answering {
     timeout: Option<Pin<Box<Sleep>>>,
     /// What a collector is told of it. A stream's ends when its answer begins.
     span: Option<Box<opentelemetry_sdk::trace::Span>>,
+    /// How its requests end, where the service does not say so.
+    intake: Option<Arc<Mutex<Intake>>>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "every call is read first, and a box costs")]
@@ -854,7 +874,7 @@ enum State {
 
 impl Answering {
     fn known(status: Status) -> Self {
-        Self { state: State::Known(Box::new(status)), ticket: None, timeout: None, span: None }
+        Self { state: State::Known(Box::new(status)), ticket: None, timeout: None, span: None, intake: None }
     }
 
     #[expect(clippy::disallowed_methods, reason = "a peer takes real time, whatever clock the breakers have")]
@@ -899,7 +919,12 @@ impl Future for Answering {
         if let Some(ticket) = &mut ticket {
             ticket.answered();
         }
-        Poll::Ready(Ok(explained(response).map(|inner| AnswerBody::new(inner, ticket))))
+        let takes_all = ticket.as_ref().is_some_and(|ticket| ticket.kind == Kind::Call);
+        let mut response = explained(response).map(|inner| AnswerBody::new(inner, ticket, this.intake.take()));
+        if takes_all {
+            response.body_mut().take_from_service(context);
+        }
+        Poll::Ready(Ok(response))
     }
 }
 
@@ -916,22 +941,72 @@ pub(super) struct AnswerBody {
     inner: Body,
     ticket: Option<Ticket>,
     cut: Option<Cut>,
+    intake: Option<Arc<Mutex<Intake>>>,
+    /// What the service has given already, as the next thing to send.
+    taken: Option<Option<Result<Frame<Bytes>, Status>>>,
+}
+
+/// A part of an answer, counted until its last byte is sent.
+struct Unsent {
+    bytes: Bytes,
+    _use: Use,
+}
+
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl AnswerBody {
-    fn new(inner: Body, ticket: Option<Ticket>) -> Self {
+    /// Takes the answer of a call from its service at once, so that it is counted also where its client takes nothing.
+    fn take_from_service(&mut self, context: &mut Context<'_>) {
+        if let Poll::Ready(first) = Pin::new(&mut self.inner).poll_frame(context) {
+            self.taken = Some(first.map(|frame| frame.map(|frame| self.counted(frame))));
+        }
+    }
+
+    fn counted(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let (Some(ticket), Some(bytes)) = (&self.ticket, frame.data_ref()) else { return frame };
+        if bytes.len() < UNSENT_BYTES {
+            return frame;
+        }
+        let load = &ticket.connection.shared.load;
+        match load.pools.unsent.take(&ticket.holder, bytes.len() as u64) {
+            Ok(used) => frame.map_data(|bytes| Bytes::from_owner(Unsent { bytes, _use: used })),
+            Err(refused) => {
+                load.refused_calls.fetch_add(1, Ordering::Relaxed);
+                self.inner = Body::empty();
+                trailers(Error::from(refused).into())
+            }
+        }
+    }
+
+    fn new(inner: Body, ticket: Option<Ticket>, intake: Option<Arc<Mutex<Intake>>>) -> Self {
         let cut = ticket.as_ref().and_then(|ticket| ticket.connection.cut(ticket.kind));
-        Self { inner, ticket, cut }
+        Self { inner, ticket, cut, intake, taken: None }
+    }
+
+    /// The last frame of an answer that the service has ended as if all were well, where its requests have failed.
+    #[cold]
+    fn corrected(&self, last: Frame<Bytes>) -> Frame<Bytes> {
+        let is_ok = last.trailers_ref().and_then(Status::from_header_map).is_some_and(|said| said.code() == Code::Ok);
+        let failure = self.intake.as_ref().filter(|_| is_ok).and_then(|intake| intake.lock().failure());
+        failure.map_or(last, trailers)
     }
 
     /// The end of a stream that was cut.
     fn end(&mut self) -> Frame<Bytes> {
         (self.inner, self.cut, self.ticket) = (Body::empty(), None, None);
-        let mut trailers = HeaderMap::new();
-        // Nothing of ours is unfit for a header.
-        let _ = Status::from(Error::Draining).add_header(&mut trailers);
-        Frame::trailers(trailers)
+        trailers(Error::Draining.into())
     }
+}
+
+fn trailers(status: Status) -> Frame<Bytes> {
+    let mut trailers = HeaderMap::new();
+    // Nothing of ours is unfit for a header.
+    let _ = status.add_header(&mut trailers);
+    Frame::trailers(trailers)
 }
 
 impl http_body::Body for AnswerBody {
@@ -945,14 +1020,22 @@ impl http_body::Body for AnswerBody {
         {
             return Poll::Ready(Some(Ok(self.end())));
         }
-        Pin::new(&mut self.inner).poll_frame(context)
+        if let Some(taken) = self.taken.take() {
+            return Poll::Ready(taken);
+        }
+        match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+            Some(Ok(frame)) if self.intake.is_some() && frame.is_trailers() => {
+                Poll::Ready(Some(Ok(self.corrected(frame))))
+            }
+            polled => Poll::Ready(polled),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.taken.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        if self.taken.is_some() { SizeHint::default() } else { self.inner.size_hint() }
     }
 }

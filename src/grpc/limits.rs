@@ -23,6 +23,9 @@ pub struct Limits {
     /// Bytes of all messages that have begun and are not there whole, of all connections; each counts 4 KiB beside what has
     /// come of it. Default 128 MiB.
     pub unread_bytes: usize,
+    /// Bytes of all answers to calls that are 16 KiB or more and not sent yet, as their clients do not take them. Default
+    /// 256 MiB.
+    pub unsent_bytes: usize,
     /// How much of each bound one holder may use of what the others leave.
     pub fair_share: FairShare,
     /// Calls and streams of one connection at a time. Default 1,000.
@@ -36,9 +39,12 @@ pub struct Limits {
     pub header_list_bytes: u32,
     /// Bytes of one stream that wait for a slow reader; more is not asked of the stream. Default 64 KiB.
     pub send_buffer_bytes: usize,
-    /// Bytes that a peer may send on one stream before they are read. Default 256 KiB.
+    /// Bytes that a peer may send on one stream before they are read. What HTTP/2 holds unread is of streams that nobody reads
+    /// from, so all of them hold at most this for each of `streams`. Default 64 KiB.
     pub stream_window_bytes: u32,
-    /// Bytes that a peer may send on one connection before they are read. Default 1 MiB.
+    /// Bytes that a peer may send on one connection before they are read. h2 ends a connection whose unread frames, each counted
+    /// as 256 bytes at least, take more than half of it, so it has room for a small frame of each of 1,000 streams. Default
+    /// 512 KiB.
     pub connection_window_bytes: u32,
     /// Streams that a peer has opened and reset before we saw them; one more ends the connection (rapid reset). Default
     /// 20.
@@ -72,14 +78,15 @@ impl Default for Limits {
             health_watches: 10_000,
             reflections: 1_000,
             unread_bytes: 128 << 20,
+            unsent_bytes: 256 << 20,
             fair_share: FairShare::default(),
             streams_per_connection: 1_000,
             unary_message_bytes: 64 << 10,
             batch_message_bytes: 1 << 20,
             header_list_bytes: 16 << 10,
             send_buffer_bytes: 64 << 10,
-            stream_window_bytes: 256 << 10,
-            connection_window_bytes: 1 << 20,
+            stream_window_bytes: 64 << 10,
+            connection_window_bytes: 512 << 10,
             pending_resets: 20,
             message_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(30),

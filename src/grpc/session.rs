@@ -34,6 +34,7 @@ use crate::{
     access::{Bound, Grant},
     breaker::{CallerId, Decision, Moment, Permit},
     engine::{Acquired, Engine, Error, Handle, ReportAnswer, STORE_PATIENCE, Told},
+    limit,
     share::Use,
 };
 
@@ -368,13 +369,7 @@ fn to_reported(number: u64, answer: &ReportAnswer) -> pb::SessionReported {
 
 #[cold]
 fn too_many_items() -> Error {
-    Error::Limit {
-        reason: "FRAME_LIMIT",
-        what: "items in a frame",
-        max: ITEMS_MAX as u64,
-        advice: "send them in several frames",
-        retry_after: Duration::ZERO,
-    }
+    limit::FRAME_ITEMS.reached(ITEMS_MAX as u64)
 }
 
 fn known(known: &mut HashMap<u32, Known>, handle: u32) -> Result<&mut Known, Error> {

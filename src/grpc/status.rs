@@ -174,7 +174,9 @@ const fn retry_after(error: &Error) -> Option<Duration> {
 fn metadata(error: &Error) -> HashMap<String, String> {
     let pairs = match error {
         Error::Invalid { field, .. } => vec![("field", field.clone())],
-        Error::Limit { what, max, .. } => vec![("limited", (*what).to_owned()), ("max", max.to_string())],
+        Error::Limit { name, what, max, .. } => {
+            vec![("limited", (*what).to_owned()), ("max", max.to_string()), ("limit", (*name).to_owned())]
+        }
         Error::Share(refused) => shares(refused),
         Error::NotFound { what, name, .. } => vec![("kind", (*what).to_owned()), ("name", name.clone())],
         Error::NotOpen { what, name, state } => {
@@ -213,16 +215,13 @@ fn shares(refused: &Refused) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::share::{FairShare, Holder, Limit, Pool};
+    use crate::{
+        limit,
+        share::{FairShare, Holder, Pool},
+    };
 
     fn limit() -> Error {
-        Error::Limit {
-            reason: "BREAKER_LIMIT",
-            what: "breakers",
-            max: 100_000,
-            advice: "delete some, or raise the limit",
-            retry_after: Duration::from_secs(5),
-        }
+        limit::BATCH_CLIENTS.reached(100_000)
     }
 
     fn info(status: &Status) -> tonic_types::ErrorInfo {
@@ -246,22 +245,15 @@ mod tests {
     fn a_limit_says_when_to_come_back() {
         let status = Status::from(limit());
         assert_eq!(status.code(), Code::ResourceExhausted);
-        assert_eq!(info(&status).reason, "BREAKER_LIMIT");
+        assert_eq!(info(&status).reason, "CLIENT_LIMIT");
         assert_eq!(info(&status).metadata["max"], "100000");
-        assert_eq!(status.get_details_retry_info().expect("is there").retry_delay, Some(Duration::from_secs(5)));
+        assert_eq!(status.get_details_retry_info().expect("is there").retry_delay, Some(Duration::from_secs(10)));
         assert!(status.get_details_bad_request().is_none());
     }
 
     #[test]
     fn a_share_that_is_used_up_says_whose_and_how_much() {
-        let limit = Limit {
-            name: "max_in_flight",
-            reason: "CALL_LIMIT",
-            what: "calls at a time",
-            advice: "send fewer at a time",
-            retry_after: Duration::from_millis(100),
-        };
-        let pool = Pool::new(limit, 4, FairShare::default());
+        let pool = Pool::new(limit::CALLS, 4, FairShare::default());
         let holder = Holder::identity("shop".into());
         pool.add(&holder, 3).expect("its share");
         let refused = pool.add(&holder, 1).expect_err("there is no more");
@@ -322,6 +314,6 @@ mod tests {
         let item = session_error(1, &Error::invalid("breaker", "is required"));
         assert_eq!((item.field.as_str(), item.code), ("breaker", 3));
         let retry_after = session_error(1, &limit()).retry_after;
-        assert_eq!(retry_after, Some(prost_types::Duration { seconds: 5, nanos: 0 }));
+        assert_eq!(retry_after, Some(prost_types::Duration { seconds: 10, nanos: 0 }));
     }
 }

@@ -28,8 +28,8 @@ use crate::{
     breaker::{OverrideMode, StateName, Timestamp, Totals},
     engine::{COMMIT_BOUNDS, Engine, Measured, REJECTIONS, RESYNCS, Surveyed, Usage},
     grpc,
+    limit::Level,
     notify::Condition,
-    share::Pool,
     telemetry,
 };
 
@@ -147,9 +147,8 @@ struct Scrape {
     unnamed: u64,
     measured: Measured,
     usage: Usage,
-    limits: [(&'static str, u64, u64); 11],
+    levels: Vec<Level>,
     transport: grpc::Usage,
-    pools: Vec<Arc<Pool>>,
     http: [(&'static str, u64); 3],
     store: &'static str,
     is_store_healthy: bool,
@@ -176,7 +175,7 @@ const OVERRIDES: [OverrideMode; 3] = [OverrideMode::ForcedOpen, OverrideMode::Fo
 impl Scrape {
     fn new(app: &App) -> Self {
         let engine = &app.context.engine;
-        let (limits, usage) = (engine.limits(), engine.usage());
+        let usage = engine.usage();
         Self {
             sum: Numbers::default(),
             states: [0; STATES.len()],
@@ -188,21 +187,8 @@ impl Scrape {
             unnamed: 0,
             measured: engine.measured(),
             usage,
-            limits: [
-                ("breakers", u64::from(usage.breakers), u64::from(limits.breakers)),
-                ("request_ids", usage.request_ids as u64, limits.request_ids as u64),
-                ("batch_clients", usage.batch_clients as u64, limits.batch_clients as u64),
-                ("callers", usage.callers as u64, limits.callers as u64),
-                ("policies", usage.policies as u64, limits.policies as u64),
-                ("event_log_events", usage.events as u64, limits.events as u64),
-                ("watchers", usage.watchers, limits.watchers),
-                ("watch_keys", usage.watch_keys, limits.watch_keys as u64),
-                ("handles", usage.handles, limits.handles as u64),
-                ("permit_ledger_bytes", usage.ledger_bytes as u64, limits.ledger_bytes as u64),
-                ("statistics_bytes", usage.statistics_bytes as u64, limits.statistics_bytes as u64),
-            ],
+            levels: app.admin.levels(HOLDERS),
             transport: app.dispatch.usage(),
-            pools: app.dispatch.pools().into_iter().chain(app.pools.all().map(Arc::clone)).collect(),
             http: [
                 ("connections", app.pools.connections.used()),
                 ("requests", app.pools.requests.used() + app.pools.operator_requests.used()),
@@ -399,28 +385,25 @@ impl Scrape {
             "Watches that lost events and got a snapshot instead, by reason; slow_reader: the reader was slower than the event log is long.",
             resyncs.map(|(reason, count)| ([("reason", reason.name())], count)),
         )?;
-        let pools = || self.pools.iter().map(|pool| (pool.limit().name, pool));
-        let used = self.limits.into_iter().map(|(name, used, _)| (name, used));
-        let used = used.chain(pools().map(|(name, pool)| (name, pool.used())));
-        let used = used.map(|(name, used)| ([("limit", name)], used));
+        let used = self.levels.iter().filter_map(|level| Some(([("limit", level.name)], level.used?)));
         told.gauges("fuseboard_limit_used", "What is used of each limit.", used)?;
-        let max = self.limits.into_iter().map(|(name, _, max)| (name, max));
-        let max = max.chain(pools().map(|(name, pool)| (name, pool.max())));
-        let max = max.map(|(name, max)| ([("limit", name)], max));
+        let max =
+            self.levels.iter().filter(|level| level.used.is_some()).map(|level| ([("limit", level.name)], level.max));
         told.gauges(
             "fuseboard_limit_max",
             "The limits; at one there is a clear error, and what is there goes on.",
             max,
         )?;
+        let refused = self.levels.iter().filter_map(|level| Some(([("limit", level.name)], level.refused?)));
         told.counters(
             "fuseboard_limit_refused",
             "Requests refused because their holder had its share of a limit, or the limit was reached.",
-            pools().map(|(name, pool)| ([("limit", name)], pool.refused())),
+            refused,
         )?;
-        let biggest: Vec<(&str, String, u64)> = pools()
-            .flat_map(|(name, pool)| {
-                pool.biggest(HOLDERS).into_iter().map(move |(holder, used)| (name, holder.to_string(), used))
-            })
+        let biggest: Vec<(&str, String, u64)> = self
+            .levels
+            .iter()
+            .flat_map(|level| level.biggest.iter().map(|(holder, used)| (level.name, holder.to_string(), *used)))
             .collect();
         told.gauges(
             "fuseboard_limit_biggest",

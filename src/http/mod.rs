@@ -43,7 +43,7 @@ mod process;
 mod session;
 mod stream;
 
-use std::{io, net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, net::TcpListener, sync::Arc};
 
 use axum::{
     Router,
@@ -58,13 +58,12 @@ use self::error::Error;
 pub use self::limits::Limits;
 use crate::{
     grpc::{AdminService, BreakerService, Context, Dispatch},
-    share::{Limit, Pool},
+    limit,
+    share::Pool,
     shutdown::Shutdown,
     tls::Tls,
 };
 
-/// A refused request may come back after this.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Breakers looked at before another request may be served.
 const SURVEY_PLACES: u32 = 1_024;
 
@@ -100,28 +99,12 @@ struct Pools {
 
 impl Pools {
     fn new(limits: &Limits) -> Self {
-        let pool = |max: usize, name, reason, what, advice| {
-            let limit = Limit { name, reason, what, advice, retry_after: RETRY_AFTER };
-            Arc::new(Pool::new(limit, max as u64, limits.fair_share))
-        };
-        let (close, fewer) = ("close some, or raise the limit", "send fewer at a time, or raise the limit");
+        let pool = |limit, max: usize| Arc::new(Pool::new(limit, max as u64, limits.fair_share));
         Self {
-            connections: pool(
-                limits.connections,
-                "max_http_connections",
-                "CONNECTION_LIMIT",
-                "HTTP connections",
-                close,
-            ),
-            requests: pool(limits.requests, "max_http_in_flight", "REQUEST_LIMIT", "HTTP requests at a time", fewer),
-            operator_requests: pool(
-                limits.operator_requests,
-                "http_operator_requests",
-                "REQUEST_LIMIT",
-                "operators' HTTP requests at a time",
-                fewer,
-            ),
-            streams: pool(limits.streams, "max_http_streams", "STREAM_LIMIT", "event streams at a time", close),
+            connections: pool(limit::HTTP_CONNECTIONS, limits.connections),
+            requests: pool(limit::HTTP_REQUESTS, limits.requests),
+            operator_requests: pool(limit::HTTP_OPERATOR_REQUESTS, limits.operator_requests),
+            streams: pool(limit::HTTP_STREAMS, limits.streams),
         }
     }
 
@@ -155,7 +138,7 @@ impl Port {
             address,
             tls,
             pools: Pools::new(&limits),
-            sessions: session::Sessions::default(),
+            sessions: session::Sessions::new(limits.fair_share),
             baseline: metrics::Baseline::of(&context.engine, limits.metrics_breakers),
             scrapes: Mutex::default(),
             openapi: openapi::make(),
@@ -168,7 +151,7 @@ impl Port {
     /// What is bounded and shared, and who uses how much of it.
     #[must_use]
     pub fn pools(&self) -> Vec<Arc<Pool>> {
-        self.app.pools.all().map(Arc::clone).into()
+        self.app.pools.all().into_iter().chain([self.app.sessions.pool()]).map(Arc::clone).collect()
     }
 
     /// Serves what comes in at a socket until `stop`.

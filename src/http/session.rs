@@ -24,6 +24,8 @@ use crate::{
     breaker::Timestamp,
     engine,
     grpc::Peer,
+    limit,
+    share::{FairShare, Holder, Pool, Use},
 };
 
 /// Where one signs in, and out.
@@ -39,9 +41,11 @@ const SESSIONS_MAX: usize = 1_000;
 const SESSIONS_PER_IDENTITY_MAX: usize = 20;
 
 /// Who is signed in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sessions {
     table: Mutex<Table>,
+    /// How many each identity has, for operators.
+    pool: Arc<Pool>,
 }
 
 #[derive(Debug, Default)]
@@ -57,9 +61,19 @@ struct Session {
     identity: Arc<Identity>,
     /// The sessions before it.
     number: u64,
+    _place: Use,
 }
 
 impl Sessions {
+    pub(super) fn new(fair_share: FairShare) -> Self {
+        let pool = Pool::new(limit::DASHBOARD_SESSIONS, SESSIONS_MAX as u64, fair_share);
+        Self { table: Mutex::default(), pool: Arc::new(pool) }
+    }
+
+    pub(super) const fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
     /// Opens a session of an identity under an id. At a bound another one ends: of this identity at its share, else of the one
     /// that has most.
     fn open(&self, id: &str, of: &Identity, now: Timestamp) {
@@ -77,7 +91,8 @@ impl Sessions {
         let identity = Arc::new(Identity { expires, ended: of.ended.child_token(), ..of.clone() });
         table.opened += 1;
         let number = table.opened;
-        table.by_id.insert(SecretHash::of(id), Session { identity, number });
+        let place = self.pool.take_anyway(&Holder::identity(Arc::clone(&identity.name)), 1);
+        table.by_id.insert(SecretHash::of(id), Session { identity, number, _place: place });
     }
 
     /// Who sends these headers, if a session of theirs is open.
@@ -198,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_session_ends_by_itself_and_with_its_token() {
-        let (sessions, ana, bob) = (Sessions::default(), identity("ana"), identity("bob"));
+        let (sessions, ana, bob) = (Sessions::new(FairShare::default()), identity("ana"), identity("bob"));
         sessions.open("a", &ana, NOW);
         sessions.open("b", &bob, NOW);
         let brief = Identity { expires: NOW.after(Duration::from_secs(60)), ..identity("brief") };
@@ -217,7 +232,7 @@ mod tests {
 
     #[test]
     fn each_identity_has_a_share_and_all_together_have_a_bound() {
-        let sessions = Sessions::default();
+        let sessions = Sessions::new(FairShare::default());
         for number in 0..=SESSIONS_PER_IDENTITY_MAX {
             sessions.open(&format!("ana-{number}"), &identity("ana"), NOW);
         }

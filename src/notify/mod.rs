@@ -25,6 +25,7 @@ use self::{delivery::Delivery, post::Poster};
 use crate::{
     breaker::Timestamp,
     engine::{Engine, Error},
+    limit,
     shutdown::Shutdown,
 };
 
@@ -158,13 +159,7 @@ impl Notifier {
         let hook = self.hooks.get(name).ok_or_else(not_found)?;
         let (answer, answered) = oneshot::channel();
         let asked = self.tests.as_ref().ok_or_else(not_found)?.try_send((Arc::clone(hook), answer));
-        asked.map_err(|_| Error::Limit {
-            reason: "TEST_LIMIT",
-            what: "tests at a time",
-            max: TESTS_MAX as u64,
-            advice: "wait until one has ended",
-            retry_after: Duration::from_secs(5),
-        })?;
+        asked.map_err(|_| limit::WEBHOOK_TESTS.reached(TESTS_MAX as u64))?;
         answered.await.map_err(|_| Error::Draining)
     }
 }

@@ -95,6 +95,23 @@ impl Trail {
         Some(sequence)
     }
 
+    /// Takes out an entry; its sequence.
+    pub(crate) fn take(&mut self, sequence: u64) -> Option<u64> {
+        self.remove(sequence);
+        Some(sequence)
+    }
+
+    /// Takes out the oldest entry of the holder with the most; its sequence.
+    pub(crate) fn take_surplus(&mut self) -> Option<u64> {
+        let sequence = self.surplus().or_else(|| self.entries.first_key_value().map(|(sequence, _)| *sequence))?;
+        self.take(sequence)
+    }
+
+    /// Bytes of all entries.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The newest sequence; 0: none.
     pub(crate) fn newest(&self) -> u64 {
         self.entries.last_key_value().map_or(0, |(sequence, _)| *sequence)

@@ -14,6 +14,7 @@ use tonic::{
     Streaming,
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt as _;
 
 use self::process::Server;
 
@@ -170,4 +171,58 @@ async fn a_policy_lists_the_sources_that_fit() {
     let sources = state.policy.unwrap().sources;
     assert!(sources.iter().map(String::len).sum::<usize>() <= 1_024 + 32, "{sources:?}");
     assert!(sources.last().is_some_and(|last| last.starts_with("and ") && last.ends_with(" more")), "{sources:?}");
+}
+
+#[tokio::test]
+async fn answers_that_their_client_does_not_take_have_a_bound_in_bytes() {
+    let server = Server::start(&[]);
+    let mut admin = AdminServiceClient::new(channel(&server).await);
+    for number in 0..900 {
+        let (breaker, actor, reason) = (format!("{number:0>200}"), "a".repeat(200), "r".repeat(1_000));
+        let mode = pb::OverrideMode::ForcedOpen.into();
+        let request = pb::SetOverrideRequest { breaker, mode, actor, reason, ..Default::default() };
+        admin.set_override(request).await.unwrap();
+    }
+    let socket = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let mut http = h2::client::Builder::new();
+    // It takes no byte of any answer.
+    http.initial_window_size(0);
+    let (mut requests, connection) = http.handshake::<_, bytes::Bytes>(socket).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let message = pb::ListEventsRequest { page_size: 1_000, ..Default::default() }.encode_to_vec();
+    let mut framed = vec![0];
+    framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    framed.extend(message);
+    let framed = bytes::Bytes::from(framed);
+    let before = server.resident_bytes();
+    let mut answers = Vec::new();
+    for _ in 0..260 {
+        requests = requests.ready().await.unwrap();
+        let request = http::Request::post(format!("{}/fuseboard.v1.AdminService/ListEvents", server.url()))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(())
+            .unwrap();
+        let (answer, mut body) = requests.send_request(request, false).unwrap();
+        body.send_data(framed.clone(), true).unwrap();
+        answers.push(answer.await.unwrap().into_body());
+    }
+    let mut last = answers.pop().unwrap();
+    assert!(last.data().await.is_none());
+    let refused = tonic::Status::from_header_map(&last.trailers().await.unwrap().unwrap()).unwrap();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused:?}");
+    assert_eq!(refused.get_error_details().error_info().unwrap().reason, "UNSENT_LIMIT");
+    let unsent = async |admin: &mut AdminServiceClient<Channel>| {
+        let info = admin.get_server_info(pb::GetServerInfoRequest {}).await.unwrap().into_inner();
+        info.limits.into_iter().find(|limit| limit.name == "unsent_bytes").unwrap().used.unwrap()
+    };
+    let used = unsent(&mut admin).await;
+    assert!((180 * MIB..=192 * MIB).contains(&used), "{used} bytes");
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 256 * MIB, "{grown} bytes");
+    connection.abort();
+    drop(answers);
+    while unsent(&mut admin).await > 0 {
+        tokio::task::yield_now().await;
+    }
 }

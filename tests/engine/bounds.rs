@@ -3,8 +3,10 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use fuseboard::{
-    breaker::{Decision, OWN_CALLS_MAX, PolicySpec, RequestId, StateName, Tally, policy::WindowSpec},
-    engine::{CallerTally, Engine, Error, Filter, Limits, WatchOptions},
+    access::{Roles, Secret, Token},
+    breaker::{Decision, OWN_CALLS_MAX, PolicySpec, RequestId, StateName, Tally, Timestamp, policy::WindowSpec},
+    engine::{Actor, CallerTally, Declaration, Engine, Error, Filter, Limits, WatchOptions},
+    limit::Level,
     share::Holder,
 };
 
@@ -227,6 +229,145 @@ fn batches_under_ever_new_client_ids_lock_nobody_else_out() {
     sent(&attacker, "attacker-again").unwrap();
     assert_eq!(world.engine.usage().batch_clients, 1, "silent ones make room");
     assert_eq!(world.engine.biggest("max_batch_clients", 5), [(Holder::identity("attacker".into()), 1)]);
+}
+
+#[test]
+fn one_operator_cannot_take_every_place_for_policies() {
+    let world = World::with(Limits { policies: 100, ..Limits::default() });
+    let (attacker, other) = (as_identity(&world, "attacker"), as_identity(&world, "other"));
+    let set = |engine: &Engine, name: &'static str, pattern: &str| {
+        engine.set_policy(pattern, failures(7), None, Actor { name, comment: "" }).soon()
+    };
+    let taken = (0..200).filter(|number| set(&attacker, "attacker", &format!("a-{number}")).is_ok()).count();
+    assert_eq!(taken, 75);
+    let refused = share_of(set(&attacker, "attacker", "one-more").unwrap_err());
+    assert_eq!(refused, ("identity:attacker".to_owned(), "POLICY_LIMIT", 75));
+    for number in 0..15 {
+        set(&other, "other", &format!("o-{number}")).unwrap();
+    }
+    set(&attacker, "attacker", "a-0").unwrap();
+    assert_eq!(world.engine.biggest("max_policies", 1), [(Holder::identity("attacker".into()), 75)]);
+    // A pattern counts for whoever wrote it last.
+    set(&other, "other", "a-0").unwrap();
+    for number in 1..75 {
+        attacker.delete_policy(&format!("a-{number}"), None, Actor { name: "attacker", comment: "" }).soon().unwrap();
+    }
+    assert_eq!(world.engine.biggest("max_policies", 2), [(Holder::identity("other".into()), 16)]);
+    assert_eq!(world.engine.usage().policies, 16);
+}
+
+#[test]
+fn one_administrator_cannot_take_every_place_for_tokens() {
+    let world = World::with(Limits { tokens: 20, ..Limits::default() });
+    let (attacker, other) = (as_identity(&world, "attacker"), as_identity(&world, "other"));
+    let create = |engine: &Engine, actor: &'static str, name: &str| {
+        let token = Token {
+            name: name.into(),
+            roles: Roles::default(),
+            prefixes: Vec::new(),
+            caller: "".into(),
+            hash: Secret::generate().unwrap().hash(),
+            created: engine.now(),
+            expires: Timestamp::NEVER,
+            actor: actor.into(),
+        };
+        engine.create_token(token, Actor { name: actor, comment: "" }).soon()
+    };
+    let taken = (0..40).filter(|number| create(&attacker, "attacker", &format!("a-{number}")).is_ok()).count();
+    assert_eq!(taken, 15);
+    let refused = share_of(create(&attacker, "attacker", "one-more").unwrap_err());
+    assert_eq!(refused, ("identity:attacker".to_owned(), "TOKEN_LIMIT", 15));
+    create(&other, "other", "o-0").unwrap();
+    assert_eq!(world.engine.biggest("max_tokens", 1), [(Holder::identity("attacker".into()), 15)]);
+    attacker.revoke_token("a-0", Actor { name: "attacker", comment: "" }).soon().unwrap();
+    assert_eq!(world.engine.biggest("max_tokens", 1), [(Holder::identity("attacker".into()), 14)]);
+    create(&attacker, "attacker", "again").unwrap();
+}
+
+/// What the metrics and server info show is one list; each limit that is shared is in it with its holders.
+#[test]
+fn every_limit_of_the_engine_shows_who_uses_the_most_of_it() {
+    let world = World::new();
+    let client = as_identity(&world, "client");
+    ask(&client, "a", 1, Duration::from_secs(60)).unwrap();
+    client.report_batch("client", 1, &[]).soon().unwrap();
+    client.set_policy("b", failures(7), None, Actor { name: "client", comment: "" }).soon().unwrap();
+    let filter = Filter { keys: ["a".into()].into(), ..Filter::default() };
+    let watch = client.watch(WatchOptions { filter, ..WatchOptions::default() }).unwrap();
+    let mut handles = client.handles().unwrap();
+    handles.resize(1).unwrap();
+    let shown = |level: &Level| level.biggest == [(Holder::identity("client".into()), 1)];
+    let (shown, others): (Vec<_>, Vec<_>) = world.engine.levels(3).into_iter().partition(shown);
+    assert_eq!(
+        shown.iter().map(|level| level.name).collect::<Vec<_>>(),
+        [
+            "max_breakers",
+            "max_policies",
+            "max_batch_clients",
+            "max_watchers",
+            "max_watch_keys",
+            "max_handles",
+            "max_request_ids"
+        ]
+    );
+    assert_eq!(
+        others.iter().map(|level| level.name).collect::<Vec<_>>(),
+        [
+            "max_tokens",
+            "max_callers",
+            "event_log_events",
+            "permit_ledger_bytes",
+            "statistics_bytes",
+            "callers_per_breaker"
+        ]
+    );
+    drop((watch, handles));
+}
+
+/// A client's breaker with some moves; the sequences of their events.
+fn moves_of_a_victim(world: &World) -> Vec<u64> {
+    let victim = as_identity(world, "victim");
+    victim.handle("victim/a").unwrap();
+    for _ in 0..3 {
+        world.fail("victim/a", 5);
+        victim.reset("victim/a", Actor { name: "victim", comment: "" }).soon().unwrap();
+    }
+    events_of(world, "victim/a")
+}
+
+fn events_of(world: &World, key: &str) -> Vec<u64> {
+    let events = world.engine.events(0, false, usize::MAX);
+    events.iter().filter(|event| *event.key == *key).map(|event| event.sequence).collect()
+}
+
+#[test]
+fn an_identity_that_declares_breakers_without_end_pushes_out_no_events_of_others() {
+    let world = World::with(Limits { events: 64, breakers: 2_000, ..Limits::default() });
+    let moves = moves_of_a_victim(&world);
+    assert!(moves.len() >= 6, "{moves:?}");
+    let attacker = as_identity(&world, "attacker");
+    for number in 0..1_000 {
+        for revision in 1..=2 {
+            let declaration = Declaration { spec: failures(6 + revision as u32), revision };
+            attacker.declare(&format!("{number}"), &declaration, super::NOBODY).soon().unwrap();
+        }
+    }
+    assert_eq!(world.engine.usage().newest_sequence, 1_000 + moves.last().unwrap());
+    assert_eq!(events_of(&world, "victim/a"), moves);
+    assert!(world.log().len() <= 64 + 16);
+}
+
+#[test]
+fn a_pattern_that_is_rewritten_in_a_loop_pushes_out_no_moves_of_the_breakers_that_follow_it() {
+    let world = World::with(Limits { events: 64, ..Limits::default() });
+    let moves = moves_of_a_victim(&world);
+    let operator = as_identity(&world, "attacker");
+    for round in 0..500 {
+        let actor = Actor { name: "attacker", comment: "again" };
+        operator.set_policy("victim/*", failures(7 + round % 2), None, actor).soon().unwrap();
+    }
+    assert!(world.engine.usage().newest_sequence >= 500);
+    assert_eq!(events_of(&world, "victim/a")[..moves.len()], moves);
 }
 
 #[test]
