@@ -15,8 +15,9 @@
 //! - *Voters* are callers; under `voters: service`, as soon as two services are known, they are services: a service that
 //!   names many instances is known once, taken out as a whole, and counts as isolated while most of its instances are.
 //!   Isolation stays an instance's own. What forgotten callers said is then left out of the evidence, so that a service
-//!   cannot vote a second time through instances that were forgotten. While one service is known its instances vote, or a
-//!   sick one of them could open the breaker.
+//!   cannot vote a second time through instances that were forgotten. So is what a caller said whose service is unknown, as
+//!   after a restart, until it calls again; as long as there are such callers, they count as one known service. While one
+//!   service is known its instances vote, or a sick one of them could open the breaker.
 //! - A caller whose own scope holds a rule while the fleet's does not is *isolated*: refused alone, until probes of its
 //!   own succeed. What it failed before stays evidence, or two callers could never reach a threshold together.
 //! - Isolation stops the failures that the rules would need, so there is one rule more: without `quorum - 1` isolated
@@ -56,6 +57,8 @@ pub const CALLERS_MAX: usize = 256;
 /// Most calls in the count windows of a breaker's callers together: with more callers, each one's own window is shorter. The
 /// fleet's window is not.
 pub const OWN_CALLS_MAX: usize = 1 << 20;
+/// In place of the number of a voter, where a caller has no vote.
+const NO_VOTER: usize = usize::MAX;
 /// How long a caller is known after it was seen.
 pub const KNOWN_FOR: Duration = Duration::from_secs(3600);
 
@@ -298,7 +301,7 @@ impl Callers {
         self.services = services.len();
     }
 
-    /// Says which service each caller is an instance of, for callers that were known before that mattered.
+    /// Says which service each caller is an instance of, for callers that were known before that mattered, or before a restart.
     pub(super) fn assign_services(&mut self, service_of: impl Fn(CallerId) -> ServiceId) {
         for (id, caller) in self.ids.iter().zip(&mut self.callers) {
             caller.service = service_of(*id);
@@ -514,7 +517,7 @@ impl Callers {
             is_out[vote.voter] = true;
         }
         let named = |is_without: bool| {
-            let told = parts.iter().filter(|part| is_out[part.voter] == is_without);
+            let told = parts.iter().filter(|part| is_out.get(part.voter) == Some(&is_without));
             let told = told.map(|part| part.evidence(rule)).filter(|part| part.failures > 0);
             told.take(EVIDENCE_CALLERS_MAX).collect()
         };
@@ -540,7 +543,11 @@ impl Callers {
         };
         let mut votes: Vec<Part> = (0..services.len()).map(empty).collect();
         for (part, caller) in parts.iter_mut().zip(&self.callers) {
-            let Ok(voter) = services.binary_search(&caller.service) else { continue };
+            let voter = services.binary_search(&caller.service).ok();
+            let Some(voter) = voter.filter(|_| caller.service != ServiceId::UNKNOWN) else {
+                part.voter = NO_VOTER;
+                continue;
+            };
             part.voter = voter;
             let vote = &mut votes[voter];
             vote.numbers.streak += part.numbers.streak;
@@ -563,6 +570,7 @@ impl Callers {
         let is_isolated = |of_one: &&[(ServiceId, bool)]| {
             2 * of_one.iter().filter(|(_, is_isolated)| *is_isolated).count() > of_one.len()
         };
+        callers.retain(|(service, _)| *service != ServiceId::UNKNOWN);
         callers.chunk_by(|(a, _), (b, _)| a == b).filter(is_isolated).count()
     }
 
@@ -724,12 +732,14 @@ impl<'a> VotersOf<'a> {
         a == b || self.service(a).is_some_and(|service| self.service(b) == Some(service))
     }
 
-    /// How many voters these callers are. Where services vote, one that is not known any more is none.
+    /// How many voters these callers are. Where services vote, one that is not known any more is none, nor is one of an unknown
+    /// service.
     pub(super) fn count(self, callers: &[CallerId]) -> usize {
         if self.callers.is_none() {
             return callers.len();
         }
         let mut services: Vec<_> = callers.iter().filter_map(|caller| self.service(*caller)).collect();
+        services.retain(|service| *service != ServiceId::UNKNOWN);
         services.sort_unstable();
         services.dedup();
         services.len()

@@ -26,9 +26,15 @@ pub const LEDGER_BYTES_MAX: usize = 256 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct CallerId(pub u64);
 
-/// The service that a caller is an instance of: a hash of the part of its name before the first `/`. 0: it is not known.
+/// The service that a caller is an instance of: a hash of the part of its name before the first `/`. 0: that of callers without
+/// a name, and of callers whose name could not be kept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct ServiceId(pub u64);
+
+impl ServiceId {
+    /// Of a caller from before a restart that has not called since. What it said counts for no service until it does.
+    pub const UNKNOWN: Self = Self(u64::MAX);
+}
 
 impl From<CallerId> for ServiceId {
     /// A service of this one instance.
@@ -302,5 +308,155 @@ impl Ledger {
 
     pub(super) fn is_empty(&self) -> bool {
         self.slices.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    /// Its sixteenth is a second.
+    const LEASE: Duration = Duration::from_secs(16);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_nanos(seconds * SECOND)
+    }
+
+    fn issue(ledger: &mut Ledger, now: u64, expire: u64) -> (u64, u32) {
+        ledger.issue(at(now), at(expire), LEASE, LEDGER_BYTES_MAX, None)
+    }
+
+    fn issue_to(ledger: &mut Ledger, caller: u64) -> (u64, u32) {
+        ledger.issue(at(100), at(116), LEASE, LEDGER_BYTES_MAX, Some(CallerId(caller)))
+    }
+
+    fn by_caller(expired: &Expired) -> Vec<(u64, u64)> {
+        expired.by_caller.iter().map(|(caller, count)| (caller.0, *count)).collect()
+    }
+
+    #[test]
+    fn a_request_id_is_read_as_it_was_written() {
+        for id in [0, 1, 0x0123_4567_89ab_cdef_0011_2233_4455_6677, u128::MAX].map(RequestId) {
+            let text = serde_json::to_string(&id).unwrap();
+            assert_eq!(text, format!("\"{:032x}\"", id.0));
+            assert_eq!(serde_json::from_str::<RequestId>(&text).unwrap(), id);
+            assert_eq!(postcard::from_bytes::<RequestId>(&postcard::to_allocvec(&id).unwrap()).unwrap(), id);
+        }
+        assert!(serde_json::from_str::<RequestId>("\"x\"").is_err());
+    }
+
+    #[test]
+    fn permits_whose_leases_end_in_one_sixteenth_share_a_slice() {
+        let mut ledger = Ledger::default();
+        let (first, serial) = issue(&mut ledger, 100, 116);
+        assert_eq!((first, serial), (100 * SECOND, 0), "named by the time at which it began");
+        let last = Timestamp::from_nanos(117 * SECOND - 1);
+        assert_eq!(ledger.issue(at(100), last, LEASE, LEDGER_BYTES_MAX, None), (first, 1));
+        assert_eq!(issue(&mut ledger, 101, 117), (101 * SECOND, 0), "the next sixteenth");
+        assert_eq!(issue(&mut ledger, 101, 116), (first, 2), "an older slice that fits");
+        assert_eq!(issue(&mut ledger, 101, 110), (101 * SECOND + 1, 0), "an id never returns");
+        assert_eq!((ledger.slices.len(), ledger.deadline()), (3, at(110)), "in the order their leases end");
+        let tiny = ledger.issue(at(102), at(102), Duration::from_nanos(1), LEDGER_BYTES_MAX, None);
+        assert_eq!((tiny, ledger.deadline()), ((102 * SECOND, 0), at(102)));
+    }
+
+    #[test]
+    fn a_full_slice_is_followed_by_another() {
+        let mut ledger = Ledger::default();
+        let (first, _) = issue(&mut ledger, 100, 116);
+        ledger.slices[0].issued = SLICE_PERMITS_MAX;
+        let (second, serial) = issue(&mut ledger, 100, 116);
+        assert_eq!((second, serial), (first + 1, 0));
+        assert_eq!(issue(&mut ledger, 100, 116), (second, 1));
+        let (later, _) = issue(&mut ledger, 101, 117);
+        ledger.slices[1].issued = SLICE_PERMITS_MAX;
+        let (third, serial) = issue(&mut ledger, 100, 116);
+        assert_eq!((third, serial, ledger.slices.len()), (later + 1, 0, 4));
+    }
+
+    #[test]
+    fn each_permit_is_reported_once() {
+        let mut ledger = Ledger::default();
+        let issued: Vec<_> = (0..200).map(|_| issue(&mut ledger, 100, 116)).collect();
+        for expected in [Entry::Open, Entry::Reported] {
+            for (slice, serial) in &issued {
+                assert_eq!(ledger.report(*slice, *serial, CallerId(0)), expected, "{serial}");
+            }
+        }
+        let (slice, _) = issued[0];
+        assert_eq!(ledger.report(slice, 200, CallerId(0)), Entry::Unknown, "never issued");
+        assert_eq!(ledger.report(slice + 1, 0, CallerId(0)), Entry::Unknown);
+        assert_eq!(ledger.expire(at(116)).count, 0, "nothing is left unreported");
+    }
+
+    #[test]
+    fn what_is_not_reported_by_the_end_of_its_lease_expires() {
+        let mut ledger = Ledger::default();
+        let (slice, serial) = issue(&mut ledger, 100, 115);
+        issue(&mut ledger, 100, 115);
+        issue(&mut ledger, 100, 115);
+        let late = Timestamp::from_nanos(116 * SECOND - 1);
+        ledger.issue(at(100), late, LEASE, LEDGER_BYTES_MAX, None);
+        issue(&mut ledger, 101, 117);
+        ledger.report(slice, serial, CallerId(0));
+        assert_eq!(ledger.deadline(), late);
+        assert_eq!(ledger.expire(at(115)).count, 0, "a slice ends with the last of its leases");
+        assert_eq!(ledger.expire(late).count, 3);
+        assert_eq!((ledger.deadline(), ledger.is_empty()), (at(117), false));
+        assert_eq!(ledger.report(slice, 1, CallerId(0)), Entry::Unknown);
+        assert_eq!(ledger.expire(at(117)).count, 1);
+        assert_eq!((ledger.deadline(), ledger.is_empty()), (Timestamp::NEVER, true));
+    }
+
+    #[test]
+    fn expired_permits_are_told_apart_by_caller() {
+        let mut ledger = Ledger::default();
+        let issued: Vec<_> = [1, 1, 2, 1, 3].map(|caller| issue_to(&mut ledger, caller)).to_vec();
+        ledger.report(issued[0].0, issued[0].1, CallerId(1));
+        let mut other = ledger.clone();
+        let expired = ledger.expire(at(116));
+        assert_eq!((expired.count, by_caller(&expired)), (4, vec![(1, 2), (2, 1), (3, 1)]));
+        other.disown(CallerId(1));
+        // It says that it is of caller 2, and counts as that one's.
+        other.report(issued[4].0, issued[4].1, CallerId(2));
+        let expired = other.expire(at(116));
+        assert_eq!((expired.count, by_caller(&expired)), (1, vec![(1, 0), (2, 0), (3, 1)]));
+    }
+
+    #[test]
+    fn permits_of_an_only_caller_are_its_own_once_there_are_others() {
+        let mut ledger = Ledger::default();
+        let (slice, serial) = issue(&mut ledger, 100, 116);
+        (0..4).for_each(|_| _ = issue(&mut ledger, 100, 116));
+        ledger.report(slice, serial, CallerId(7));
+        ledger.assign(CallerId(7));
+        assert_eq!(ledger.bytes(), ledger.slices[0].bytes());
+        assert_eq!(ledger.bytes(), size_of::<(CallerId, u32)>(), "one entry");
+        let expired = ledger.expire(at(116));
+        assert_eq!((expired.count, by_caller(&expired)), (4, vec![(7, 4)]));
+        assert_eq!(ledger.bytes(), 0);
+    }
+
+    #[test]
+    fn the_ledger_weighs_what_is_outside_of_it_and_gives_up_the_oldest_slice_past_its_bound() {
+        let mut ledger = Ledger::default();
+        (0..128).for_each(|_| _ = issue(&mut ledger, 100, 116));
+        assert_eq!(ledger.bytes(), 0, "in place");
+        issue(&mut ledger, 100, 116);
+        assert_eq!(ledger.bytes(), 4 * size_of::<u64>(), "one word more, in twice the places");
+        issue_to(&mut ledger, 1);
+        assert_eq!(ledger.bytes(), 4 * size_of::<u64>() + 4 * size_of::<(CallerId, u32)>());
+        issue_to(&mut ledger, 1);
+        assert_eq!(ledger.bytes(), ledger.slices[0].bytes(), "the same entry");
+        let (first, _) = issue(&mut ledger, 100, 116);
+        let before = ledger.bytes();
+        let second = ledger.issue(at(101), at(117), LEASE, before, Some(CallerId(1)));
+        assert_eq!((ledger.slices.len(), ledger.bytes()), (1, 4 * size_of::<(CallerId, u32)>()));
+        assert_eq!(ledger.report(first, 0, CallerId(0)), Entry::Unknown, "given up");
+        assert_eq!(ledger.report(second.0, second.1, CallerId(1)), Entry::Open);
+        let (third, serial) = ledger.issue(at(102), at(118), LEASE, 0, Some(CallerId(1)));
+        assert_eq!((ledger.is_empty(), ledger.bytes()), (true, 0), "also the last one");
+        assert_eq!(ledger.report(third, serial, CallerId(1)), Entry::Unknown);
     }
 }

@@ -91,7 +91,17 @@ impl Callers {
     /// The service that a caller is an instance of, by the part of its name before the first `/`. Callers whose name is
     /// forgotten are all of one service.
     pub(super) fn service(&self, id: CallerId) -> ServiceId {
-        self.shard(id.0).read().get(&id.0).map(|name| name.service).unwrap_or_default()
+        self.service_by_name(id).unwrap_or_default()
+    }
+
+    /// The same of a caller that does not call now: where its name is not known it may be of any service.
+    pub(super) fn service_if_known(&self, id: CallerId) -> ServiceId {
+        let unknown = if id == CallerId::default() { ServiceId::default() } else { ServiceId::UNKNOWN };
+        self.service_by_name(id).unwrap_or(unknown)
+    }
+
+    fn service_by_name(&self, id: CallerId) -> Option<ServiceId> {
+        self.shard(id.0).read().get(&id.0).map(|name| name.service)
     }
 
     pub(super) fn name(&self, id: CallerId) -> Option<Arc<str>> {

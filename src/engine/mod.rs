@@ -564,7 +564,7 @@ impl Engine {
     /// Tells a breaker whose policy counts services which callers are whose.
     fn assign_services(&self, tenant: &mut Tenant) {
         if tenant.policy.policy.voters == Voters::Service {
-            tenant.breaker.assign_services(|caller| self.shared.callers.service(caller));
+            tenant.breaker.assign_services(|caller| self.shared.callers.service_if_known(caller));
         }
     }
 

@@ -6,17 +6,19 @@ mod play;
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
 use fuseboard::breaker::{
-    Breaker, Decision, Kind, Moment, PermitKind, Policy, Reported, State, StateName, policy::Voters,
+    Breaker, CALLERS_MAX, CallerId, Decision, Kind, Moment, Outcome, PermitKind, Policy, PolicySpec, Report, Reported,
+    ServiceId, State, StateName, policy::Voters,
 };
 use proptest::prelude::*;
 
 use self::{
     naive::Model,
-    play::{Op, Play, callers_op, ops, policy, services_op, span},
+    play::{Op, Play, callers_op, ops, policy, service_of, services_op, span},
 };
 
 /// Callers that only succeed have these numbers; the others are below.
@@ -219,4 +221,86 @@ proptest! {
             model.play(&op);
         }
     }
+}
+
+/// A policy of runs of three failures in which services vote.
+fn by_service() -> Policy {
+    let spec = PolicySpec {
+        failure_threshold: Some(3),
+        voters: Some(Voters::Service),
+        // So many that runs need not be longer in a busy fleet.
+        minimum_calls: Some(1_000),
+        ..PolicySpec::default()
+    };
+    spec.declared_over(&PolicySpec::from(&Policy::default())).resolve().unwrap()
+}
+
+fn fail(play: &mut Play, caller: u64, times: u32) -> Vec<Kind> {
+    let call = Op::Call(caller, Report::of(Outcome::Failure));
+    (0..times).flat_map(|_| play.perform(&call).moves).map(|step| step.kind).collect()
+}
+
+/// Callers of one service, in order. Those with large numbers are services of their own.
+fn instances() -> impl Iterator<Item = u64> {
+    (0..33).map(|instance| 3 * instance)
+}
+
+#[test]
+fn a_service_with_many_callers_makes_room_from_its_own_and_what_they_said_is_no_second_vote() {
+    let mut play = Play::new(by_service());
+    for service in 0..(CALLERS_MAX as u64 - 2) {
+        play.see(1_000 + service);
+    }
+    // Two places are left for the instances of one service: each next one makes the one before the last go.
+    for caller in instances() {
+        assert_eq!(fail(&mut play, caller, 2), [], "no caller has a run of three");
+    }
+    assert_eq!(play.breaker.callers(play.now).len(), CALLERS_MAX);
+    let known: Vec<u64> = play.breaker.callers(play.now).iter().map(|view| view.status.caller.0).collect();
+    assert!((0..254).all(|service| known.contains(&(1_000 + service))), "no service loses its only caller");
+    assert_eq!(play.breaker.state().name(), StateName::Closed, "66 failures of one service, most of forgotten callers");
+    // A second service completes the evidence: its own run of three.
+    assert_eq!(fail(&mut play, 1_000, 3), [Kind::Opened]);
+}
+
+#[test]
+fn services_are_assigned_anew_after_a_restart_and_when_a_caller_calls() {
+    let mut play = Play::new(by_service());
+    for caller in [0, 3, 6, 1] {
+        play.see(caller);
+    }
+    assert_eq!(play.breaker.quorum(), 2);
+    assert_eq!(fail(&mut play, 0, 3), [Kind::CallerIsolated]);
+    let snapshot = play.breaker.snapshot();
+    let restored = || Breaker::restore(play.breaker.policy().clone(), snapshot.clone(), play.now);
+    let quorum_of = |service: fn(CallerId) -> ServiceId| {
+        let mut breaker = restored();
+        let all = Policy { share: 1.0, ..by_service() };
+        breaker.set_policy(Moment { now: play.now, random: 0 }, Arc::new(all));
+        breaker.assign_services(service);
+        breaker.quorum()
+    };
+    assert_eq!(quorum_of(|caller| service_of(caller.0)), 2, "as before");
+    assert_eq!(quorum_of(|caller| ServiceId(1 + caller.0)), 4, "each alone");
+    assert_eq!(quorum_of(|_| ServiceId(0)), 4, "of one service: its instances vote");
+
+    // A restart forgets names. What callers said before counts for their service once they call again, and for none until then.
+    let mut play = Play { breaker: restored(), now: play.now, permits: Vec::new() };
+    play.breaker.assign_services(|_| ServiceId::UNKNOWN);
+    assert_eq!(
+        fail(&mut play, 3, 3),
+        [Kind::CallerIsolated],
+        "not the second service that fails: caller 0 is of the same"
+    );
+    assert_eq!(fail(&mut play, 6, 3), [Kind::CallerIsolated]);
+    assert_eq!(play.breaker.quorum(), 2);
+    assert_eq!(fail(&mut play, 1, 3), [Kind::Opened], "another service");
+    let play = |op: Op| {
+        let mut play = Play { breaker: restored(), now: play.now, permits: Vec::new() };
+        play.breaker.assign_services(|_| ServiceId::UNKNOWN);
+        play.perform(&op);
+        fail(&mut play, 1, 3)
+    };
+    assert_eq!(play(Op::See(3)), [Kind::CallerIsolated], "caller 0 has not called again");
+    assert_eq!(play(Op::Acquire(0, 0)), [Kind::Opened], "it has, and what it said before counts");
 }
