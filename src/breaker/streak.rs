@@ -53,8 +53,13 @@ impl Streak {
         // A queue that grows has twice the places.
         let may_grow = recent.capacity() < SMALL || room > recent.capacity() * size_of::<(Timestamp, Timestamp)>();
         let keep = if may_grow { keep } else { keep.min(recent.capacity()) };
-        for _ in 0..failures.min(keep as u64) {
-            recent.insert(place, (at, asked_until));
+        // The oldest go first, so that the queue does not grow for instants that it would not keep.
+        let coming = usize::try_from(failures).map_or(keep, |failures| failures.min(keep));
+        let excess = (recent.len() + coming).saturating_sub(keep);
+        let older = excess.min(place);
+        recent.drain(..older);
+        for _ in 0..coming.saturating_sub(excess - older) {
+            recent.insert(place - older, (at, asked_until));
         }
         while recent.len() > keep {
             recent.pop_front();
@@ -172,6 +177,96 @@ fn kept(policy: &Policy) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn aging() -> Policy {
+        let period = Some(Duration::from_secs(10));
+        Policy { monitoring_period: period, failure_threshold: NonZeroU32::new(3), ..Policy::default() }
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::default().after(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_streak_weighs_its_instants() {
+        let mut streak = Streak::new();
+        streak.extend(&Policy::default(), at(1), 3, Timestamp::default(), usize::MAX);
+        assert_eq!(streak.bytes(), 0, "none are kept");
+        streak.clear();
+        streak.extend(&aging(), at(1), 3, Timestamp::default(), usize::MAX);
+        let places = streak.recent.as_ref().map_or(0, |recent| recent.capacity());
+        assert!(places >= 3);
+        assert_eq!(streak.bytes(), size_of::<VecDeque<(Timestamp, Timestamp)>>() + places * 16);
+    }
+
+    #[test]
+    fn as_many_instants_are_kept_as_the_threshold_can_ask_for() {
+        let mut streak = Streak::new();
+        streak.extend(&aging(), at(1), 1_000, Timestamp::default(), usize::MAX);
+        assert_eq!(streak.length(&aging(), at(1)), 3 + GROWTH_MAX as u64);
+        let policy = Policy { failure_threshold: NonZeroU32::new(100_000), ..aging() };
+        let mut streak = Streak::new();
+        streak.extend(&policy, at(1), 10_000, Timestamp::default(), 0);
+        assert_eq!(streak.length(&policy, at(1)), 10_000, "a small one may grow once");
+        let places = streak.recent.as_ref().map_or(0, |recent| recent.capacity());
+        assert!(places >= SMALL);
+        streak.extend(&policy, at(2), 50_000, Timestamp::default(), places * 16);
+        assert_eq!(streak.length(&policy, at(2)), places as u64, "no more than there is room for");
+        streak.extend(&policy, at(3), 50_000, Timestamp::default(), places * 16 + 1);
+        assert_eq!(streak.length(&policy, at(3)), 50_000 + places as u64);
+    }
+
+    #[test]
+    fn failures_age_out_at_the_end_of_the_period_in_the_order_of_their_instants() {
+        let mut streak = Streak::new();
+        streak.extend(&aging(), at(5), 1, at(100), usize::MAX);
+        streak.extend(&aging(), at(3), 1, at(200), usize::MAX);
+        assert_eq!(streak.asked_until(), at(200));
+        assert_eq!(streak.length(&aging(), at(13).before(Duration::from_nanos(1))), 2);
+        assert_eq!((streak.length(&aging(), at(13)), streak.asked_until()), (1, at(100)));
+        assert_eq!((streak.length(&aging(), at(15)), streak.asked_until()), (0, Timestamp::default()));
+        assert_eq!((streak.is_empty(), streak.bytes()), (true, 0));
+    }
+
+    #[test]
+    fn a_callers_failures_are_taken_out_by_their_instants() {
+        let (mut fleet, mut own) = (Streak::new(), Streak::new());
+        for second in 1..=4 {
+            fleet.extend(&aging(), at(second), 1, Timestamp::default(), usize::MAX);
+        }
+        for second in [2, 3] {
+            own.extend(&aging(), at(second), 1, Timestamp::default(), usize::MAX);
+        }
+        let instants = |streak: &Streak| -> Vec<Timestamp> {
+            streak.recent.iter().flat_map(|recent| recent.iter().map(|(at, _)| *at)).collect()
+        };
+        let mut one = fleet.clone();
+        one.forget(1, &own);
+        assert_eq!((one.length, instants(&one)), (3, vec![at(1), at(2), at(4)]), "the newest of its own");
+        fleet.forget(2, &own);
+        assert_eq!((fleet.length, instants(&fleet)), (2, vec![at(1), at(4)]));
+        let mut plain = Streak { length: 5, asked_until: at(9), recent: None };
+        plain.forget(3, &own);
+        assert_eq!((plain.length, plain.asked_until()), (2, at(9)));
+        plain.forget(3, &own);
+        assert_eq!(plain, Streak::new());
+    }
+
+    #[test]
+    fn a_streak_goes_on_under_another_policy() {
+        let mut streak = Streak::new();
+        streak.extend(&Policy::default(), at(1), 2, at(50), usize::MAX);
+        streak.refit(&aging(), at(20));
+        assert_eq!((streak.length(&aging(), at(29)), streak.asked_until()), (2, at(50)), "it ages from now");
+        let mut copy = streak.clone();
+        copy.refit(&aging(), at(25));
+        assert_eq!(copy, streak, "instants stay");
+        streak.refit(&Policy::default(), at(25));
+        assert_eq!((streak.length(&Policy::default(), at(99)), streak.bytes()), (2, 0));
+        let mut empty = Streak::new();
+        empty.refit(&aging(), at(25));
+        assert_eq!(empty, Streak::new());
+    }
 
     #[test]
     fn what_a_forgotten_failure_asked_for_is_forgotten_with_it() {
