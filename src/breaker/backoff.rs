@@ -55,6 +55,64 @@ pub(crate) const fn mix(seed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::breaker::policy::BackoffSpec;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn backoff(multiplier: f64, jitter: f64, max_seconds: u64) -> Policy {
+        let max_duration = Duration::from_secs(max_seconds);
+        let open_backoff = Some(BackoffSpec { multiplier, jitter, max_duration });
+        Policy { open_duration: 10 * SECOND, open_backoff, open_duration_min: SECOND / 10, ..Policy::default() }
+    }
+
+    #[test]
+    fn an_open_period_grows_with_failed_recoveries_up_to_its_ceiling() {
+        let policy = backoff(2.0, 0.0, 100);
+        let periods = [0, 1, 2, 3, 4, u32::MAX].map(|failed| open_period(&policy, failed, u64::MAX).as_secs());
+        assert_eq!(periods, [10, 20, 40, 80, 100, 100]);
+        let plain = Policy { open_backoff: None, ..policy };
+        assert_eq!(open_period(&plain, 9, u64::MAX), 10 * SECOND);
+    }
+
+    #[test]
+    fn jitter_draws_from_the_last_share_of_a_period_and_never_below_the_floor() {
+        let policy = backoff(2.0, 0.5, 100);
+        assert_eq!(open_period(&policy, 1, 0), 20 * SECOND, "never longer than the policy gives");
+        assert_eq!(open_period(&policy, 1, 1 << 63), 15 * SECOND);
+        let shortest = open_period(&policy, 1, u64::MAX);
+        assert!(shortest >= 10 * SECOND && shortest < 10 * SECOND + SECOND / 1_000, "{shortest:?}");
+        for open_duration_min in [SECOND / 1_000, SECOND, 9 * SECOND, 10 * SECOND] {
+            let policy = Policy { open_duration_min, ..backoff(1.0, 1.0, 10) };
+            assert_eq!(open_period(&policy, 0, u64::MAX), open_duration_min);
+            for number in 0..1_000 {
+                let period = open_period(&policy, 0, mix(number));
+                assert!(period >= open_duration_min && period <= 10 * SECOND, "{period:?} of {open_duration_min:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn callers_are_told_to_come_back_at_different_times() {
+        assert_eq!(retry_after(20 * SECOND, 0, 7), 20 * SECOND);
+        assert_eq!(retry_after(Duration::ZERO, 0, 7), RETRY_AFTER_MIN);
+        for caller in 1..1_000 {
+            for (left, most) in [(SECOND, SECOND / 10), (20 * SECOND, SECOND)] {
+                let told = retry_after(left, caller, 7);
+                assert!(told >= left && told < left + most, "{told:?}");
+                assert_eq!(told, retry_after(left, caller, 7), "the same as long as the generation lasts");
+            }
+        }
+        let far = (1..1_000).filter(|caller| retry_after(20 * SECOND, *caller, 7) > 20 * SECOND + SECOND / 2).count();
+        assert!((400..600).contains(&far), "{far} of 1,000 in the later half");
+        assert_ne!(retry_after(20 * SECOND, 1, 7), retry_after(20 * SECOND, 1, 8));
+        assert_ne!(retry_after(20 * SECOND, 1, 7), retry_after(20 * SECOND, 2, 7));
+    }
+
+    #[test]
+    fn a_number_in_the_unit_interval_is_the_upper_bits_of_a_random_one() {
+        assert_eq!([0, 1 << 62, 1 << 63].map(unit), [0.0, 0.25, 0.5]);
+        assert!(unit(u64::MAX) < 1.0 && unit(u64::MAX) > 0.999_999);
+    }
 
     #[test]
     fn mixing_is_splitmix64() {

@@ -1648,3 +1648,29 @@ impl Permit {
         (self.generation, self.slice, self.serial) == (other.generation, other.slice, other.serial)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_add_up_field_by_field() {
+        let of = |scale: u64| Totals {
+            opens: scale,
+            closes: 2 * scale,
+            successes: 3 * scale,
+            failures: 4 * scale,
+            timeouts: 5 * scale,
+            ignored: 6 * scale,
+            rejected: 7 * scale,
+            stale: 8 * scale,
+            expired: 9 * scale,
+            bypassed: 10 * scale,
+            local_failures: 11 * scale,
+            ..Totals::default()
+        };
+        let mut sum = of(100);
+        sum += &Totals { last_open: Some(Timestamp::default()), ..of(7) };
+        assert_eq!(sum, of(107), "the instants stay");
+    }
+}

@@ -147,3 +147,39 @@ impl Runs {
         Self { leading: failures, longest: failures, trailing: failures }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_adds_up() {
+        let tally = Tally { successes: 1, failures: 20, timeouts: 300, ignored: 4_000, ..Tally::default() };
+        let tally = Tally { local_failures: 50_000, rejections: 600_000, ..tally };
+        assert_eq!((tally.failed(), tally.counted(), tally.calls()), (320, 321, 54_321));
+    }
+
+    #[test]
+    fn runs_are_read_within_the_counts() {
+        let runs = |successes, failures, leading_failures, longest_run, trailing_failures| {
+            let tally = Tally {
+                successes,
+                failures,
+                timeouts: 1,
+                leading_failures,
+                longest_run,
+                trailing_failures,
+                ..Tally::default()
+            };
+            let Runs { leading, longest, trailing } = tally.runs();
+            (leading, longest, trailing)
+        };
+        assert_eq!(runs(0, 4, 0, 0, 0), (5, 5, 5), "all of them without a success, whatever is said");
+        assert_eq!(runs(2, 4, 0, 0, 3), (0, 0, 3), "a client that does not report runs");
+        assert_eq!(runs(2, 4, 1, 0, 3), (1, 3, 3), "the longest of those that are told");
+        assert_eq!(runs(2, 4, 2, 0, 1), (2, 2, 1));
+        assert_eq!(runs(2, 4, 0, 4, 1), (0, 4, 1));
+        assert_eq!(runs(2, 4, 9, 9, 9), (0, 5, 5), "the trailing run first");
+        assert_eq!(runs(2, 4, 9, 9, 2), (3, 5, 2));
+    }
+}

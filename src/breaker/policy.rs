@@ -562,6 +562,193 @@ fn period(field: &'static str, value: Option<Duration>, may_be_off: bool, max: D
 mod tests {
     use super::*;
 
+    /// Sets a field of a spec to a number: of calls, of nanoseconds, or of thousandths.
+    type Field = (&'static str, fn(&mut PolicySpec, u64));
+
+    fn in_nanos(nanos: u64) -> Option<Duration> {
+        Some(Duration::from_nanos(nanos))
+    }
+
+    fn calls(number: u64) -> Option<u32> {
+        Some(u32::try_from(number).unwrap())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    fn thousandths(number: u64) -> f64 {
+        number as f64 / 1_000.0
+    }
+
+    /// The spec takes the first and the last value of each range, and nothing before or after them.
+    fn holds_ranges(ranges: &[(Field, &[u64], u64, u64)]) {
+        for ((field, set), also, least, most) in ranges {
+            let check = |value: u64| {
+                let mut spec = PolicySpec::default();
+                set(&mut spec, value);
+                spec.check().map_err(|error| error.field)
+            };
+            for good in also.iter().chain([least, most]) {
+                assert_eq!(check(*good), Ok(()), "{field} {good}");
+            }
+            let below = least.checked_sub(1).filter(|below| !also.contains(below));
+            for bad in below.into_iter().chain([most + 1]) {
+                assert_eq!(check(bad), Err(*field), "{field} {bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_calls_and_ratios_are_held_against_their_ranges() {
+        let million = u64::from(CALLS_MAX);
+        holds_ranges(&[
+            (("failure_threshold", |spec, n| spec.failure_threshold = calls(n)), &[], 0, FAILURE_THRESHOLD_MAX.into()),
+            (("failure_count_threshold", |spec, n| spec.failure_count_threshold = calls(n)), &[], 0, million),
+            (("slow_call_minimum_calls", |spec, n| spec.slow_call_minimum_calls = calls(n)), &[], 0, million),
+            (("minimum_calls", |spec, n| spec.minimum_calls = calls(n)), &[], 1, million),
+            (("probes", |spec, n| spec.probes = calls(n)), &[], 1, PROBES_MAX.into()),
+            (("successes_to_close", |spec, n| spec.successes_to_close = calls(n)), &[], 1, million),
+            (("failures_to_reopen", |spec, n| spec.failures_to_reopen = calls(n)), &[], 1, million),
+            (("min_callers", |spec, n| spec.min_callers = calls(n)), &[], 1, MIN_CALLERS_MAX.into()),
+            (
+                ("window.count.calls", |spec, n| spec.window = calls(n).map(WindowSpec::Count)),
+                &[],
+                1,
+                WINDOW_CALLS_MAX.into(),
+            ),
+            (
+                ("window.time.slices", |spec, n| {
+                    spec.window = calls(n).map(|slices| WindowSpec::Time { duration: DAY, slices });
+                }),
+                &[],
+                1,
+                SLICES_MAX.into(),
+            ),
+            (("failure_rate_threshold", |spec, n| spec.failure_rate_threshold = Some(thousandths(n))), &[], 0, 1_000),
+            (
+                ("slow_call_rate_threshold", |spec, n| spec.slow_call_rate_threshold = Some(thousandths(n))),
+                &[],
+                0,
+                1_000,
+            ),
+            (("share", |spec, n| spec.share = Some(thousandths(n))), &[], 0, 1_000),
+        ]);
+        let spec = PolicySpec { share: Some(f64::NAN), ..PolicySpec::default() };
+        assert_eq!(spec.check().unwrap_err().field, "share");
+    }
+
+    #[test]
+    fn spans_are_held_against_their_ranges() {
+        let [millisecond, hour, day] = [MILLISECOND, HOUR, DAY].map(|span| u64::try_from(span.as_nanos()).unwrap());
+        assert_eq!([millisecond, hour, day], [1_000_000, 3_600_000_000_000, 86_400_000_000_000]);
+        holds_ranges(&[
+            (("monitoring_period", |spec, n| spec.monitoring_period = in_nanos(n)), &[0], millisecond, day),
+            (("slow_call_duration", |spec, n| spec.slow_call_duration = in_nanos(n)), &[0], millisecond, hour),
+            (("half_open_max_duration", |spec, n| spec.half_open_max_duration = in_nanos(n)), &[0], millisecond, day),
+            (("retry_after_max", |spec, n| spec.retry_after_max = in_nanos(n)), &[0], millisecond, day),
+            (("open_duration", |spec, n| spec.open_duration = in_nanos(n)), &[], millisecond, day),
+            (("open_duration_min", |spec, n| spec.open_duration_min = in_nanos(n)), &[], millisecond, day),
+            (("lease", |spec, n| spec.lease = in_nanos(n)), &[], millisecond, hour),
+            (
+                ("window.time.duration", |spec, n| {
+                    spec.window = Some(WindowSpec::Time { duration: Duration::from_nanos(n), slices: 1 });
+                }),
+                &[],
+                10 * millisecond,
+                day,
+            ),
+            (
+                ("open_backoff.max_duration", |spec, n| {
+                    let max_duration = Duration::from_nanos(n);
+                    spec.open_backoff = Some(BackoffSpec { multiplier: 2.0, jitter: 0.0, max_duration });
+                }),
+                &[0],
+                millisecond,
+                day,
+            ),
+            (
+                ("open_backoff.multiplier", |spec, n| {
+                    let multiplier = thousandths(n);
+                    spec.open_backoff = Some(BackoffSpec { multiplier, jitter: 0.0, max_duration: Duration::ZERO });
+                }),
+                &[],
+                1_000,
+                100_000,
+            ),
+            (
+                ("open_backoff.jitter", |spec, n| {
+                    let jitter = thousandths(n);
+                    spec.open_backoff = Some(BackoffSpec { multiplier: 2.0, jitter, max_duration: Duration::ZERO });
+                }),
+                &[],
+                0,
+                1_000,
+            ),
+        ]);
+        for off in [
+            PolicySpec { lease: in_nanos(0), ..PolicySpec::default() },
+            PolicySpec { open_duration: in_nanos(0), ..PolicySpec::default() },
+        ] {
+            assert!(off.check().is_err(), "{off:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_duration_is_held_against_the_floor_of_its_own_spec_or_else_the_inherited_one() {
+        let ms = Duration::from_millis;
+        let spec =
+            |open_duration, open_duration_min| PolicySpec { open_duration, open_duration_min, ..PolicySpec::default() };
+        let check = |period, floor, inherited| spec(Some(ms(period)), floor).check_open_duration(ms(inherited)).is_ok();
+        assert_eq!([check(100, None, 100), check(99, None, 100), check(99, Some(ms(99)), 100)], [true, false, true]);
+        assert_eq!([check(98, Some(ms(99)), 1), check(100, Some(ms(101)), 1)], [false, false]);
+        assert_eq!(spec(None, None).check_open_duration(DAY), Ok(()));
+        let resolved = |spec: PolicySpec| {
+            let policy = spec.resolve().unwrap();
+            (policy.open_duration, policy.open_duration_min)
+        };
+        assert_eq!(resolved(spec(Some(ms(20)), None)), (ms(100), ms(100)), "one that is stored opens for the floor");
+        assert_eq!(resolved(spec(Some(ms(20)), Some(ms(20)))), (ms(20), ms(20)));
+        assert_eq!(resolved(spec(None, Some(ms(60_000)))), (ms(60_000), ms(60_000)));
+    }
+
+    #[test]
+    fn a_backoff_has_a_ceiling_of_ten_open_periods_where_none_is_given() {
+        let ceiling = |open_seconds: u64, max_seconds: u64| {
+            let max_duration = Duration::from_secs(max_seconds);
+            let spec = PolicySpec {
+                open_duration: Some(Duration::from_secs(open_seconds)),
+                open_backoff: Some(BackoffSpec { multiplier: 2.0, jitter: 0.0, max_duration }),
+                ..PolicySpec::default()
+            };
+            spec.resolve().unwrap().open_backoff.unwrap().max_duration.as_secs()
+        };
+        assert_eq!([ceiling(10, 0), ceiling(10, 40), ceiling(10, 5)], [100, 40, 10]);
+        assert_eq!(ceiling(80_000, 0), 86_400, "at most a day");
+    }
+
+    #[test]
+    fn a_policy_as_a_spec_says_every_field_and_resolves_to_itself() {
+        let second = Duration::from_secs(1);
+        let spec = PolicySpec {
+            failure_threshold: Some(0),
+            monitoring_period: Some(second),
+            failure_count_threshold: Some(4),
+            failure_rate_threshold: Some(0.25),
+            slow_call_duration: Some(2 * second),
+            slow_call_rate_threshold: Some(0.75),
+            slow_call_minimum_calls: Some(6),
+            window: Some(WindowSpec::Count(50)),
+            minimum_calls: Some(7),
+            half_open_max_duration: Some(3 * second),
+            ..PolicySpec::default()
+        };
+        let policy = spec.resolve().unwrap();
+        let said = PolicySpec::from(&policy);
+        assert_eq!(said.resolve().unwrap(), policy);
+        assert_eq!((said.failure_threshold, said.failure_rate_threshold), (Some(0), Some(0.25)));
+        assert_eq!(spec.unlike(&said), PolicySpec::default(), "it says all of the spec");
+        let other = PolicySpec { minimum_calls: Some(8), ..said.clone() };
+        assert_eq!(other.unlike(&said), PolicySpec { minimum_calls: Some(8), ..PolicySpec::default() });
+    }
+
     #[test]
     fn a_minimum_above_the_count_window_of_the_same_spec_is_refused_and_one_of_another_spec_lowered() {
         let spec = PolicySpec { window: Some(WindowSpec::Count(10)), minimum_calls: Some(10), ..PolicySpec::default() };

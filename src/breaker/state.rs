@@ -168,3 +168,75 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VOTERS: VotersOf<'static> = VotersOf::CALLERS;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::default().after(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_caller_that_stepped_back_lets_others_go_first_for_two_seconds() {
+        let (one, other) = (CallerId(1), CallerId(2));
+        let mut round = Round::new(at(10), 0);
+        assert!(round.may_probe(VOTERS, one, at(10), false));
+        round.step_back(one, at(10));
+        let end = at(12).before(Duration::from_nanos(1));
+        assert_eq!([end, at(12)].map(|now| round.may_probe(VOTERS, one, now, false)), [false, true]);
+        assert!(round.may_probe(VOTERS, other, at(10), false));
+        round.step_back(one, at(11));
+        assert_eq!(round.stepped_back, [(one, at(13))], "the last time counts");
+
+        // A place that is kept is kept from it, not from others.
+        round.reserve(VOTERS, one, at(20));
+        assert_eq!(round.reserved_until, Timestamp::default(), "for itself none is kept");
+        round.reserve(VOTERS, other, at(20));
+        let end = at(22).before(Duration::from_nanos(1));
+        assert_eq!([end, at(22)].map(|now| round.may_probe(VOTERS, one, now, false)), [false, true]);
+        assert!(round.may_probe(VOTERS, other, end, false));
+    }
+
+    #[test]
+    fn in_a_dispute_a_caller_whose_probe_failed_gets_none() {
+        let policy = Policy { failures_to_reopen: 2, ..Policy::default() };
+        let (one, other) = (CallerId(1), CallerId(2));
+        let mut round = Round { failures: 1, ..Round::new(at(10), 0) };
+        round.note_failure(VOTERS, one);
+        round.note_failure(VOTERS, one);
+        assert_eq!(round.failed, [one]);
+        assert!(!round.is_disputed(&policy, 2, VOTERS), "too few have failed");
+        round.failures = 2;
+        assert!(round.is_disputed(&policy, 2, VOTERS));
+        assert!(!round.is_disputed(&policy, 1, VOTERS), "one caller is enough");
+        assert_eq!([true, false].map(|disputed| round.may_probe(VOTERS, one, at(10), disputed)), [false, true]);
+        assert!(round.may_probe(VOTERS, other, at(10), true));
+        round.note_failure(VOTERS, other);
+        assert!(!round.is_disputed(&policy, 2, VOTERS));
+    }
+
+    #[test]
+    fn a_round_remembers_as_many_callers_as_a_breaker_knows() {
+        let mut round = Round::new(at(10), 0);
+        for caller in 0..300 {
+            round.note_failure(VOTERS, CallerId(caller));
+            round.step_back(CallerId(caller), at(10));
+        }
+        assert_eq!((round.failed.len(), round.stepped_back.len()), (256, 256));
+    }
+
+    #[test]
+    fn a_state_ends_by_itself_when_it_says() {
+        let open = State::Open { until: at(5), failed_recoveries: 3 };
+        let round = Round { until: at(9), disputed_until: at(8), ..Round::new(at(1), 4) };
+        let half_open = State::HalfOpen(Box::new(round));
+        let states = [&State::Closed, &open, &half_open];
+        assert_eq!(states.map(State::until), [Timestamp::NEVER, at(5), at(8)]);
+        assert_eq!(states.map(State::failed_recoveries), [0, 3, 4]);
+        assert_eq!(states.map(State::is_closed), [true, false, false]);
+        assert_eq!(states.map(|state| state.round().is_some()), [false, false, true]);
+    }
+}

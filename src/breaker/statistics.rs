@@ -321,3 +321,108 @@ impl Statistics {
         self.window.is_none() && self.streak.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::policy::WindowSpec;
+
+    fn sample(successes: u64, failures: u64) -> Sample {
+        let counts = Counts { successes, failures, ..Counts::default() };
+        Sample { counts, runs: Runs { trailing: failures, ..Runs::default() }, ..Sample::default() }
+    }
+
+    #[test]
+    fn the_last_of_the_calls_are_failures_unless_runs_say_otherwise() {
+        let last = |successes, failures, runs| {
+            let counts = Counts { successes, failures, ..Counts::default() };
+            Sample { counts, runs, ..Sample::default() }.last().failures
+        };
+        let runs = |longest, trailing| Runs { leading: 0, longest, trailing };
+        assert_eq!(last(1, 3, runs(0, 1)), 3, "no runs are reported");
+        assert_eq!(last(1, 3, runs(2, 1)), 1);
+        assert_eq!(last(1, 3, runs(3, 0)), 0, "a success ended them");
+        assert_eq!(last(0, 3, runs(3, 3)), 3);
+        assert_eq!(last(0, 3, runs(3, 0)), 3, "without a success nothing did");
+    }
+
+    #[test]
+    fn statistics_weigh_their_window_and_their_streak() {
+        let policy = Policy { monitoring_period: Some(Duration::from_secs(10)), ..Policy::default() };
+        let mut statistics = Statistics::new();
+        assert_eq!(statistics.bytes(), 0);
+        statistics.record(&policy, Timestamp::default(), &sample(1, 0), false);
+        let window = size_of::<Window>() + Window::bytes_of(policy.window);
+        assert_eq!(statistics.bytes(), window);
+        statistics.record(&policy, Timestamp::default(), &sample(0, 1), false);
+        assert!(statistics.streak.bytes() > 0);
+        assert_eq!(statistics.bytes(), window + statistics.streak.bytes());
+    }
+
+    #[test]
+    fn a_callers_own_window_is_made_where_there_is_room_for_it() {
+        let (policy, now) = (Policy::default(), Timestamp::default());
+        let needed = Window::bytes_of(policy.window);
+        let own = |room| Sample { own_calls_max: Some(10), room, ..sample(1, 0) };
+        let mut statistics = Statistics::new();
+        statistics.record(&policy, now, &own(needed - 1), false);
+        assert_eq!((statistics.counts(now).calls(), statistics.bytes()), (0, 0));
+        statistics.record(&policy, now, &own(needed), false);
+        assert_eq!(statistics.counts(now).calls(), 1);
+        statistics.record(&policy, now, &own(0), false);
+        assert_eq!(statistics.counts(now).calls(), 2, "it is there");
+        let mut fleet = Statistics::new();
+        fleet.record(&policy, now, &Sample { room: 0, ..sample(1, 0) }, false);
+        assert_eq!(fleet.counts(now).calls(), 1, "the fleet's is always made");
+    }
+
+    #[test]
+    fn a_callers_own_count_window_is_bounded() {
+        let policy = Policy { window: WindowSpec::Count(50), ..Policy::default() };
+        let now = Timestamp::default();
+        let mut statistics = Statistics::new();
+        for _ in 0..40 {
+            let own = Sample { own_calls_max: Some(10), tag: CallerTag(1), ..sample(1, 0) };
+            statistics.record(&policy, now, &own, false);
+        }
+        assert_eq!(statistics.counts(now).calls(), 10);
+        statistics.limit(&policy, 4);
+        assert_eq!(statistics.counts(now).calls(), 4);
+    }
+
+    #[test]
+    fn successes_pend_while_the_window_has_nothing_else() {
+        let (policy, now) = (Policy::default(), Timestamp::from_nanos(1));
+        let mut statistics = Statistics::new();
+        assert!(!statistics.pend_success(now), "there is no window yet");
+        statistics.record(&policy, now, &sample(1, 0), false);
+        assert!(statistics.pend_success(now));
+        let end = statistics.pending_until;
+        assert!(statistics.pend_success(end.before(Duration::from_nanos(1))));
+        assert!(!statistics.pend_success(end), "another slice");
+        assert_eq!(statistics.clone().counts(now).calls(), 3);
+        let mut full = Statistics { pending: u32::MAX, ..statistics.clone() };
+        assert!(!full.pend_success(now));
+        statistics.record(&policy, now, &sample(0, 1), false);
+        statistics.record(&policy, now, &sample(1, 0), false);
+        assert!(!statistics.pend_success(now), "a failure is inside");
+        let slow = Sample { counts: Counts { successes: 1, slow: 1, ..Counts::default() }, ..Sample::default() };
+        let mut statistics = Statistics::new();
+        statistics.record(&policy, now, &slow, false);
+        assert!(!statistics.pend_success(now), "a slow call is inside");
+    }
+
+    #[test]
+    fn what_has_aged_out_gives_its_memory_back() {
+        let policy = Policy::default();
+        let mut statistics = Statistics::new();
+        statistics.record(&policy, Timestamp::default(), &sample(1, 0), false);
+        assert!(!statistics.tidy(&policy, Timestamp::default()));
+        let later = Timestamp::default().after(Duration::from_secs(60));
+        assert!(statistics.tidy(&policy, later));
+        assert_eq!(statistics, Statistics::new());
+        statistics.record(&policy, later, &sample(0, 1), false);
+        assert!(!statistics.tidy(&policy, later.after(Duration::from_secs(60))), "failures in a row do not age");
+        assert_eq!(statistics.bytes(), 0);
+    }
+}

@@ -111,6 +111,40 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_span_is_said_in_the_unit_of_people() {
+        let said = [
+            (0, "0"),
+            (1, "1 s"),
+            (3_599, "3599 s"),
+            (3_600, "1 h"),
+            (3_601, "3601 s"),
+            (7_200, "2 h"),
+            (86_400, "24 h"),
+            (90_000, "25 h"),
+            (90_001, "90001 s"),
+            (172_800, "2 days"),
+        ];
+        for (seconds, text) in said {
+            assert_eq!(readable(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(readable(Duration::from_millis(500)), "500ms");
+        assert_eq!(readable(Duration::from_millis(3_600_500)), "3600.5s");
+    }
+
+    #[test]
+    fn instants_saturate_at_both_ends() {
+        let at = Timestamp::from_nanos(5_000_000_007);
+        assert_eq!(at.after(Duration::new(1, 2)), Timestamp::from_nanos(6_000_000_009));
+        assert_eq!(at.before(Duration::new(1, 2)), Timestamp::from_nanos(4_000_000_005));
+        assert_eq!(at.since(Timestamp::from_nanos(7)), Duration::from_secs(5));
+        assert_eq!(at.since(at.after(Duration::from_nanos(1))), Duration::ZERO);
+        assert_eq!(at.before(Duration::from_secs(6)), Timestamp::default());
+        assert_eq!(at.after(Duration::MAX), Timestamp::NEVER);
+        assert_eq!((at.ever(), Timestamp::NEVER.ever()), (Some(at), None));
+        assert_eq!(nanos(Duration::MAX), u64::MAX);
+    }
+
+    #[test]
     fn an_instant_is_read_as_it_was_written_for_people_and_for_files() {
         for nanos in [0, 1, 1_577_836_800_123_456_789, u64::MAX - 1, u64::MAX] {
             let at = Timestamp::from_nanos(nanos);

@@ -237,3 +237,30 @@ impl Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_leads_where_it_may_and_nowhere_else() {
+        let states = [Closed, Open, HalfOpen];
+        let legal = |kind: Kind| {
+            let pairs = states.into_iter().flat_map(|from| states.map(|to| (from, to)));
+            pairs.filter(|(from, to)| kind.is_legal(*from, *to)).collect::<Vec<_>>()
+        };
+        for kind in Kind::ALL {
+            let expected: &[(StateName, StateName)] = match kind {
+                Kind::Opened | Kind::WouldHaveOpened | Kind::CallerIsolated => &[(Closed, Open), (HalfOpen, Open)],
+                Kind::HalfOpened | Kind::CallerHalfOpened => &[(Open, HalfOpen)],
+                Kind::CallerRestored => &[(Open, Closed), (HalfOpen, Closed)],
+                Kind::Closed => &[(HalfOpen, Closed)],
+                Kind::Reset => &[(Closed, Closed), (Open, Closed), (HalfOpen, Closed)],
+                Kind::PolicyChanged | Kind::OverrideSet | Kind::OverrideCleared => {
+                    &[(Closed, Closed), (Open, Open), (HalfOpen, HalfOpen)]
+                }
+            };
+            assert_eq!(legal(kind), expected, "{kind:?}");
+        }
+    }
+}

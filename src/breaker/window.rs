@@ -611,6 +611,150 @@ mod tests {
         assert_eq!(window.counts(Timestamp::default()), Counts { successes: 40_000, failures: 60_000, ..calls });
     }
 
+    const NOW: Timestamp = Timestamp::from_nanos(0);
+    const SUCCESS: Counts = Counts { successes: 1, failures: 0, timeouts: 0, slow: 0 };
+    const FAILURE_OF_ONE: Counts = Counts { successes: 0, failures: 1, timeouts: 0, slow: 0 };
+
+    fn count_window(length: u32) -> Window {
+        Window::new(WindowSpec::Count(length), NOW)
+    }
+
+    /// Calls inside, and the memory of their queue.
+    fn size(window: &Window) -> (usize, usize) {
+        let Window::Count(window) = window else { panic!("a count window") };
+        (window.calls.len(), window.calls.bytes())
+    }
+
+    #[test]
+    fn past_its_small_size_a_count_window_grows_into_room_only() {
+        let recorded = |tag: u16, room: usize| {
+            let mut window = count_window(100_000);
+            (0..5_000).for_each(|_| window.record(NOW, NOW, &SUCCESS, NOW, CallerTag(tag), room));
+            window
+        };
+        assert_eq!(size(&recorded(0, usize::MAX)).0, 5_000);
+        assert_eq!(size(&recorded(0, 0)), (1_456, 728), "16 calls a word, half as many places more each time");
+        let tagged = recorded(1, 0);
+        assert_eq!(size(&tagged), (1_456, 728 + 2 * 1_456));
+        let Window::Count(inside) = &tagged else { panic!("a count window") };
+        assert_eq!(tagged.bytes(), 728 + 2 * 1_456 + inside.by_caller.capacity() * size_of::<Counts>());
+
+        let mut full = recorded(0, 0);
+        full.record(NOW, NOW, &SUCCESS, NOW, CallerTag(0), 363);
+        assert_eq!(size(&full), (1_456, 728), "half of what it has is missing by a byte");
+        full.record(NOW, NOW, &SUCCESS, NOW, CallerTag(0), 364);
+        assert_eq!(size(&full), (1_457, 1_104));
+
+        let at_once = |room: usize| {
+            let mut window = count_window(100_000);
+            let calls = Counts { successes: 5_000, ..Counts::default() };
+            window.record(NOW, NOW, &calls, NOW, CallerTag(0), room);
+            size(&window).0
+        };
+        assert_eq!([at_once(1_091), at_once(1_092)], [1_456, 2_208], "the calls of one record share its room");
+    }
+
+    #[test]
+    fn a_bounded_count_window_keeps_its_last_calls() {
+        let mut window = count_window(100);
+        for _ in 0..60 {
+            window.record(NOW, NOW, &SUCCESS, NOW, CallerTag(0), usize::MAX);
+        }
+        for _ in 0..4 {
+            window.record(NOW, NOW, &FAILURE_OF_ONE, Timestamp::from_nanos(7), CallerTag(0), usize::MAX);
+        }
+        let spec = WindowSpec::Count(100);
+        window.limit(spec, 64);
+        assert_eq!(size(&window), (64, 48), "as many fit");
+        window.limit(spec, 10);
+        assert_eq!(size(&window), (10, 8));
+        assert_eq!(window.counts(NOW), Counts { successes: 6, failures: 4, ..Counts::default() });
+        assert_eq!(window.asked_until(NOW), Timestamp::from_nanos(7));
+        window.record(NOW, NOW, &SUCCESS, NOW, CallerTag(0), usize::MAX);
+        assert_eq!(size(&window), (10, 8));
+        window.limit(WindowSpec::Count(3), 10);
+        assert_eq!(size(&window).0, 3, "never more than its spec");
+        window.limit(WindowSpec::Time { duration: std::time::Duration::from_secs(1), slices: 1 }, 1);
+        assert_eq!(size(&window).0, 3, "of another spec");
+        (0..4).for_each(|_| window.record(NOW, NOW, &SUCCESS, NOW, CallerTag(0), usize::MAX));
+        assert_eq!(window.asked_until(NOW), Timestamp::default(), "the failures that asked have left");
+    }
+
+    #[test]
+    fn calls_by_tag_are_told_apart_moved_and_taken_out() {
+        let mut window = count_window(10);
+        let of =
+            |window: &Window, tag| window.counts_of(CallerTag(tag)).map(|counts| (counts.successes, counts.failures));
+        window.record(NOW, NOW, &SUCCESS, NOW, CallerTag(0), usize::MAX);
+        assert_eq!(window.slice_end(), Timestamp::NEVER);
+        window.retag(CallerTag(0), CallerTag(1));
+        assert_eq!(window.slice_end(), Timestamp::default(), "each call is told apart from now on");
+        for (tag, until) in [(1, 90), (2, 80), (1, 70), (2, 60)] {
+            window.record(NOW, NOW, &FAILURE_OF_ONE, Timestamp::from_nanos(until), CallerTag(tag), usize::MAX);
+        }
+        assert_eq!([0, 1, 2, 3].map(|tag| of(&window, tag)), [(0, 0), (1, 2), (0, 2), (0, 0)].map(Some));
+        let mut other = window.clone();
+        other.forget(NOW, CallerTag(1), None);
+        assert_eq!((of(&other, 1), of(&other, 2)), (Some((0, 0)), Some((0, 2))));
+        assert_eq!((size(&other).0, other.counts(NOW).calls()), (2, 2));
+        assert_eq!(other.asked_until(NOW), Timestamp::from_nanos(80));
+        // Eight more calls let the first of what was left leave, ten both.
+        (0..9).for_each(|_| other.record(NOW, NOW, &SUCCESS, NOW, CallerTag(2), usize::MAX));
+        assert_eq!(other.asked_until(NOW), Timestamp::from_nanos(60));
+        other.record(NOW, NOW, &SUCCESS, NOW, CallerTag(2), usize::MAX);
+        assert_eq!(other.asked_until(NOW), Timestamp::default());
+        window.retag(CallerTag(1), CallerTag(2));
+        assert_eq!((of(&window, 1), of(&window, 2)), (Some((0, 0)), Some((1, 4))));
+        assert_eq!(window.counts(NOW).calls(), 5, "the whole stays");
+    }
+
+    #[test]
+    fn a_callers_slices_are_taken_out_of_the_fleets() {
+        let spec = WindowSpec::Time { duration: std::time::Duration::from_secs(10), slices: 10 };
+        let at = |second: u64| Timestamp::from_nanos(second * 1_000_000_000);
+        let (mut fleet, mut own) = (Window::new(spec, at(0)), Window::new(spec, at(0)));
+        for second in 0..10 {
+            let counts = Counts { failures: 1 << second, ..Counts::default() };
+            own.record(at(second), at(second), &counts, NOW, CallerTag(1), usize::MAX);
+            fleet.record(at(second), at(second), &counts, NOW, CallerTag(1), usize::MAX);
+        }
+        fleet.record(at(12), at(12), &SUCCESS, NOW, CallerTag(2), usize::MAX);
+        assert_eq!(fleet.counts(at(12)).failures, 1_023 - 7, "slices 3 to 9");
+        let mut gone = fleet.clone();
+        gone.forget(at(12), CallerTag(1), Some(&own));
+        assert_eq!(gone.counts(at(12)), SUCCESS, "what has aged out is not taken out twice");
+        let mut later = fleet.clone();
+        later.forget(at(15), CallerTag(1), Some(&own));
+        assert_eq!(later.counts(at(15)), SUCCESS);
+        own.record(at(13), at(13), &SUCCESS, NOW, CallerTag(1), usize::MAX);
+        let mut ahead = fleet.clone();
+        ahead.forget(at(12), CallerTag(1), Some(&own));
+        assert_eq!(ahead.counts(at(12)), Counts { failures: 8, ..SUCCESS }, "its slice 3 made room for its slice 13");
+        let mut unlike = fleet.clone();
+        unlike.forget(
+            at(12),
+            CallerTag(1),
+            Some(&Window::new(WindowSpec::Time { duration: std::time::Duration::from_secs(10), slices: 5 }, at(0))),
+        );
+        assert_eq!(unlike, fleet);
+        assert_eq!((fleet.bytes(), Window::bytes_of(spec)), (10 * size_of::<Slice>(), 10 * size_of::<Slice>()));
+        assert_eq!(fleet.slice_end(), at(13));
+    }
+
+    #[test]
+    fn a_window_keeps_its_calls_where_they_fit_the_new_spec() {
+        let spec = |seconds, slices| WindowSpec::Time { duration: std::time::Duration::from_secs(seconds), slices };
+        let mut window = Window::new(spec(10, 10), NOW);
+        window.record(NOW, NOW, &SUCCESS, NOW, CallerTag(0), usize::MAX);
+        let calls = |spec: WindowSpec| window.clone().refit(spec, NOW).counts(NOW).calls();
+        assert_eq!([calls(spec(10, 10)), calls(spec(10, 5)), calls(spec(20, 10)), calls(spec(5, 5))], [1, 0, 0, 0]);
+        assert_eq!(calls(WindowSpec::Count(10)), 0);
+        let mut window = count_window(10);
+        (0..8).for_each(|_| window.record(NOW, NOW, &SUCCESS, NOW, CallerTag(0), usize::MAX));
+        let calls = |spec: WindowSpec| window.clone().refit(spec, NOW).counts(NOW).calls();
+        assert_eq!([calls(WindowSpec::Count(5)), calls(WindowSpec::Count(20)), calls(spec(10, 10))], [5, 8, 0]);
+    }
+
     #[test]
     fn instants_that_fall_with_every_failure_are_bounded() {
         let mut window = Window::new(WindowSpec::Count(100_000), Timestamp::default());

@@ -700,6 +700,46 @@ mod tests {
     }
 
     #[test]
+    fn every_list_has_page_tokens_of_its_own() {
+        let all = [Listing::Breakers, Listing::Policies, Listing::Events, Listing::Tokens, Listing::Audit];
+        for listing in all {
+            for cursor in [Cursor::Name(String::new()), Cursor::Name("a".repeat(240)), Cursor::Sequence(u64::MAX)] {
+                let token = encode_page(listing, 5, &cursor);
+                for other in all {
+                    let decoded = decode_page(other, 5, &token);
+                    assert_eq!(
+                        decoded.ok(),
+                        (other == listing).then(|| Some(cursor.clone())),
+                        "{listing:?}, {other:?}"
+                    );
+                }
+            }
+        }
+        let long = encode_page(Listing::Breakers, 5, &Cursor::Name("a".repeat(241)));
+        assert_eq!(decode_page(Listing::Breakers, 5, &long), Ok(Some(Cursor::Name("a".repeat(240)))));
+    }
+
+    #[test]
+    fn a_filter_is_told_from_another_by_its_hash() {
+        let hash = |name: &str| filter_hash(&name.to_owned());
+        assert_eq!(hash("a"), hash("a"));
+        assert_ne!(hash("a"), hash("b"));
+        assert_ne!([hash("a"), hash("b")].map(|hash| hash > 1), [false; 2]);
+    }
+
+    #[test]
+    fn a_missing_permit_is_told_from_a_damaged_one() {
+        let message = |bytes: &[u8]| match decode_permit(&seal(), HASH, bytes) {
+            Err(Error::Invalid { message, .. }) => message,
+            other => panic!("{other:?}"),
+        };
+        assert!(message(&[]).starts_with("is required"));
+        assert!(message(&[1]).contains("damaged"));
+        assert_eq!(sealed(&permit()).as_ref(), sealed(&permit()).as_slice());
+        assert!(sealed(&permit()).as_ref().len() > 30);
+    }
+
+    #[test]
     fn a_page_token_fits_its_list_and_filter_only() {
         let token = encode_page(Listing::Breakers, 5, &Cursor::Name("payments/charge".into()));
         let cursor = Cursor::Name("payments/charge".into());
