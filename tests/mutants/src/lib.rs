@@ -10,6 +10,8 @@ extern crate self as fuseboard;
 
 #[path = "../../../src/breaker/mod.rs"]
 pub mod breaker;
+#[path = "../../../src/limit.rs"]
+pub mod limit;
 #[path = "../../../src/share.rs"]
 pub mod share;
 
