@@ -138,6 +138,8 @@ impl breaker_service_server::BreakerService for BreakerService {
         let declare = async |wanted: convert::Declaration<'_>| {
             let declaration = Declaration { spec: wanted.spec, revision: wanted.revision };
             let view = engine.declare_by(wanted.key, &declaration, caller, &by).await?;
+            // A write of the store can answer all of them at once: some at a time, as they began.
+            tokio::task::consume_budget().await;
             Ok::<_, Error>(pb::Declared {
                 status: Some(to_status(engine, &view.entry)),
                 policy: Some(to_policy_in_force(&view)),

@@ -18,6 +18,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
@@ -28,6 +29,8 @@ use tokio::sync::Notify;
 const BYTES: usize = 4 << 10;
 /// Polls of calls that a turn has: about as much work as so many bytes of small frames.
 const CALLS: usize = 16;
+/// Nanoseconds that calls have of a turn: the poll that takes the last is whole. One may bring a thousand declarations.
+const CALLS_NANOS: usize = 100_000;
 /// What is read at a time on a greedy connection: all frames of one reading are worked through at once.
 pub(super) const GREEDY_READ: usize = 2 << 10;
 
@@ -40,6 +43,8 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) struct Turn {
     bytes: AtomicUsize,
     calls: AtomicUsize,
+    /// What is left of the time for calls.
+    nanos: AtomicUsize,
     is_greedy: AtomicBool,
 }
 
@@ -47,6 +52,7 @@ impl Turn {
     fn begin(&self) {
         self.bytes.store(BYTES, Ordering::Relaxed);
         self.calls.store(CALLS, Ordering::Relaxed);
+        self.nanos.store(CALLS_NANOS, Ordering::Relaxed);
     }
 
     /// Whether the turn before ended with work left.
@@ -73,6 +79,15 @@ impl Turn {
         let left = self.calls_left();
         self.calls.store(left.saturating_sub(1), Ordering::Relaxed);
         left > 0
+    }
+
+    /// A poll of a call took so long. At the bound no more are polled.
+    fn called(&self, time: Duration) {
+        let left = self.nanos.load(Ordering::Relaxed).saturating_sub(time.as_nanos() as usize);
+        self.nanos.store(left, Ordering::Relaxed);
+        if left == 0 {
+            self.calls.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Ends it. True where there may be work left.
@@ -102,17 +117,21 @@ struct Call {
 impl Future for Call {
     type Output = ();
 
+    #[expect(clippy::disallowed_methods, reason = "a thread is used in real time, whatever clock the breakers have")]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if !self.turn.takes_call() {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
+        let began = Instant::now();
         let task = self.task.as_mut();
         // One that panics ends alone, as a task of its own would.
-        catch_unwind(AssertUnwindSafe(|| task.poll(context))).unwrap_or_else(|_| {
+        let polled = catch_unwind(AssertUnwindSafe(|| task.poll(context))).unwrap_or_else(|_| {
             tracing::error!("a call has panicked");
             Poll::Ready(())
-        })
+        });
+        self.turn.called(began.elapsed());
+        polled
     }
 }
 
@@ -151,9 +170,7 @@ impl Turns {
             }
             let turn = &self.turn;
             self.calls.extend(self.begun.0.lock().drain(..).map(|task| Call { task, turn: Arc::clone(turn) }));
-            let left = turn.calls_left();
-            while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(context) {}
-            if turn.calls_left() == left {
+            if !poll_calls(&mut self.calls, turn, context) {
                 break;
             }
         }
@@ -162,6 +179,13 @@ impl Turns {
         }
         Poll::Pending
     }
+}
+
+/// Polls what calls there are to be polled, as far as the turn goes. False where there was none.
+fn poll_calls(calls: &mut FuturesUnordered<Call>, turn: &Turn, context: &mut Context<'_>) -> bool {
+    let left = turn.calls_left();
+    while let Poll::Ready(Some(())) = calls.poll_next_unpin(context) {}
+    turn.calls_left() < left
 }
 
 // ---- All of a thread -----------------------------------------------------------------------------------------------
