@@ -53,16 +53,24 @@ impl Streak {
         // A queue that grows has twice the places.
         let may_grow = recent.capacity() < SMALL || room > recent.capacity() * size_of::<(Timestamp, Timestamp)>();
         let keep = if may_grow { keep } else { keep.min(recent.capacity()) };
-        // The oldest go first, so that the queue does not grow for instants that it would not keep.
-        let coming = usize::try_from(failures).map_or(keep, |failures| failures.min(keep));
-        let excess = (recent.len() + coming).saturating_sub(keep);
+        let added = usize::try_from(failures).unwrap_or(usize::MAX).min(keep);
+        // The oldest go first, so that the queue has at most `keep` places: of those before the new ones, then of these.
+        let mut excess = (recent.len() + added).saturating_sub(keep);
+        let is_trimmed = excess != 0;
         let older = excess.min(place);
         recent.drain(..older);
-        for _ in 0..coming.saturating_sub(excess - older) {
-            recent.insert(place - older, (at, asked_until));
+        excess -= older;
+        let (place, added, later) = (place - older, added.saturating_sub(excess), excess.saturating_sub(added));
+        recent.drain(..later);
+        if place == recent.len() {
+            recent.extend(std::iter::repeat_n((at, asked_until), added));
+        } else {
+            let newer = recent.split_off(place);
+            recent.extend(std::iter::repeat_n((at, asked_until), added));
+            recent.extend(newer);
         }
-        while recent.len() > keep {
-            recent.pop_front();
+        if is_trimmed {
+            self.asked_until = latest_asked(recent);
         }
     }
 
@@ -70,11 +78,12 @@ impl Streak {
     pub(super) fn length(&mut self, policy: &Policy, now: Timestamp) -> u64 {
         let (Some(period), Some(_)) = (policy.monitoring_period, policy.failure_threshold) else { return self.length };
         let Some(recent) = &mut self.recent else { return self.length };
-        while recent.front().is_some_and(|(at, _)| now.since(*at) >= period) {
-            recent.pop_front();
+        let aged_out = recent.iter().take_while(|(at, _)| now.since(*at) >= period).count();
+        if aged_out != 0 {
+            recent.drain(..aged_out);
+            self.asked_until = latest_asked(recent);
         }
         self.length = recent.len() as u64;
-        self.asked_until = recent.iter().map(|(_, asked)| *asked).max().unwrap_or_default();
         if recent.is_empty() {
             self.recent = None;
         }
@@ -101,6 +110,7 @@ impl Streak {
             }
         }
         self.length = recent.len() as u64;
+        self.asked_until = latest_asked(recent);
     }
 
     pub(super) const fn asked_until(&self) -> Timestamp {
@@ -163,6 +173,11 @@ pub struct StreakSnapshot {
 
 /// A fleet's row of failures may have to be longer than the threshold by as much as its calls can double.
 const GROWTH_MAX: usize = 64;
+
+/// The latest instant until which a dependency asked to be left alone.
+fn latest_asked(recent: &VecDeque<(Timestamp, Timestamp)>) -> Timestamp {
+    recent.iter().map(|(_, asked)| *asked).max().unwrap_or_default()
+}
 
 /// How many instants are kept; `None` where no age matters.
 fn kept(policy: &Policy) -> Option<usize> {
@@ -266,6 +281,31 @@ mod tests {
         let mut empty = Streak::new();
         empty.refit(&aging(), at(25));
         assert_eq!(empty, Streak::new());
+    }
+
+    #[test]
+    fn failures_that_are_counted_at_once_are_counted_like_one_by_one() {
+        let policy = Policy {
+            failure_threshold: NonZeroU32::new(10),
+            monitoring_period: Some(Duration::from_secs(3_600)),
+            ..Policy::default()
+        };
+        let keep = kept(&policy).unwrap() as u64;
+        let (mut bulk, mut single) = (Streak::new(), Streak::new());
+        // Some are older than those before them; some tallies have more failures than are kept.
+        let tallies = [(50, 3), (70, keep + 5), (60, 7), (10, keep), (80, 1), (20, 200), (80, 30), (75, keep - 1)];
+        for (number, (at, failures)) in tallies.into_iter().cycle().take(40).enumerate() {
+            let at = Timestamp::from_nanos(at);
+            let asked = Timestamp::from_nanos(1_000 * (number as u64 % 7));
+            bulk.extend(&policy, at, failures, asked, usize::MAX);
+            // Those beyond what is kept leave at once.
+            for _ in 0..failures {
+                single.extend(&policy, at, 1, asked, usize::MAX);
+            }
+            let now = Timestamp::from_nanos(100);
+            assert_eq!(bulk.length(&policy, now), single.length(&policy, now), "after {number}");
+            assert_eq!(bulk.snapshot(), single.snapshot(), "after {number}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Invariant: the running sum equals a recount of what is inside. A time window of `n` slices holds the running slice
 //! of the clock and the `n - 1` full ones before it; nothing is moved by idle time except that it ages out.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use super::{
     policy::WindowSpec,
@@ -188,32 +188,83 @@ impl Calls {
         (flags, self.tags.get(place).copied().unwrap_or_default())
     }
 
+    /// Appends `count` equal calls. There is room for them.
+    fn push_run(&mut self, flags: u8, tag: CallerTag, count: usize) {
+        let (first, second) = self.ranges(self.len, count);
+        self.len += count;
+        for range in [first, second] {
+            fill(&mut self.words, range.clone(), flags);
+            self.set_tags(range, tag);
+        }
+    }
+
+    /// Appends one call, in a larger ring of at most `max` calls if this one is full.
     fn push_back(&mut self, flags: u8, tag: CallerTag, max: usize) {
         if self.is_full() {
-            self.resize(self.len + self.len / 2 + PER_WORD, max);
+            self.grow(max);
         }
-        let place = self.place(self.len);
-        self.len += 1;
-        let shift = place % PER_WORD * BITS;
-        let word = &mut self.words[place / PER_WORD];
-        *word = *word & !(0xf << shift) | u64::from(flags & 0xf) << shift;
-        self.set_tag(place, tag);
+        self.push_run(flags, tag, 1);
     }
 
-    fn pop_front(&mut self) -> Option<(u8, CallerTag)> {
-        let oldest = self.get(0)?;
-        self.head = self.place(1);
-        self.len -= 1;
-        Some(oldest)
+    /// Removes the oldest calls.
+    fn drop_front(&mut self, count: usize) {
+        self.head = self.place(count);
+        self.len -= count;
     }
 
-    fn set_tag(&mut self, place: usize, tag: CallerTag) {
-        if self.tags.is_empty() && tag != CallerTag::default() {
+    fn clear(&mut self) {
+        (self.head, self.len) = (0, 0);
+    }
+
+    /// Counts the oldest calls, with the runs of calls that have the same tag.
+    fn count_front(&self, count: usize, mut add: impl FnMut(CallerTag, Counts)) {
+        let (first, second) = self.ranges(0, count);
+        for range in [first, second] {
+            if self.tags.is_empty() {
+                add(CallerTag::default(), count_of(&self.words, range));
+                continue;
+            }
+            let mut start = range.start;
+            for run in self.tags[range].chunk_by(|a, b| a == b) {
+                let end = start + run.len();
+                add(run[0], count_of(&self.words, start..end));
+                start = end;
+            }
+        }
+    }
+
+    /// The places of `count` calls from an index on: a ring has two ranges of them.
+    const fn ranges(&self, index: usize, count: usize) -> (Range<usize>, Range<usize>) {
+        let start = self.place(index);
+        let first = if count < self.capacity() - start { count } else { self.capacity() - start };
+        (start..start + first, 0..count - first)
+    }
+
+    fn set_tags(&mut self, places: Range<usize>, tag: CallerTag) {
+        if self.tags.is_empty() && tag != CallerTag::default() && !places.is_empty() {
             self.tags = vec![CallerTag::default(); self.capacity()];
         }
-        if let Some(kept) = self.tags.get_mut(place) {
-            *kept = tag;
+        if !self.tags.is_empty() {
+            self.tags[places].fill(tag);
         }
+    }
+
+    /// Gives the calls of one tag another.
+    fn retag(&mut self, from: CallerTag, to: CallerTag) {
+        if self.tags.is_empty() && from == CallerTag::default() {
+            let (first, second) = self.ranges(0, self.len);
+            self.set_tags(first, to);
+            self.set_tags(second, to);
+        }
+        // Also in places that are not in use, where it does not matter.
+        for tag in &mut self.tags {
+            *tag = if *tag == from { to } else { *tag };
+        }
+    }
+
+    /// Moves the calls to a larger ring, of at most `max` calls.
+    fn grow(&mut self, max: usize) {
+        self.resize(self.len + self.len / 2 + PER_WORD, max);
     }
 
     /// Moves the calls to a ring for `wanted` calls, or for `max` where that is less; never for fewer than there are.
@@ -223,13 +274,71 @@ impl Calls {
         if !self.tags.is_empty() {
             resized.tags = vec![CallerTag::default(); words * PER_WORD];
         }
-        for (flags, tag) in self.iter() {
-            let place = resized.len;
-            resized.len += 1;
-            resized.words[place / PER_WORD] |= u64::from(flags) << (place % PER_WORD * BITS);
-            resized.set_tag(place, tag);
+        let (first, second) = self.ranges(0, self.len);
+        for range in [first, second] {
+            copy(&self.words, range.clone(), &mut resized.words, resized.len);
+            if !self.tags.is_empty() {
+                resized.tags[resized.len..resized.len + range.len()].copy_from_slice(&self.tags[range.clone()]);
+            }
+            resized.len += range.len();
         }
         *self = resized;
+    }
+}
+
+/// One bit of each call of a word.
+const EACH: u64 = 0x1111_1111_1111_1111;
+
+/// The bits of calls `from..to` of a word.
+const fn mask(from: usize, to: usize) -> u64 {
+    let below = if to == PER_WORD { u64::MAX } else { (1 << (to * BITS)) - 1 };
+    below & (u64::MAX << (from * BITS))
+}
+
+/// The words of a range of places, each with the mask of those that are in the range.
+fn masked(places: Range<usize>) -> impl Iterator<Item = (usize, u64)> {
+    let words = places.start / PER_WORD..places.end.div_ceil(PER_WORD);
+    words.map(move |word| {
+        #[cfg(test)]
+        tests::TOUCHED.set(tests::TOUCHED.get() + 1);
+        let first = word * PER_WORD;
+        (word, mask(places.start.saturating_sub(first), (places.end - first).min(PER_WORD)))
+    })
+}
+
+/// Writes one call to a range of places.
+fn fill(words: &mut [u64], places: Range<usize>, flags: u8) {
+    let value = EACH * u64::from(flags & 0xf);
+    for (word, mask) in masked(places) {
+        words[word] = words[word] & !mask | value & mask;
+    }
+}
+
+/// The calls of a range of places, added up.
+fn count_of(words: &[u64], places: Range<usize>) -> Counts {
+    let calls = places.len() as u64;
+    let (mut failures, mut timeouts, mut slow) = (0, 0, 0);
+    let of = |word: u64, flag: u8| u64::from((word & (EACH * u64::from(flag))).count_ones());
+    for (word, mask) in masked(places) {
+        let word = words[word] & mask;
+        failures += of(word, FAILURE);
+        timeouts += of(word, TIMEOUT);
+        slow += of(word, SLOW);
+    }
+    Counts { successes: calls - failures, failures, timeouts, slow }
+}
+
+/// Copies a range of places to other words, from a place on. What follows there in its last word is cleared.
+fn copy(from: &[u64], places: Range<usize>, to: &mut [u64], place: usize) {
+    let (mut start, mut place) = (places.start, place);
+    while start < places.end {
+        // As many as there are in both words.
+        let count = (PER_WORD - start % PER_WORD).min(PER_WORD - place % PER_WORD).min(places.end - start);
+        let value = from[start / PER_WORD] >> (start % PER_WORD * BITS) & mask(0, count);
+        let word = &mut to[place / PER_WORD];
+        *word = *word & mask(0, place % PER_WORD) | value << (place % PER_WORD * BITS);
+        start += count;
+        place += count;
     }
 }
 
@@ -463,17 +572,17 @@ impl CountWindow {
     fn record(&mut self, counts: &Counts, asked_until: Timestamp, tag: CallerTag, room: usize) {
         let before = self.calls.bytes();
         let calls = counts.calls();
-        for call in calls.saturating_sub(self.length as u64)..calls {
-            let failure = if call >= counts.successes { FAILURE } else { 0 };
-            let timeout = if call >= calls - counts.timeouts { TIMEOUT } else { 0 };
-            let slow = if call >= calls.saturating_sub(counts.slow) { SLOW } else { 0 };
-            let flags = failure | timeout | slow;
-            if self.calls.len() >= self.length || (self.calls.is_full() && !self.calls.may_grow(before, room)) {
-                self.pop_front();
-            }
-            self.calls.push_back(flags, tag, self.length);
-            self.add(flags, tag);
-            self.position += 1;
+        let first = calls.saturating_sub(self.length as u64);
+        // Where each kind begins.
+        let (failures, timeouts, slow) = (counts.successes, calls - counts.timeouts, calls.saturating_sub(counts.slow));
+        let mut ends = [failures, timeouts, slow, calls].map(|end| end.max(first));
+        ends.sort_unstable();
+        let mut start = first;
+        for end in ends {
+            let flag = |begins: u64, flag: u8| if start >= begins { flag } else { 0 };
+            let flags = flag(failures, FAILURE) | flag(timeouts, TIMEOUT) | flag(slow, SLOW);
+            self.push_run(flags, tag, usize::try_from(end - start).unwrap_or(self.length), before, room);
+            start = end;
         }
         if counts.failures != 0 && asked_until != Timestamp::default() {
             while self.asked_until.back().is_some_and(|(_, until)| *until <= asked_until) {
@@ -496,66 +605,123 @@ impl CountWindow {
         }
     }
 
-    fn pop_front(&mut self) {
-        if let Some((flags, tag)) = self.calls.pop_front() {
-            self.subtract(flags, tag);
+    /// Appends `count` equal calls, of which there are at most as many as the window holds. The oldest calls leave where there is
+    /// no place for more, in as few steps as the ring grows.
+    fn push_run(&mut self, flags: u8, tag: CallerTag, mut count: usize, before: usize, room: usize) {
+        self.position += count as u64;
+        while count != 0 {
+            let is_at_length = self.calls.len() >= self.length;
+            if !is_at_length && self.calls.is_full() && self.calls.may_grow(before, room) {
+                self.calls.grow(self.length);
+                continue;
+            }
+            let places = self.calls.capacity().min(self.length);
+            if places == 0 {
+                return;
+            }
+            let added = match places.saturating_sub(self.calls.len()) {
+                // The ring is as large as it may be.
+                0 => count.min(places),
+                free => count.min(free),
+            };
+            self.drop_front((self.calls.len() + added).saturating_sub(places));
+            self.calls.push_run(flags, tag, added);
+            self.add(flags, tag, added as u64);
+            count -= added;
         }
     }
 
-    fn trim(&mut self) {
-        while self.calls.len() > self.length {
-            self.pop_front();
+    fn drop_front(&mut self, count: usize) {
+        if count == 0 {
+            return;
         }
+        if count >= self.calls.len() {
+            self.calls.clear();
+            self.sum = Counts::default();
+            self.by_caller.fill(Counts::default());
+            return;
+        }
+        let (sum, by_caller) = (&mut self.sum, &mut self.by_caller);
+        self.calls.count_front(count, |tag, counts| {
+            sum.subtract(&counts);
+            if let Some(own) = by_caller.get_mut(usize::from(tag.0)) {
+                own.subtract(&counts);
+            }
+        });
+        self.calls.drop_front(count);
+    }
+
+    fn trim(&mut self) {
+        self.drop_front(self.calls.len().saturating_sub(self.length));
         let oldest = self.position - self.calls.len() as u64;
         while self.asked_until.front().is_some_and(|(position, _)| *position < oldest) {
             self.asked_until.pop_front();
         }
     }
 
-    fn add(&mut self, flags: u8, tag: CallerTag) {
-        let counts = counts_of(flags);
+    fn add(&mut self, flags: u8, tag: CallerTag, times: u64) {
+        let Counts { successes, failures, timeouts, slow } = counts_of(flags);
+        let counts = Counts {
+            successes: successes * times,
+            failures: failures * times,
+            timeouts: timeouts * times,
+            slow: slow * times,
+        };
         self.sum.add(&counts);
+        self.add_to_caller(tag, &counts);
+    }
+
+    fn add_to_caller(&mut self, tag: CallerTag, counts: &Counts) {
         if tag != CallerTag::default() {
             let index = usize::from(tag.0);
             if self.by_caller.len() <= index {
                 self.by_caller.resize(index + 1, Counts::default());
             }
-            self.by_caller[index].add(&counts);
-        }
-    }
-
-    fn subtract(&mut self, flags: u8, tag: CallerTag) {
-        let counts = counts_of(flags);
-        self.sum.subtract(&counts);
-        if let Some(own) = self.by_caller.get_mut(usize::from(tag.0)) {
-            own.subtract(&counts);
+            self.by_caller[index].add(counts);
         }
     }
 
     fn forget(&mut self, tag: CallerTag) {
-        let (calls, oldest) = (&self.calls, self.position - self.calls.len() as u64);
+        let oldest = self.position - self.calls.len() as u64;
         // What stays moves up to the newest position.
-        let moved = self.asked_until.iter().filter_map(|(position, until)| {
-            let index = usize::try_from(position.checked_sub(oldest)?).ok()?;
-            let gone_after = calls.iter().skip(index + 1).filter(|(_, of)| *of == tag).count() as u64;
-            (calls.get(index)?.1 != tag).then_some((position + gone_after, *until))
-        });
-        self.asked_until = moved.collect();
-        self.calls = calls.iter().filter(|(_, of)| *of != tag).collect();
+        let mut asked: Vec<_> = self.asked_until.drain(..).collect();
+        let mut gone_after = 0;
+        let mut index = self.calls.len();
+        for (position, _) in asked.iter_mut().rev() {
+            let place = position.checked_sub(oldest).and_then(|index| usize::try_from(index).ok());
+            let place = place.filter(|place| *place < index);
+            let Some(place) = place else {
+                *position = u64::MAX;
+                continue;
+            };
+            while index > place + 1 {
+                index -= 1;
+                gone_after += u64::from(self.calls.at(self.calls.place(index)).1 == tag);
+            }
+            let is_gone = self.calls.at(self.calls.place(place)).1 == tag;
+            *position = if is_gone { u64::MAX } else { *position + gone_after };
+        }
+        self.asked_until = asked.into_iter().filter(|(position, _)| *position != u64::MAX).collect();
+        self.calls = self.calls.iter().filter(|(_, of)| *of != tag).collect();
         if let Some(own) = self.by_caller.get_mut(usize::from(tag.0)) {
             self.sum.subtract(&std::mem::take(own));
         }
     }
 
     fn retag(&mut self, from: CallerTag, to: CallerTag) {
-        for index in 0..self.calls.len() {
-            let place = self.calls.place(index);
-            let (flags, tag) = self.calls.at(place);
-            if tag == from {
-                self.subtract(flags, from);
-                self.calls.set_tag(place, to);
-                self.add(flags, to);
-            }
+        if from == to || self.calls.is_empty() {
+            return;
+        }
+        let counts = if from == CallerTag::default() {
+            let mut rest = self.sum;
+            self.by_caller.iter().for_each(|own| rest.subtract(own));
+            rest
+        } else {
+            self.by_caller.get_mut(usize::from(from.0)).map_or_else(Counts::default, std::mem::take)
+        };
+        if counts != Counts::default() {
+            self.calls.retag(from, to);
+            self.add_to_caller(to, &counts);
         }
     }
 }
@@ -567,9 +733,16 @@ fn counts_of(flags: u8) -> Counts {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    thread_local! {
+        /// Words of rings that were read or written.
+        pub(super) static TOUCHED: Cell<usize> = const { Cell::new(0) };
+    }
 
     fn call() -> impl Strategy<Value = (u8, CallerTag)> {
         (0..8_u8, prop::sample::select(vec![0_u16, 0, 0, 1, 2, 300]).prop_map(CallerTag))
@@ -581,7 +754,10 @@ mod tests {
             let (mut packed, mut plain) = (Calls::default(), VecDeque::new());
             for ((flags, tag), step) in steps {
                 match step {
-                    0 => prop_assert_eq!(packed.pop_front(), plain.pop_front()),
+                    0 => {
+                        prop_assert_eq!(packed.get(0), plain.pop_front());
+                        packed.drop_front(packed.len().min(1));
+                    }
                     _ => {
                         packed.push_back(flags, tag, 1_000);
                         plain.push_back((flags, tag));
@@ -593,6 +769,91 @@ mod tests {
             prop_assert!(packed.iter().eq(plain.iter().copied()));
             prop_assert_eq!(&packed, &plain.iter().copied().collect::<Calls>());
             prop_assert_eq!(&VecDeque::from(packed), &plain);
+        }
+    }
+
+    /// Records calls one at a time, as the window is defined.
+    fn record_one_by_one(window: &mut CountWindow, counts: &Counts, tag: CallerTag, room: usize) {
+        let (before, calls) = (window.calls.bytes(), counts.calls());
+        for call in calls.saturating_sub(window.length as u64)..calls {
+            let failure = if call >= counts.successes { FAILURE } else { 0 };
+            let timeout = if call >= calls - counts.timeouts { TIMEOUT } else { 0 };
+            let slow = if call >= calls.saturating_sub(counts.slow) { SLOW } else { 0 };
+            let must_grow = window.calls.is_full() && window.calls.len() < window.length;
+            if window.calls.len() >= window.length || (must_grow && !window.calls.may_grow(before, room)) {
+                let (flags, of) = window.calls.get(0).unwrap();
+                window.calls.drop_front(1);
+                window.sum.subtract(&counts_of(flags));
+                if let Some(own) = window.by_caller.get_mut(usize::from(of.0)) {
+                    own.subtract(&counts_of(flags));
+                }
+            }
+            window.calls.push_back(failure | timeout | slow, tag, window.length);
+            window.add(failure | timeout | slow, tag, 1);
+            window.position += 1;
+        }
+    }
+
+    fn tally() -> impl Strategy<Value = (Counts, CallerTag)> {
+        let calls = prop::sample::select(vec![0_u64, 1, 2, 15, 16, 17, 100, 1_999, 2_000, 2_001, 5_000]);
+        let counts =
+            (calls.clone(), calls.clone(), calls, 0..=100_u64).prop_map(|(successes, failures, slow, part)| {
+                let timeouts = failures * part / 100;
+                Counts { successes, failures, timeouts, slow: slow.min(successes + failures) }
+            });
+        (counts, prop::sample::select(vec![0_u16, 0, 1, 2, 300]).prop_map(CallerTag))
+    }
+
+    proptest! {
+        #[test]
+        fn calls_that_are_recorded_at_once_are_recorded_like_one_by_one(
+            tallies in prop::collection::vec((tally(), 0..12_u8), 1..12),
+            length in prop::sample::select(vec![1_u32, 5, 16, 100, 2_000, 3_000]),
+            room in prop::sample::select(vec![0_usize, 100, 1_000, usize::MAX]),
+        ) {
+            let at = Timestamp::default();
+            let Window::Count(mut bulk) = Window::new(WindowSpec::Count(length), at) else { panic!("a count window") };
+            let mut single = bulk.clone();
+            for ((counts, tag), then) in tallies {
+                bulk.record(&counts, at, tag, room);
+                record_one_by_one(&mut single, &counts, tag, room);
+                prop_assert_eq!(&bulk, &single);
+                prop_assert_eq!(bulk.calls.bytes(), single.calls.bytes());
+                match then {
+                    0 => [&mut bulk, &mut single].map(|window| window.forget(CallerTag(1))),
+                    1 => [&mut bulk, &mut single].map(|window| window.retag(CallerTag(2), CallerTag(1))),
+                    2 => [&mut bulk, &mut single].map(|window| window.retag(CallerTag(0), CallerTag(2))),
+                    3 => [&mut bulk, &mut single].map(|window| window.retag(CallerTag(1), CallerTag(0))),
+                    4 => [&mut bulk, &mut single].map(|window| window.limit(length as usize / 2 + 1)),
+                    _ => continue,
+                };
+                let mut recount = Counts::default();
+                let mut by_caller = vec![Counts::default(); 301];
+                for (flags, tag) in bulk.calls.iter() {
+                    recount.add(&counts_of(flags));
+                    by_caller[usize::from(tag.0)].add(&counts_of(flags));
+                }
+                prop_assert_eq!(bulk.sum, recount);
+                for (tag, counts) in by_caller.iter().enumerate().skip(1) {
+                    prop_assert_eq!(bulk.by_caller.get(tag).copied().unwrap_or_default(), *counts);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_tally_touches_each_place_of_a_window_at_most_twice_however_many_calls_it_has() {
+        let at = Timestamp::default();
+        let Window::Count(mut window) = Window::new(WindowSpec::Count(100_000), at) else { panic!("a count window") };
+        let (all, half) = (1_000_000, 50_000);
+        for (tag, successes, failures) in
+            [(0, all, 0), (1, all, all - 1), (2, half, half - 1), (3, 1, half), (0, half, 1)]
+        {
+            let counts = Counts { successes, failures, timeouts: failures / 2, slow: failures / 3 };
+            let before = TOUCHED.get();
+            window.record(&counts, at, CallerTag(tag), usize::MAX);
+            let touched = TOUCHED.get() - before;
+            assert!(touched <= 2 * 100_000 / PER_WORD + 100, "{touched} words for {counts:?}");
         }
     }
 
