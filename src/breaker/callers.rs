@@ -685,8 +685,8 @@ impl Callers {
         for snapshot in known {
             let mut statistics = Statistics::restore(Streak::restore(snapshot.streak), snapshot.window);
             statistics.refit(policy, now);
-            let scope =
-                Scope { generation: snapshot.generation, state: snapshot.state, since: snapshot.since, statistics };
+            let state = snapshot.state.restored();
+            let scope = Scope { generation: snapshot.generation, state, since: snapshot.since, statistics };
             let Err(place) = callers.ids.binary_search(&snapshot.caller) else { continue };
             let caller = Caller {
                 scope,

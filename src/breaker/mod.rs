@@ -14,6 +14,8 @@
 //!
 //! - Every [`Transition`] is legal ([`transition::Kind::is_legal`]) and raises the generation by one; only a change of policy
 //!   leaves it.
+//! - Time alone moves a scope at most once while nobody calls, from open to half-open. Whatever ends a half-open round follows a
+//!   probe that was granted in it.
 //! - A report moves at most the breaker that is in the generation of its permit; each permit counts at most once.
 //! - Probes out never exceed `probes`, those of earlier rounds included, until each is reported or its lease ends.
 //! - Under an override only calls that the computed machine would have admitted move it.
@@ -525,6 +527,7 @@ impl Breaker {
     fn permit(&mut self, now: Timestamp, kind: PermitKind, acquire: &Acquire) -> Decision {
         let lease = acquire.lease.map_or(self.policy.lease, |lease| lease.min(self.policy.lease));
         let caller_generation = self.caller_generation(acquire.caller);
+        self.begin_probing(now, kind, acquire.caller);
         // A round that ends by time leaves no probe out.
         let round = match kind {
             PermitKind::Probe => self.round(),
@@ -552,6 +555,27 @@ impl Breaker {
             self.review_dispute(now);
         }
         Decision::Permitted(permit)
+    }
+
+    /// Lets the time that a round has without a verdict begin with its first probe. Before that nothing is under way: a breaker
+    /// that nobody calls stays half-open, and makes no moves.
+    fn begin_probing(&mut self, now: Timestamp, kind: PermitKind, caller: CallerId) {
+        let limit = self.policy.half_open_max_duration;
+        let state = match kind {
+            PermitKind::Probe => Some(&mut self.fleet.state),
+            PermitKind::CallerProbe => self.caller_mut(caller).map(|caller| &mut caller.scope.state),
+            PermitKind::Call | PermitKind::Bypass => None,
+        };
+        let Some(State::HalfOpen(round)) = state else { return };
+        if round.granted != 0 {
+            return;
+        }
+        (round.began, round.until) = (now, limit.map_or(Timestamp::NEVER, |limit| now.after(limit)));
+        if kind == PermitKind::CallerProbe
+            && let Some(callers) = &mut self.callers
+        {
+            callers.update();
+        }
     }
 
     /// Says how a permitted call went.
@@ -864,7 +888,7 @@ impl Breaker {
     pub fn probe_now(&mut self, moment: Moment) -> Step<ProbeNow> {
         let mut transitions = self.handle_timeout(moment);
         let answer = if let State::Open { failed_recoveries, .. } = self.fleet.state {
-            let round = self.begin_round(moment.now, failed_recoveries);
+            let round = State::half_open(moment.now, failed_recoveries);
             self.enter(moment, round, Kind::HalfOpened, Reason::Requested, None, &mut transitions);
             ProbeNow::Moved
         } else {
@@ -930,7 +954,7 @@ impl Breaker {
     /// The state as an override begins or ends: a half-open round starts over, because its probes become stale.
     fn restarted(&self, now: Timestamp) -> State {
         match &self.fleet.state {
-            State::HalfOpen(round) => self.begin_round(now, round.failed_recoveries),
+            State::HalfOpen(round) => State::half_open(now, round.failed_recoveries),
             state => state.clone(),
         }
     }
@@ -951,9 +975,9 @@ impl Breaker {
             callers.refit(&self.policy, &policy, moment.now);
         }
         self.policy = policy;
-        if let State::HalfOpen(round) = &self.fleet.state {
-            let until = self.round_end(round.began);
-            self.fleet.state = State::HalfOpen(Box::new(Round { until, ..(**round).clone() }));
+        let limit = self.policy.half_open_max_duration;
+        if let State::HalfOpen(round) = &mut self.fleet.state {
+            round.limit_to(limit);
         }
         self.review_dispute(moment.now);
         self.version += 1;
@@ -1009,7 +1033,7 @@ impl Breaker {
         } else if self.fleet.state.until() <= due {
             match &self.fleet.state {
                 State::Open { failed_recoveries, .. } => {
-                    let round = self.begin_round(moment.now, *failed_recoveries);
+                    let round = State::half_open(moment.now, *failed_recoveries);
                     self.enter(moment, round, Kind::HalfOpened, Reason::OpenPeriodPassed, None, moves);
                 }
                 State::HalfOpen(round) if round.disputed_until <= due => {
@@ -1135,19 +1159,6 @@ impl Breaker {
         self.fleet.statistics = Statistics::default();
         if let Some(callers) = &mut self.callers {
             callers.clear();
-        }
-    }
-
-    /// A half-open round that begins now.
-    fn begin_round(&self, now: Timestamp, failed_recoveries: u32) -> State {
-        State::HalfOpen(Box::new(Round { until: self.round_end(now), ..Round::new(now, failed_recoveries) }))
-    }
-
-    /// When a round that began then ends without a verdict. The limit rests while an operator holds the breaker open.
-    fn round_end(&self, began: Timestamp) -> Timestamp {
-        match (self.forced(), self.policy.half_open_max_duration) {
-            (Some(OverrideMode::ForcedOpen), _) | (_, None) => Timestamp::NEVER,
-            (_, Some(limit)) => began.after(limit),
         }
     }
 
@@ -1294,9 +1305,7 @@ impl Breaker {
         let generation = callers.next_generation();
         let Some(caller) = callers.get_mut(id) else { return };
         let State::Open { failed_recoveries, .. } = caller.scope.state else { return };
-        let until = self.policy.half_open_max_duration.map_or(Timestamp::NEVER, |limit| moment.now.after(limit));
-        let round = Round { until, ..Round::new(moment.now, failed_recoveries) };
-        caller.scope.enter(State::HalfOpen(Box::new(round)), generation, moment.now);
+        caller.scope.enter(State::half_open(moment.now, failed_recoveries), generation, moment.now);
         self.caller_entered(moment.now, id, Kind::CallerHalfOpened, StateName::Open, reason, None, moves);
     }
 
@@ -1559,10 +1568,11 @@ impl Breaker {
             totals: Totals { successes: 0, failures: 0, last_success: None, last_failure: None, ..snapshot.totals },
         };
         let callers = snapshot.callers.map(|callers| Box::new(Callers::restore(&policy, callers, now)));
+        let state = snapshot.state.restored();
         Self {
             policy,
             version: snapshot.version,
-            fleet: Scope { generation: snapshot.generation, state: snapshot.state, since: snapshot.since, statistics },
+            fleet: Scope { generation: snapshot.generation, state, since: snapshot.since, statistics },
             callers,
             ledger: None,
             successes: snapshot.totals.successes,

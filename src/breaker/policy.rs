@@ -242,7 +242,7 @@ pub struct PolicySpec {
     pub successes_to_close: Option<u32>,
     /// Failed probes that reopen. 1 to [`CALLS_MAX`], default 1. Zero is invalid.
     pub failures_to_reopen: Option<u32>,
-    /// Longest half-open round without a verdict. 1 ms to 24 h, default none. Zero: no limit.
+    /// Longest half-open round without a verdict, from its first probe on. 1 ms to 24 h, default none. Zero: no limit.
     pub half_open_max_duration: Option<Duration>,
     /// Cap of the open period that a dependency's retry-after may ask for. 0 to 24 h, default 5 min. Zero: not heard.
     pub retry_after_max: Option<Duration>,

@@ -54,10 +54,11 @@ pub enum State {
 /// A half-open round: what its probes have said so far.
 #[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Round {
-    /// When it began. An override makes a round start over, so this may be later than the move to half-open.
+    /// When its first probe was granted, from which the time without a verdict counts. Before that, when it was entered; an
+    /// override makes a round start over, so this may be later than the move to half-open.
     pub began: Timestamp,
-    /// When the round ends without a verdict. [`Timestamp::NEVER`] where there is no limit, or while it rests under
-    /// `forced_open`.
+    /// When the round ends without a verdict. [`Timestamp::NEVER`] where there is no limit, and until its first probe is
+    /// granted.
     pub until: Timestamp,
     /// Probes granted in it.
     pub granted: u32,
@@ -81,9 +82,15 @@ pub struct Round {
 }
 
 impl Round {
-    /// A round that begins at an instant and has no limit yet.
-    pub(super) fn new(began: Timestamp, failed_recoveries: u32) -> Self {
+    /// A round that is entered at an instant. It has no end before its first probe.
+    fn new(began: Timestamp, failed_recoveries: u32) -> Self {
         Self { began, failed_recoveries, until: Timestamp::NEVER, disputed_until: Timestamp::NEVER, ..Self::default() }
+    }
+
+    /// Changes how long it may take without a verdict.
+    pub(super) fn limit_to(&mut self, limit: Option<Duration>) {
+        let limit = limit.filter(|_| self.granted != 0);
+        self.until = limit.map_or(Timestamp::NEVER, |limit| self.began.after(limit));
     }
 
     /// Whether a caller may have the next probe. In a dispute, one that has failed may not; nor, where a place is kept,
@@ -126,6 +133,21 @@ impl Round {
 }
 
 impl State {
+    /// Half-open, with a round without probes.
+    pub(super) fn half_open(now: Timestamp, failed_recoveries: u32) -> Self {
+        Self::HalfOpen(Box::new(Round::new(now, failed_recoveries)))
+    }
+
+    /// The state as it was stored. Before this version a round ended by time also without a probe.
+    pub(super) fn restored(mut self) -> Self {
+        if let Self::HalfOpen(round) = &mut self
+            && round.granted == 0
+        {
+            round.until = Timestamp::NEVER;
+        }
+        self
+    }
+
     /// The state's name.
     #[must_use]
     pub const fn name(&self) -> StateName {

@@ -55,11 +55,35 @@ fn a_chain_of_deadlines_within_one_advance_fires_link_by_link() {
     let world = World::new();
     world.declare("a", PolicySpec { half_open_max_duration: Some(seconds(7)), ..opens_for(seconds(10)) });
     world.fail("a", 1);
-    world.advance(seconds(50));
-    let expected =
-        [("opened", 0), ("half_opened", 10), ("opened", 17), ("half_opened", 27), ("opened", 34), ("half_opened", 44)];
+    world.advance(seconds(10));
+    let probe = world.permit("a");
+    world.report("a", &probe, Outcome::Cancelled);
+    world.advance(seconds(40));
+    let expected = [("opened", 0), ("half_opened", 10), ("opened", 17), ("half_opened", 27)];
     assert_eq!(world.told(), expected.map(|(kind, at)| (kind, "a".to_owned(), seconds(at))));
     assert_eq!(world.elapsed(), seconds(50));
+}
+
+#[test]
+fn breakers_that_nobody_calls_make_one_move_by_time_and_have_no_deadlines_after_it() {
+    let world = World::new();
+    let millisecond = Duration::from_millis(1);
+    for number in 0..50 {
+        let key = format!("b{number}");
+        let spec = PolicySpec {
+            open_duration_min: Some(millisecond),
+            half_open_max_duration: Some(millisecond),
+            ..opens_for(millisecond)
+        };
+        world.declare(&key, spec);
+        world.fail(&key, 1);
+    }
+    world.advance(Duration::from_secs(86_400));
+    assert_eq!(world.told().len(), 2 * 50, "opened and half-opened, each once");
+    for number in 0..50 {
+        let view = world.engine.view(&format!("b{number}")).soon().unwrap();
+        assert_eq!((view.state.name(), view.deadline), (StateName::HalfOpen, Timestamp::NEVER));
+    }
 }
 
 #[test]
@@ -144,10 +168,13 @@ fn a_policy_can_shorten_a_half_open_round_that_runs() {
     world.declare("a", opens_for(seconds(10)));
     world.fail("a", 1);
     world.advance(seconds(12));
+    let probe = world.permit("a");
+    world.report("a", &probe, Outcome::Cancelled);
     let limit = PolicySpec { half_open_max_duration: Some(seconds(5)), ..PolicySpec::default() };
+    world.advance(seconds(1));
     world.engine.set_policy("a", limit, None, OPERATOR).soon().unwrap();
-    world.advance(seconds(4));
-    assert_eq!(world.told().last(), Some(&("opened", "a".to_owned(), seconds(15))));
+    world.advance(seconds(5));
+    assert_eq!(world.told().last(), Some(&("opened", "a".to_owned(), seconds(17))));
 }
 
 #[test]

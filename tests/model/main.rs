@@ -329,6 +329,23 @@ proptest! {
         }
     }
 
+    /// Without calls, time moves a breaker at most once more after all leases and overrides have ended, and leaves no deadline.
+    #[test]
+    fn time_alone_does_not_move_a_breaker_for_ever((policy, ops) in timeline()) {
+        let mut pair = Pair::new(policy);
+        for op in ops {
+            pair.play(op);
+        }
+        let Pair { mut breaker, mut now, .. } = pair;
+        let mut sleep = || {
+            now = now.after(Duration::from_secs(2 * 366 * 24 * 3_600));
+            breaker.handle_timeout(Moment { now, random: 0 }).len()
+        };
+        sleep();
+        prop_assert!((0..4).map(|_| sleep()).sum::<usize>() <= 1);
+        prop_assert_eq!(breaker.deadline(), Timestamp::NEVER);
+    }
+
     /// Past its bound the ledger gives up the oldest permits: their reports are stale, and none ever counts twice.
     #[test]
     fn the_ledger_stays_within_its_bound(

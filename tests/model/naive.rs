@@ -354,14 +354,14 @@ impl Model {
     }
 
     fn round(&self, now: Timestamp) -> State {
-        let until = self.round_end(now);
-        let (failed_recoveries, disputed_until) = (self.failed_recoveries, Timestamp::NEVER);
+        let (until, disputed_until) = (Timestamp::NEVER, Timestamp::NEVER);
+        let failed_recoveries = self.failed_recoveries;
         State::HalfOpen(Box::new(Round { began: now, until, failed_recoveries, disputed_until, ..Round::default() }))
     }
 
-    fn round_end(&self, began: Timestamp) -> Timestamp {
-        let rests = self.mode() == Some(OverrideMode::ForcedOpen);
-        self.policy.half_open_max_duration.filter(|_| !rests).map_or(Timestamp::NEVER, |limit| began.after(limit))
+    /// The end of a round whose first probe was granted then.
+    fn round_end(&self, first_probe: Timestamp) -> Timestamp {
+        self.policy.half_open_max_duration.map_or(Timestamp::NEVER, |limit| first_probe.after(limit))
     }
 
     /// The state as an override begins or ends: a half-open round starts over.
@@ -403,10 +403,13 @@ impl Model {
                     return Expected::Same(slip.permit);
                 }
                 if self.probes_out().count() < self.policy.probes as usize {
-                    let until = round.until;
-                    if let State::HalfOpen(round) = &mut self.state {
-                        round.granted += 1;
+                    let mut round = round.clone();
+                    if round.granted == 0 {
+                        (round.began, round.until) = (now, self.round_end(now));
                     }
+                    round.granted += 1;
+                    let until = round.until;
+                    self.state = State::HalfOpen(round);
                     return Expected::New(PermitKind::Probe, expire.min(until));
                 }
                 (Rejection::HalfOpenFull, self.probe_deadline().since(now).min(RETRY_AFTER_PROBE_MAX))
@@ -592,7 +595,9 @@ impl Model {
             _ => self.calls.len(),
         };
         self.policy = policy;
-        if let State::HalfOpen(round) = &self.state {
+        if let State::HalfOpen(round) = &self.state
+            && round.granted != 0
+        {
             let until = self.round_end(round.began);
             self.state = State::HalfOpen(Box::new(Round { until, ..(**round).clone() }));
         }

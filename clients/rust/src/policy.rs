@@ -36,7 +36,7 @@ pub struct Policy {
     pub successes_to_close: Option<u32>,
     /// Failed probes that reopen it. 1 to 1,000,000. Default 1.
     pub failures_to_reopen: Option<u32>,
-    /// Longest half-open round without a verdict. 0: no limit. 1 ms to 24 h. Default 0.
+    /// Longest half-open round without a verdict, from its first probe. 0: no limit. 1 ms to 24 h. Default 0.
     pub half_open_max_duration: Option<Duration>,
     /// Longest open period that a dependency's retry-after may ask for. 0: it is not listened to. To 24 h. Default 5 min.
     pub retry_after_max: Option<Duration>,

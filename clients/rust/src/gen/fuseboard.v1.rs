@@ -656,7 +656,7 @@ pub enum EventReason {
     ProbesSucceeded = 3,
     /// `failures_to_reopen` probes failed.
     ProbesFailed = 4,
-    /// A half-open round had no verdict within `half_open_max_duration`.
+    /// A half-open round had no verdict within `half_open_max_duration` of its first probe.
     HalfOpenTimedOut = 5,
     /// Somebody asked for it: `actor` and `comment` say who and why.
     Requested = 6,
@@ -759,8 +759,8 @@ pub struct Policy {
     /// 0 is invalid. Default 1.
     #[prost(uint32, optional, tag = "14")]
     pub failures_to_reopen: ::core::option::Option<u32>,
-    /// Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-    /// 1 ms to 24 h. Default 0.
+    /// Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+    /// outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
     #[prost(message, optional, tag = "15")]
     pub half_open_max_duration: ::core::option::Option<::prost_types::Duration>,
     /// Longest open period that a dependency's own retry-after may ask for. 0: it is not listened to. 0 to 24 h. Default 5 min.
@@ -1148,7 +1148,8 @@ pub struct ReportBatchResponse {
     /// True where this batch was counted before; it is then not counted again.
     #[prost(bool, tag = "1")]
     pub duplicate: bool,
-    /// Tallies that were counted.
+    /// Tallies that were counted. Where an earlier request with this batch was interrupted, the batch is continued where that one
+    /// ended, and only tallies from there on are in `counted` and `stale`.
     #[prost(uint32, tag = "2")]
     pub counted: u32,
     /// Tallies that were stale.
@@ -1158,7 +1159,7 @@ pub struct ReportBatchResponse {
     #[prost(message, repeated, tag = "4")]
     pub changed: ::prost::alloc::vec::Vec<BreakerStatus>,
 }
-/// SessionRequest is a frame of the client. At most 1 MiB and 10,000 items.
+/// SessionRequest is a frame of the client. At most 1 MiB, 10,000 items, and 10,000 tallies in all its batches.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SessionRequest {
     /// The caller of every item that names none. Stands until another frame sets it.
@@ -1911,7 +1912,8 @@ pub mod breaker_service_client {
         /// ReportBatch brings the counts of calls that a client decided on by itself while breakers were closed.
         ///
         /// Errors: INVALID_ARGUMENT refuses the whole batch, and counts nothing; RESOURCE_EXHAUSTED (`CLIENT_LIMIT`) when too
-        /// many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`). Safe to retry with the same `batch_sequence`.
+        /// many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`, `DRAINING`). Safe to retry with the same `batch_sequence`: what
+        /// was counted before the error or a cancellation is not counted again, and the rest is.
         pub async fn report_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::ReportBatchRequest>,

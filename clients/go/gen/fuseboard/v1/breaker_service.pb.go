@@ -892,7 +892,8 @@ type ReportBatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// True where this batch was counted before; it is then not counted again.
 	Duplicate bool `protobuf:"varint,1,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
-	// Tallies that were counted.
+	// Tallies that were counted. Where an earlier request with this batch was interrupted, the batch is continued where that one
+	// ended, and only tallies from there on are in `counted` and `stale`.
 	Counted uint32 `protobuf:"varint,2,opt,name=counted,proto3" json:"counted,omitempty"`
 	// Tallies that were stale.
 	Stale uint32 `protobuf:"varint,3,opt,name=stale,proto3" json:"stale,omitempty"`
@@ -960,7 +961,7 @@ func (x *ReportBatchResponse) GetChanged() []*BreakerStatus {
 	return nil
 }
 
-// SessionRequest is a frame of the client. At most 1 MiB and 10,000 items.
+// SessionRequest is a frame of the client. At most 1 MiB, 10,000 items, and 10,000 tallies in all its batches.
 type SessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The caller of every item that names none. Stands until another frame sets it.

@@ -62,7 +62,8 @@ type BreakerServiceClient interface {
 	// ReportBatch brings the counts of calls that a client decided on by itself while breakers were closed.
 	//
 	// Errors: INVALID_ARGUMENT refuses the whole batch, and counts nothing; RESOURCE_EXHAUSTED (`CLIENT_LIMIT`) when too
-	// many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`). Safe to retry with the same `batch_sequence`.
+	// many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`, `DRAINING`). Safe to retry with the same `batch_sequence`: what
+	// was counted before the error or a cancellation is not counted again, and the rest is.
 	ReportBatch(ctx context.Context, in *ReportBatchRequest, opts ...grpc.CallOption) (*ReportBatchResponse, error)
 	// Session carries Acquire, Report and ReportBatch on one stream, one or many in a frame, many in flight. Each frame
 	// of the client is answered by one frame, with an answer or an error for every item, under the number it was given.
@@ -234,7 +235,8 @@ type BreakerServiceServer interface {
 	// ReportBatch brings the counts of calls that a client decided on by itself while breakers were closed.
 	//
 	// Errors: INVALID_ARGUMENT refuses the whole batch, and counts nothing; RESOURCE_EXHAUSTED (`CLIENT_LIMIT`) when too
-	// many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`). Safe to retry with the same `batch_sequence`.
+	// many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`, `DRAINING`). Safe to retry with the same `batch_sequence`: what
+	// was counted before the error or a cancellation is not counted again, and the rest is.
 	ReportBatch(context.Context, *ReportBatchRequest) (*ReportBatchResponse, error)
 	// Session carries Acquire, Report and ReportBatch on one stream, one or many in a frame, many in flight. Each frame
 	// of the client is answered by one frame, with an answer or an error for every item, under the number it was given.

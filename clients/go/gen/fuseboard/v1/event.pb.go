@@ -130,7 +130,7 @@ const (
 	EventReason_EVENT_REASON_PROBES_SUCCEEDED EventReason = 3
 	// `failures_to_reopen` probes failed.
 	EventReason_EVENT_REASON_PROBES_FAILED EventReason = 4
-	// A half-open round had no verdict within `half_open_max_duration`.
+	// A half-open round had no verdict within `half_open_max_duration` of its first probe.
 	EventReason_EVENT_REASON_HALF_OPEN_TIMED_OUT EventReason = 5
 	// Somebody asked for it: `actor` and `comment` say who and why.
 	EventReason_EVENT_REASON_REQUESTED EventReason = 6

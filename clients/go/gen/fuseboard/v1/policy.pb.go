@@ -225,8 +225,8 @@ type Policy struct {
 	// Failed probes that reopen a half-open breaker; where a slow-call rule is set, slow probes count as failed. 1 to 1,000,000;
 	// 0 is invalid. Default 1.
 	FailuresToReopen *uint32 `protobuf:"varint,14,opt,name=failures_to_reopen,json=failuresToReopen,proto3,oneof" json:"failures_to_reopen,omitempty"`
-	// Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-	// 1 ms to 24 h. Default 0.
+	// Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+	// outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
 	HalfOpenMaxDuration *durationpb.Duration `protobuf:"bytes,15,opt,name=half_open_max_duration,json=halfOpenMaxDuration,proto3" json:"half_open_max_duration,omitempty"`
 	// Longest open period that a dependency's own retry-after may ask for. 0: it is not listened to. 0 to 24 h. Default 5 min.
 	RetryAfterMax *durationpb.Duration `protobuf:"bytes,16,opt,name=retry_after_max,json=retryAfterMax,proto3" json:"retry_after_max,omitempty"`

@@ -131,7 +131,8 @@ class BreakerServiceServicer:
         """ReportBatch brings the counts of calls that a client decided on by itself while breakers were closed.
 
         Errors: INVALID_ARGUMENT refuses the whole batch, and counts nothing; RESOURCE_EXHAUSTED (`CLIENT_LIMIT`) when too
-        many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`). Safe to retry with the same `batch_sequence`.
+        many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`, `DRAINING`). Safe to retry with the same `batch_sequence`: what
+        was counted before the error or a cancellation is not counted again, and the rest is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

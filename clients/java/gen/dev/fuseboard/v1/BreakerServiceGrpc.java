@@ -377,7 +377,8 @@ public final class BreakerServiceGrpc {
      * <pre>
      * ReportBatch brings the counts of calls that a client decided on by itself while breakers were closed.
      * Errors: INVALID_ARGUMENT refuses the whole batch, and counts nothing; RESOURCE_EXHAUSTED (`CLIENT_LIMIT`) when too
-     * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`). Safe to retry with the same `batch_sequence`.
+     * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`, `DRAINING`). Safe to retry with the same `batch_sequence`: what
+     * was counted before the error or a cancellation is not counted again, and the rest is.
      * </pre>
      */
     default void reportBatch(dev.fuseboard.v1.ReportBatchRequest request,
@@ -538,7 +539,8 @@ public final class BreakerServiceGrpc {
      * <pre>
      * ReportBatch brings the counts of calls that a client decided on by itself while breakers were closed.
      * Errors: INVALID_ARGUMENT refuses the whole batch, and counts nothing; RESOURCE_EXHAUSTED (`CLIENT_LIMIT`) when too
-     * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`). Safe to retry with the same `batch_sequence`.
+     * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`, `DRAINING`). Safe to retry with the same `batch_sequence`: what
+     * was counted before the error or a cancellation is not counted again, and the rest is.
      * </pre>
      */
     public void reportBatch(dev.fuseboard.v1.ReportBatchRequest request,
@@ -680,7 +682,8 @@ public final class BreakerServiceGrpc {
      * <pre>
      * ReportBatch brings the counts of calls that a client decided on by itself while breakers were closed.
      * Errors: INVALID_ARGUMENT refuses the whole batch, and counts nothing; RESOURCE_EXHAUSTED (`CLIENT_LIMIT`) when too
-     * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`). Safe to retry with the same `batch_sequence`.
+     * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`, `DRAINING`). Safe to retry with the same `batch_sequence`: what
+     * was counted before the error or a cancellation is not counted again, and the rest is.
      * </pre>
      */
     public dev.fuseboard.v1.ReportBatchResponse reportBatch(dev.fuseboard.v1.ReportBatchRequest request) throws io.grpc.StatusException {
@@ -820,7 +823,8 @@ public final class BreakerServiceGrpc {
      * <pre>
      * ReportBatch brings the counts of calls that a client decided on by itself while breakers were closed.
      * Errors: INVALID_ARGUMENT refuses the whole batch, and counts nothing; RESOURCE_EXHAUSTED (`CLIENT_LIMIT`) when too
-     * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`). Safe to retry with the same `batch_sequence`.
+     * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`, `DRAINING`). Safe to retry with the same `batch_sequence`: what
+     * was counted before the error or a cancellation is not counted again, and the rest is.
      * </pre>
      */
     public dev.fuseboard.v1.ReportBatchResponse reportBatch(dev.fuseboard.v1.ReportBatchRequest request) {
@@ -942,7 +946,8 @@ public final class BreakerServiceGrpc {
      * <pre>
      * ReportBatch brings the counts of calls that a client decided on by itself while breakers were closed.
      * Errors: INVALID_ARGUMENT refuses the whole batch, and counts nothing; RESOURCE_EXHAUSTED (`CLIENT_LIMIT`) when too
-     * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`). Safe to retry with the same `batch_sequence`.
+     * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`, `DRAINING`). Safe to retry with the same `batch_sequence`: what
+     * was counted before the error or a cancellation is not counted again, and the rest is.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.fuseboard.v1.ReportBatchResponse> reportBatch(

@@ -55,7 +55,7 @@ public enum EventReason
   EVENT_REASON_PROBES_FAILED(4),
   /**
    * <pre>
-   * A half-open round had no verdict within `half_open_max_duration`.
+   * A half-open round had no verdict within `half_open_max_duration` of its first probe.
    * </pre>
    *
    * <code>EVENT_REASON_HALF_OPEN_TIMED_OUT = 5;</code>
@@ -146,7 +146,7 @@ public enum EventReason
   public static final int EVENT_REASON_PROBES_FAILED_VALUE = 4;
   /**
    * <pre>
-   * A half-open round had no verdict within `half_open_max_duration`.
+   * A half-open round had no verdict within `half_open_max_duration` of its first probe.
    * </pre>
    *
    * <code>EVENT_REASON_HALF_OPEN_TIMED_OUT = 5;</code>

@@ -497,8 +497,8 @@ private static final long serialVersionUID = 0L;
   private com.google.protobuf.Duration halfOpenMaxDuration_;
   /**
    * <pre>
-   * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-   * 1 ms to 24 h. Default 0.
+   * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+   * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
    * </pre>
    *
    * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -510,8 +510,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-   * 1 ms to 24 h. Default 0.
+   * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+   * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
    * </pre>
    *
    * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -523,8 +523,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-   * 1 ms to 24 h. Default 0.
+   * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+   * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
    * </pre>
    *
    * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -3199,8 +3199,8 @@ private static final long serialVersionUID = 0L;
         com.google.protobuf.Duration, com.google.protobuf.Duration.Builder, com.google.protobuf.DurationOrBuilder> halfOpenMaxDurationBuilder_;
     /**
      * <pre>
-     * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-     * 1 ms to 24 h. Default 0.
+     * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+     * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
      * </pre>
      *
      * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -3211,8 +3211,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-     * 1 ms to 24 h. Default 0.
+     * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+     * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
      * </pre>
      *
      * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -3227,8 +3227,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-     * 1 ms to 24 h. Default 0.
+     * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+     * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
      * </pre>
      *
      * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -3248,8 +3248,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-     * 1 ms to 24 h. Default 0.
+     * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+     * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
      * </pre>
      *
      * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -3267,8 +3267,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-     * 1 ms to 24 h. Default 0.
+     * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+     * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
      * </pre>
      *
      * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -3293,8 +3293,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-     * 1 ms to 24 h. Default 0.
+     * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+     * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
      * </pre>
      *
      * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -3311,8 +3311,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-     * 1 ms to 24 h. Default 0.
+     * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+     * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
      * </pre>
      *
      * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -3324,8 +3324,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-     * 1 ms to 24 h. Default 0.
+     * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+     * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
      * </pre>
      *
      * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -3340,8 +3340,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-     * 1 ms to 24 h. Default 0.
+     * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+     * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
      * </pre>
      *
      * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>

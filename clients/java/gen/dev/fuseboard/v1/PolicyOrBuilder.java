@@ -326,8 +326,8 @@ public interface PolicyOrBuilder extends
 
   /**
    * <pre>
-   * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-   * 1 ms to 24 h. Default 0.
+   * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+   * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
    * </pre>
    *
    * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -336,8 +336,8 @@ public interface PolicyOrBuilder extends
   boolean hasHalfOpenMaxDuration();
   /**
    * <pre>
-   * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-   * 1 ms to 24 h. Default 0.
+   * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+   * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
    * </pre>
    *
    * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>
@@ -346,8 +346,8 @@ public interface PolicyOrBuilder extends
   com.google.protobuf.Duration getHalfOpenMaxDuration();
   /**
    * <pre>
-   * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-   * 1 ms to 24 h. Default 0.
+   * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+   * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
    * </pre>
    *
    * <code>.google.protobuf.Duration half_open_max_duration = 15;</code>

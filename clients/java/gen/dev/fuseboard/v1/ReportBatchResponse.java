@@ -63,7 +63,8 @@ private static final long serialVersionUID = 0L;
   private int counted_ = 0;
   /**
    * <pre>
-   * Tallies that were counted.
+   * Tallies that were counted. Where an earlier request with this batch was interrupted, the batch is continued where that one
+   * ended, and only tallies from there on are in `counted` and `stale`.
    * </pre>
    *
    * <code>uint32 counted = 2;</code>
@@ -645,7 +646,8 @@ private static final long serialVersionUID = 0L;
     private int counted_ ;
     /**
      * <pre>
-     * Tallies that were counted.
+     * Tallies that were counted. Where an earlier request with this batch was interrupted, the batch is continued where that one
+     * ended, and only tallies from there on are in `counted` and `stale`.
      * </pre>
      *
      * <code>uint32 counted = 2;</code>
@@ -657,7 +659,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Tallies that were counted.
+     * Tallies that were counted. Where an earlier request with this batch was interrupted, the batch is continued where that one
+     * ended, and only tallies from there on are in `counted` and `stale`.
      * </pre>
      *
      * <code>uint32 counted = 2;</code>
@@ -673,7 +676,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Tallies that were counted.
+     * Tallies that were counted. Where an earlier request with this batch was interrupted, the batch is continued where that one
+     * ended, and only tallies from there on are in `counted` and `stale`.
      * </pre>
      *
      * <code>uint32 counted = 2;</code>

@@ -20,7 +20,8 @@ public interface ReportBatchResponseOrBuilder extends
 
   /**
    * <pre>
-   * Tallies that were counted.
+   * Tallies that were counted. Where an earlier request with this batch was interrupted, the batch is continued where that one
+   * ended, and only tallies from there on are in `counted` and `stale`.
    * </pre>
    *
    * <code>uint32 counted = 2;</code>

@@ -6,7 +6,7 @@ package dev.fuseboard.v1;
 
 /**
  * <pre>
- * SessionRequest is a frame of the client. At most 1 MiB and 10,000 items.
+ * SessionRequest is a frame of the client. At most 1 MiB, 10,000 items, and 10,000 tallies in all its batches.
  * </pre>
  *
  * Protobuf type {@code fuseboard.v1.SessionRequest}
@@ -549,7 +549,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * SessionRequest is a frame of the client. At most 1 MiB and 10,000 items.
+   * SessionRequest is a frame of the client. At most 1 MiB, 10,000 items, and 10,000 tallies in all its batches.
    * </pre>
    *
    * Protobuf type {@code fuseboard.v1.SessionRequest}

@@ -238,7 +238,10 @@ export interface ReportBatchRequest {
 export interface ReportBatchResponse {
   /** True where this batch was counted before; it is then not counted again. */
   duplicate: boolean;
-  /** Tallies that were counted. */
+  /**
+   * Tallies that were counted. Where an earlier request with this batch was interrupted, the batch is continued where that one
+   * ended, and only tallies from there on are in `counted` and `stale`.
+   */
   counted: number;
   /** Tallies that were stale. */
   stale: number;
@@ -246,7 +249,7 @@ export interface ReportBatchResponse {
   changed: BreakerStatus[];
 }
 
-/** SessionRequest is a frame of the client. At most 1 MiB and 10,000 items. */
+/** SessionRequest is a frame of the client. At most 1 MiB, 10,000 items, and 10,000 tallies in all its batches. */
 export interface SessionRequest {
   /** The caller of every item that names none. Stands until another frame sets it. */
   caller: string;
@@ -4181,7 +4184,8 @@ export const BreakerServiceService = {
    * ReportBatch brings the counts of calls that a client decided on by itself while breakers were closed.
    *
    * Errors: INVALID_ARGUMENT refuses the whole batch, and counts nothing; RESOURCE_EXHAUSTED (`CLIENT_LIMIT`) when too
-   * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`). Safe to retry with the same `batch_sequence`.
+   * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`, `DRAINING`). Safe to retry with the same `batch_sequence`: what
+   * was counted before the error or a cancellation is not counted again, and the rest is.
    */
   reportBatch: {
     path: "/fuseboard.v1.BreakerService/ReportBatch" as const,
@@ -4300,7 +4304,8 @@ export interface BreakerServiceServer extends UntypedServiceImplementation {
    * ReportBatch brings the counts of calls that a client decided on by itself while breakers were closed.
    *
    * Errors: INVALID_ARGUMENT refuses the whole batch, and counts nothing; RESOURCE_EXHAUSTED (`CLIENT_LIMIT`) when too
-   * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`). Safe to retry with the same `batch_sequence`.
+   * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`, `DRAINING`). Safe to retry with the same `batch_sequence`: what
+   * was counted before the error or a cancellation is not counted again, and the rest is.
    */
   reportBatch: handleUnaryCall<ReportBatchRequest, ReportBatchResponse>;
   /**
@@ -4399,7 +4404,8 @@ export interface BreakerServiceClient extends Client {
    * ReportBatch brings the counts of calls that a client decided on by itself while breakers were closed.
    *
    * Errors: INVALID_ARGUMENT refuses the whole batch, and counts nothing; RESOURCE_EXHAUSTED (`CLIENT_LIMIT`) when too
-   * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`). Safe to retry with the same `batch_sequence`.
+   * many clients send batches; UNAVAILABLE (`STORE_UNAVAILABLE`, `DRAINING`). Safe to retry with the same `batch_sequence`: what
+   * was counted before the error or a cancellation is not counted again, and the rest is.
    */
   reportBatch(
     request: ReportBatchRequest,

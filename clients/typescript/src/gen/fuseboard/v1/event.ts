@@ -57,7 +57,7 @@ export enum EventReason {
   EVENT_REASON_PROBES_SUCCEEDED = 3,
   /** EVENT_REASON_PROBES_FAILED - `failures_to_reopen` probes failed. */
   EVENT_REASON_PROBES_FAILED = 4,
-  /** EVENT_REASON_HALF_OPEN_TIMED_OUT - A half-open round had no verdict within `half_open_max_duration`. */
+  /** EVENT_REASON_HALF_OPEN_TIMED_OUT - A half-open round had no verdict within `half_open_max_duration` of its first probe. */
   EVENT_REASON_HALF_OPEN_TIMED_OUT = 5,
   /** EVENT_REASON_REQUESTED - Somebody asked for it: `actor` and `comment` say who and why. */
   EVENT_REASON_REQUESTED = 6,

@@ -129,8 +129,8 @@ export interface Policy {
     | number
     | undefined;
   /**
-   * Longest half-open round without a verdict; it then reopens. The lease of a probe never outlasts it. 0: no limit.
-   * 1 ms to 24 h. Default 0.
+   * Longest half-open round without a verdict, counted from its first probe; it then reopens. The lease of a probe never
+   * outlasts it. Without a probe a breaker stays half-open. 0: no limit. 1 ms to 24 h. Default 0.
    */
   halfOpenMaxDuration:
     | Duration

@@ -174,7 +174,7 @@ public final class Policy {
       return this;
     }
 
-    /** Longest half-open round without a verdict. 0: no limit. 1 ms to 24 h. Default 0. */
+    /** Longest half-open round without a verdict, from its first probe. 0: no limit. 1 ms to 24 h. Default 0. */
     public Builder halfOpenMaxDuration(Duration duration) {
       message.setHalfOpenMaxDuration(Times.message(duration));
       return this;
