@@ -133,6 +133,8 @@ limits! {
     UNSENT_BYTES = "unsent_bytes", "UNSENT_LIMIT", "bytes of answers that are not read", "read each answer as it comes, or ask for smaller pages", [], 100;
     /// Items of one frame of a session.
     FRAME_ITEMS = "frame_items", "FRAME_LIMIT", "items in a frame", "send them in several frames", [], 0;
+    /// Tallies in all batches of one frame of a session.
+    FRAME_TALLIES = "frame_tallies", "FRAME_LIMIT", "tallies in a frame", "send them in several frames", [], 0;
     /// Connections of the HTTP port.
     HTTP_CONNECTIONS = "max_http_connections", "CONNECTION_LIMIT", "HTTP connections", "close some", ["max_http_connections"], 1_000;
     /// Requests of the HTTP port.

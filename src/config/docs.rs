@@ -197,6 +197,7 @@ fn every_setting_that_a_refusal_names_exists_and_fixed_limits_name_none() {
         "reflection_streams",
         "unsent_bytes",
         "frame_items",
+        "frame_tallies",
         "http_operator_requests",
         "dashboard_sessions",
         "overrides",

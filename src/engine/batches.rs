@@ -3,8 +3,12 @@
 //! Bounded in clients, and shared fairly; one that has been silent for the retention is forgotten when its place is wanted. One
 //! that has not is never forgotten, also where its holder has its share: its last batch could count twice.
 //!
-//! Invariant: a client's mark is stored in the same write as what its batches counted since the mark before. A batch is counted
-//! under the gate for reading, and so is a record without counts of batches sent to the store; the marks, with every record that
+//! A batch is counted in parts, so that other work of the thread has its turn. A mark therefore tells how many tallies of the batch
+//! were counted. A batch that is interrupted, by a client that leaves, a server that drains or a crash, is continued at that
+//! tally when it is sent again, and each tally counts once.
+//!
+//! Invariant: a client's mark is stored in the same write as what its batches counted since the mark before. A part of a
+//! batch is counted under the gate for reading, and so is a record without counts of batches sent to the store; the marks, with every record that
 //! batches have counted in, are gathered and sent under it for writing ([`Engine::write_batches`]). Whoever finds that a breaker
 //! has to be written in the generation that such counts are of sends all of that with it.
 //!
@@ -21,6 +25,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::OwnedMutexGuard;
 
 use super::{error::Error, registry::Handle, shares::add_one};
 use crate::{
@@ -111,8 +116,25 @@ struct Client {
     /// When it last sent a batch.
     at: Timestamp,
     holder: Holder,
-    /// Number of its last batch. Locked while the batch is counted: batches of one client wait for each other.
-    last: Arc<Mutex<u64>>,
+    /// Its last batch. Locked while the batch is counted, over all parts: batches of one client wait for each other.
+    last: Arc<tokio::sync::Mutex<Last>>,
+}
+
+/// How far the batches of a client were counted.
+#[derive(Clone, Copy, Default, Debug)]
+struct Last {
+    sequence: u64,
+    /// Tallies of it that were counted; `None`: all.
+    counted: Option<u32>,
+}
+
+/// A batch that is being counted.
+#[derive(Debug)]
+pub(super) struct Counting {
+    /// The name of its client.
+    client: Box<str>,
+    sequence: u64,
+    last: OwnedMutexGuard<Last>,
 }
 
 impl Batches {
@@ -133,7 +155,8 @@ impl Batches {
     pub(super) fn restore(&self, marks: Vec<Mark>) {
         let mut clients = self.clients.lock();
         for mark in marks {
-            let (holder, last) = (Holder::server(), Arc::new(Mutex::new(mark.sequence)));
+            let last = Last { sequence: mark.sequence, counted: mark.counted };
+            let (holder, last) = (Holder::server(), Arc::new(tokio::sync::Mutex::new(last)));
             self.pool.add_anyway(&holder, 1);
             clients.by_id.insert(mark.client, Client { at: mark.at, holder, last });
         }
@@ -184,31 +207,41 @@ impl Batches {
         !self.is_writing() && self.unwritten().is_none_or(|unwritten| unwritten.is_empty())
     }
 
-    /// Runs `count` unless this client's batch was counted before.
-    pub(super) fn once<T>(
+    /// Begins to count a client's batch, or continues one that was interrupted. `None`: it was counted before.
+    pub(super) async fn begin(
         &self,
         holder: &Holder,
         client: BatchClient<'_>,
         sequence: u64,
         now: Timestamp,
-        count: impl FnOnce() -> T,
-    ) -> Result<Option<T>, Error> {
+    ) -> Result<Option<Counting>, Error> {
         let name = client.name();
-        let last = self.last(holder, client, &name, sequence, now)?;
-        let mut last = last.lock();
-        if sequence <= *last {
-            return Ok(None);
-        }
-        // The marks that are gathered are of whole batches.
+        let last = self.last(holder, client, &name, sequence, now)?.lock_owned().await;
+        let is_new = sequence > last.sequence || (sequence == last.sequence && last.counted.is_some());
+        Ok(is_new.then(|| Counting { client: name.into(), sequence, last }))
+    }
+
+    /// Runs `count`, after which the first `counted` tallies of a batch are counted, and notes that. `is_whole`: these are all.
+    pub(super) fn count<T>(
+        &self,
+        counting: &mut Counting,
+        counted: usize,
+        is_whole: bool,
+        now: Timestamp,
+        count: impl FnOnce() -> T,
+    ) -> T {
+        let Counting { client, sequence, last } = counting;
+        let counted = if is_whole { None } else { u32::try_from(counted).ok() };
+        // The marks that are gathered are of whole parts.
         let _counting = self.gate.read();
-        *last = sequence;
+        **last = Last { sequence: *sequence, counted };
         if let Some(mut unwritten) = self.unwritten() {
             // It is back.
-            unwritten.forgotten.retain(|forgotten| **forgotten != *name);
-            let client: Box<str> = name.into();
-            unwritten.marks.insert(client.clone(), Mark { client, sequence, at: now });
+            unwritten.forgotten.retain(|forgotten| forgotten != client);
+            let mark = Mark { client: client.clone(), sequence: *sequence, at: now, counted };
+            unwritten.marks.insert(client.clone(), mark);
         }
-        Ok(Some(count()))
+        count()
     }
 
     fn last(
@@ -218,7 +251,7 @@ impl Batches {
         name: &str,
         sequence: u64,
         now: Timestamp,
-    ) -> Result<Arc<Mutex<u64>>, Error> {
+    ) -> Result<Arc<tokio::sync::Mutex<Last>>, Error> {
         let mut clients = self.clients.lock();
         if let Some(client) = clients.by_id.get_mut(name) {
             client.at = client.at.max(now);
@@ -235,15 +268,24 @@ impl Batches {
         // A version before this one kept the marks of all identities by client id alone. The batch that was under way when it
         // ended counts once as well; no other one is judged by such a mark.
         let before = client.identity.and_then(|_| clients.by_id.get(client.id));
-        let before =
-            before.and_then(|before| before.last.try_lock().map(|last| *last)).filter(|before| *before == sequence);
-        let last = Arc::new(Mutex::new(before.unwrap_or_default()));
+        let before = before
+            .and_then(|before| before.last.try_lock().ok().map(|last| *last))
+            .filter(|last| last.sequence == sequence);
+        let last = Arc::new(tokio::sync::Mutex::new(before.unwrap_or_default()));
         clients.by_id.insert(name.into(), Client { at: now, holder: holder.clone(), last: Arc::clone(&last) });
         Ok(last)
     }
 
     pub(super) fn len(&self) -> usize {
         self.clients.lock().by_id.len()
+    }
+}
+
+impl Counting {
+    /// Tallies that were counted before.
+    pub(super) fn counted(&self) -> usize {
+        let counted = self.last.counted.filter(|_| self.last.sequence == self.sequence);
+        counted.map_or(0, |counted| counted as usize)
     }
 }
 

@@ -80,7 +80,7 @@ use crate::{
         OVERRIDES_MAX, Outcome, Override, OverrideMode, Permit, PermitKind, Policy, PolicySpec, ProbeNow, Reason,
         Report, Reported, RequestId, ServiceId, State, StateName, Status, Tally, Timestamp, Totals, Transition,
         backoff::mix,
-        policy::{Voters, WindowSpec},
+        policy::{Voters, WINDOW_CALLS_MAX, WindowSpec},
     },
     limit,
     share::{FairShare, Holder},
@@ -268,6 +268,19 @@ pub struct BatchAnswer {
     pub stale: u32,
     /// Breakers that are not in the generation their tally was decided under, or whose caller is not.
     pub changed: Vec<Entry>,
+}
+
+/// A batch that was counted, and may have to wait for the store before it is answered.
+#[derive(Default, Debug)]
+pub struct BatchCounted {
+    /// It was counted before.
+    duplicate: bool,
+    /// Tallies that counted.
+    counted: u32,
+    /// Tallies that were stale.
+    stale: u32,
+    /// What its moves wait for.
+    tickets: Vec<Ticket>,
 }
 
 /// All about one breaker.
@@ -660,26 +673,62 @@ impl Engine {
         sequence: u64,
         tallies: &[CallerTally<'_>],
     ) -> Result<BatchAnswer, Error> {
-        let moment = self.moment();
-        let (mut tickets, mut moved) = (Vec::new(), Vec::new());
-        let counted = self.shared.batches.once(&self.holder, client.into(), sequence, moment.now, || {
-            let count = |tally: &&CallerTally<'_>| self.count_tally(moment, tally, &mut tickets, &mut moved);
-            u32::try_from(tallies.iter().filter(count).count()).unwrap_or(u32::MAX)
-        })?;
-        // Not before all of it is counted: a move may have to be written together with what else the batch counted.
-        moved.into_iter().for_each(|index| self.submit(index));
+        let counted = self.count_batch(client, sequence, tallies, || Ok(())).await?;
+        self.batch_answer(counted, tallies).await
+    }
+
+    /// The first half of [`Engine::report_batch`]: counts the batch, in parts between which the thread does other work. Before each
+    /// part but the first, `goes_on` is asked. A batch that ends early, also by being dropped, is continued where it ended when
+    /// it is sent again.
+    ///
+    /// # Errors
+    /// Too many clients send batches; `goes_on` returned an error.
+    pub async fn count_batch(
+        &self,
+        client: impl Into<BatchClient<'_>>,
+        sequence: u64,
+        tallies: &[CallerTally<'_>],
+        goes_on: impl Fn() -> Result<(), Error>,
+    ) -> Result<BatchCounted, Error> {
+        let begun = self.shared.batches.begin(&self.holder, client.into(), sequence, self.now()).await?;
+        let mut counted = BatchCounted { duplicate: begun.is_none(), ..BatchCounted::default() };
+        let Some(mut counting) = begun else { return Ok(counted) };
+        let mut done = counting.counted().min(tallies.len());
+        loop {
+            let part = part_of(&tallies[done..]);
+            done += part.len();
+            let (moment, mut moved) = (self.moment(), Vec::new());
+            let count = || {
+                for tally in part {
+                    let is_counted = self.count_tally(moment, tally, &mut counted.tickets, &mut moved);
+                    counted.counted += u32::from(is_counted);
+                    counted.stale += u32::from(!is_counted);
+                }
+            };
+            self.shared.batches.count(&mut counting, done, done == tallies.len(), moment.now, count);
+            // Not before all of the part is counted: a move may have to be written together with what else it counted.
+            moved.into_iter().for_each(|index| self.submit(index));
+            if done == tallies.len() {
+                return Ok(counted);
+            }
+            tokio::task::yield_now().await;
+            goes_on()?;
+        }
+    }
+
+    /// The second half of [`Engine::report_batch`]: waits for what the batch moved, and says where its breakers stand.
+    ///
+    /// # Errors
+    /// The store did not record a move that it made.
+    pub async fn batch_answer(&self, counted: BatchCounted, tallies: &[CallerTally<'_>]) -> Result<BatchAnswer, Error> {
+        let BatchCounted { duplicate, counted, stale, tickets } = counted;
         let until = after(STORE_PATIENCE);
         for ticket in tickets {
             if self.wait(ticket, until).await == Waited::InVain {
                 return Err(self.store_unavailable());
             }
         }
-        let changed = self.changed(tallies);
-        let Some(counted) = counted else {
-            return Ok(BatchAnswer { duplicate: true, changed, ..BatchAnswer::default() });
-        };
-        let stale = u32::try_from(tallies.len()).unwrap_or(u32::MAX) - counted;
-        Ok(BatchAnswer { duplicate: false, counted, stale, changed })
+        Ok(BatchAnswer { duplicate, counted, stale, changed: self.changed(tallies).await })
     }
 
     /// True where it counted. Without room for its breaker there is nothing to count it on.
@@ -723,16 +772,26 @@ impl Engine {
     }
 
     /// Where the breakers and callers stand, each once, that are not in the generations of their tallies.
-    fn changed<'a>(&self, tallies: &'a [CallerTally<'a>]) -> Vec<Entry> {
-        let mut told = HashSet::new();
-        let moved = |tally: &'a CallerTally<'a>| {
-            let scope = (tally.key, tally.caller);
-            let entry = if told.contains(&scope) { None } else { self.entry(tally.key, Some(tally.caller)) }?;
-            let now = (entry.status.generation, entry.caller.map_or(0, |caller| caller.generation));
-            let is_moved = now != (tally.tally.generation, tally.tally.caller_generation);
-            (is_moved && told.insert(scope)).then_some(entry)
-        };
-        tallies.iter().filter_map(moved).take(CHANGED_MAX).collect()
+    async fn changed(&self, tallies: &[CallerTally<'_>]) -> Vec<Entry> {
+        let (mut told, mut changed) = (HashSet::new(), Vec::new());
+        for tallies in tallies.chunks(LOOKUPS_AT_ONCE) {
+            for tally in tallies {
+                let scope = (tally.key, tally.caller);
+                let entry = if told.contains(&scope) { None } else { self.entry(tally.key, Some(tally.caller)) };
+                let Some(entry) = entry else { continue };
+                let now = (entry.status.generation, entry.caller.map_or(0, |caller| caller.generation));
+                if now != (tally.tally.generation, tally.tally.caller_generation) && told.insert(scope) {
+                    changed.push(entry);
+                    if changed.len() == CHANGED_MAX {
+                        return changed;
+                    }
+                }
+            }
+            if tallies.len() == LOOKUPS_AT_ONCE {
+                tokio::task::yield_now().await;
+            }
+        }
+        changed
     }
 
     /// Notes that a caller is there, at a breaker that there is: it has a session or a watch open.
@@ -1880,11 +1939,33 @@ const ROOM_TRIES: usize = 8;
 /// its watch, or by the answers to its next batches.
 const CHANGED_MAX: usize = 1_000;
 
+/// How much of a batch is counted at a time, in units of an average tally's work: some tens of microseconds.
+const PART_WORK: u64 = 16;
+
+/// Calls of a tally that are about as much work as an average tally. A tally of more calls than a window has places is no more work
+/// than one that fills it.
+const CALLS_OF_ONE_WORK: u64 = 16_384;
+
+/// Breakers that are looked up at a time.
+const LOOKUPS_AT_ONCE: usize = 1_000;
+
 /// How long a timer that makes no progress is put off.
 const TIMER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Breakers that follow a policy before the store has to have caught up.
 const POLICIES_AT_ONCE: u64 = 1_000;
+
+/// The first part of a batch that is counted at a time: at least one tally, if there is one.
+fn part_of<'a, 'b>(tallies: &'a [CallerTally<'b>]) -> &'a [CallerTally<'b>] {
+    let mut work = 0;
+    let fits = |tally: &&CallerTally<'_>| {
+        let is_first = work == 0;
+        work += 1 + tally.tally.counted().min(u64::from(WINDOW_CALLS_MAX)) / CALLS_OF_ONE_WORK;
+        is_first || work <= PART_WORK
+    };
+    let count = tallies.iter().take_while(fits).count();
+    &tallies[..count]
+}
 
 /// Time alone is behind the moves, not whoever happened to come by.
 fn by_time<T>(_: &T) -> Cause<'static> {

@@ -1,6 +1,12 @@
 //! `BreakerService`: decode, one call of the engine, encode.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
@@ -30,6 +36,9 @@ use crate::{
 const PART_OF_DEADLINE: f64 = 0.6;
 /// Declarations of a request that are taken before others come.
 const AT_A_TIME: usize = 16;
+
+/// Entries of a list that are checked before other work of the thread has its turn.
+const CHECKED_AT_ONCE: usize = 1_000;
 
 /// What the services share.
 #[derive(Clone, Debug)]
@@ -115,7 +124,9 @@ impl breaker_service_server::BreakerService for BreakerService {
 
     async fn report_batch(&self, request: Request<pb::ReportBatchRequest>) -> Answer<pb::ReportBatchResponse> {
         let (grant, engine) = (self.grant(&request)?, self.engine_for(&request));
-        Ok(Response::new(Box::pin(report_batch(&engine, &grant, request.get_ref())).await?))
+        let (shutdown, is_counted) = (&self.context.shutdown, AtomicBool::new(false));
+        let answer = Box::pin(report_batch(&engine, &grant, shutdown, request.get_ref(), &is_counted)).await?;
+        Ok(Response::new(answer))
     }
 
     type SessionStream = Session;
@@ -281,21 +292,30 @@ pub(super) fn actor(grant: &Grant, said: &str) -> Result<String, Error> {
     Ok(grant.actor(if is_said || grant.identity().is_none() { convert::actor("actor", said)? } else { "" }))
 }
 
-/// Checks and counts a batch.
+/// Checks and counts a batch, in parts between which the thread does other work, and sets `is_counted` when only the store is
+/// waited for. When the server drains, the rest is not counted.
 pub(super) async fn report_batch(
     engine: &Engine,
     grant: &Grant,
+    shutdown: &Shutdown,
     request: &pb::ReportBatchRequest,
+    is_counted: &AtomicBool,
 ) -> Result<pb::ReportBatchResponse, Error> {
     let mut tallies = Vec::with_capacity(request.tallies.len());
-    for item in convert::batch(request)? {
+    for (index, item) in convert::batch(request)?.into_iter().enumerate() {
+        if index % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
         grant.check(item.key)?;
         let caller = engine.caller(grant.caller(item.caller)?);
         tallies.push(CallerTally { key: item.key, caller, tally: item.tally });
     }
     let identity = grant.identity().map(|identity| &*identity.name);
     let client = BatchClient { identity, id: &request.client_id };
-    let answer = engine.report_batch(client, request.batch_sequence, &tallies).await?;
+    let goes_on = || if shutdown.draining() { Err(Error::Draining) } else { Ok(()) };
+    let counted = engine.count_batch(client, request.batch_sequence, &tallies, goes_on).await?;
+    is_counted.store(true, Ordering::Relaxed);
+    let answer = engine.batch_answer(counted, &tallies).await?;
     Ok(to_batch_reported(engine, &answer))
 }
 

@@ -10,14 +10,19 @@
 #![expect(clippy::disallowed_methods, reason = "the silence of a connection passes in real time")]
 
 use std::{
-    pin::Pin,
-    sync::Arc,
+    iter::Enumerate,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context as TaskContext, Poll, ready},
     time::Duration,
+    vec,
 };
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use hashbrown::HashMap;
 use tokio::time::{Instant, Sleep};
 use tokio_stream::Stream;
@@ -34,12 +39,16 @@ use crate::{
     access::{Bound, Grant},
     breaker::{CallerId, Decision, Moment, Permit},
     engine::{Acquired, Engine, Error, Handle, ReportAnswer, STORE_PATIENCE, Told},
-    limit,
+    limit::{self, Limit},
     share::Use,
 };
 
-/// Most items of a frame.
+/// Most items of a frame, and most tallies in all its batches.
 const ITEMS_MAX: usize = 10_000;
+/// Items that are answered before other work of the thread has its turn.
+const WORK_AT_ONCE: u32 = 256;
+/// Items that a part of a batch counts for.
+const WORK_OF_A_BATCH: u32 = 16;
 /// Most items that wait for the store before nothing more is read.
 const WAITING_MAX: usize = 10_000;
 /// Frames answered before it is looked whether the session should end.
@@ -73,6 +82,8 @@ pub struct Session {
     /// Something was sent since `silence` began.
     has_spoken: bool,
     frames_since_look: u32,
+    /// The frame that is being answered. No other is read before it is.
+    work: Option<Box<Work>>,
     /// Answers that wait for the store.
     waiting: FuturesUnordered<Waiting>,
     /// Nothing is read any more.
@@ -82,6 +93,26 @@ pub struct Session {
 }
 
 type Waiting = Pin<Box<dyn Future<Output = Late> + Send>>;
+
+/// A frame that is being answered.
+struct Work {
+    introductions: Enumerate<vec::IntoIter<pb::Introduction>>,
+    acquires: vec::IntoIter<pb::SessionAcquire>,
+    reports: vec::IntoIter<pb::SessionReport>,
+    batches: vec::IntoIter<pb::SessionBatch>,
+    counting: Option<Counting>,
+    /// What was answered so far.
+    response: pb::SessionResponse,
+    /// Answers that waited for the store before.
+    waited: usize,
+}
+
+/// A batch that is being counted.
+struct Counting {
+    answer: Waiting,
+    /// It waits only for the store.
+    is_counted: Arc<AtomicBool>,
+}
 
 /// An answer that had to wait, by the number of its item.
 enum Late {
@@ -121,67 +152,100 @@ impl Session {
             engine,
             permits: BytesMut::new(),
             frames_since_look: 0,
+            work: None,
             waiting: FuturesUnordered::new(),
             is_over: false,
             last_word: None,
         }
     }
 
-    /// What can be answered now; the rest waits, and is answered in later frames.
-    fn answer(&mut self, mut frame: pb::SessionRequest) -> Result<pb::SessionResponse, Status> {
+    /// Begins to answer a frame.
+    fn begin(&mut self, frame: pb::SessionRequest) -> Result<Work, Status> {
         let items = frame.introductions.len() + frame.acquires.len() + frame.reports.len() + frame.batches.len();
-        if items > ITEMS_MAX {
-            return Err(too_many_items().into());
+        let tallies = frame.batches.iter().flat_map(|item| &item.batch).map(|batch| batch.tallies.len()).sum();
+        for (count, limit) in [(items, limit::FRAME_ITEMS), (tallies, limit::FRAME_TALLIES)] {
+            if count > ITEMS_MAX {
+                return Err(too_many(&limit).into());
+            }
         }
         let mut response = pb::SessionResponse::default();
-        let engine = self.engine.clone();
         if !frame.caller.is_empty() {
             match convert::caller("caller", &frame.caller).and_then(|name| self.grant.caller(name)) {
-                Ok(name) => self.caller = engine.caller(name),
+                Ok(name) => self.caller = self.engine.caller(name),
                 Err(error) => response.errors.push(session_error(0, &error)),
             }
         }
-        for (index, introduction) in frame.introductions.iter().enumerate() {
-            if let Err(error) = self.introduce(introduction) {
-                let error = error.within(&convert::entry("introductions", index));
-                response.errors.push(session_error(0, &error));
-            }
-        }
-        let moment = engine.moment();
         response.acquired.reserve_exact(frame.acquires.len());
-        for item in &frame.acquires {
-            match self.acquire(&engine, moment, item) {
-                Ok(answer) => response.acquired.extend(answer),
-                Err(error) => response.errors.push(session_error(item.number, &error)),
-            }
-        }
         response.reported.reserve_exact(frame.reports.len());
-        for item in &frame.reports {
-            match self.report(&engine, moment, item) {
-                Ok(answer) => response.reported.extend(answer),
-                Err(error) => response.errors.push(session_error(item.number, &error)),
-            }
-        }
-        for item in std::mem::take(&mut frame.batches) {
-            self.count(&engine, item, &mut response);
-        }
-        Ok(response)
+        Ok(Work {
+            introductions: frame.introductions.into_iter().enumerate(),
+            acquires: frame.acquires.into_iter(),
+            reports: frame.reports.into_iter(),
+            batches: frame.batches.into_iter(),
+            counting: None,
+            response,
+            waited: self.waiting.len(),
+        })
     }
 
-    fn count(&mut self, engine: &Engine, item: pb::SessionBatch, response: &mut pb::SessionResponse) {
-        let (number, engine, grant) = (item.number, engine.clone(), self.grant.clone());
-        let mut counted: Waiting = Box::pin(async move {
+    /// Goes on with a frame. Ready when all that can be answered now is in the response; the rest waits, and is answered in later
+    /// frames. Pending after some work, so that others have their turn.
+    fn poll_work(&mut self, work: &mut Work, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let (engine, mut left) = (self.engine.clone(), WORK_AT_ONCE);
+        let moment = engine.moment();
+        while left != 0 {
+            if let Some((index, introduction)) = work.introductions.next() {
+                if let Err(error) = self.introduce(&introduction) {
+                    let error = error.within(&convert::entry("introductions", index));
+                    work.response.errors.push(session_error(0, &error));
+                }
+                left -= 1;
+            } else if let Some(item) = work.acquires.next() {
+                match self.acquire(&engine, moment, &item) {
+                    Ok(answer) => work.response.acquired.extend(answer),
+                    Err(error) => work.response.errors.push(session_error(item.number, &error)),
+                }
+                left -= 1;
+            } else if let Some(item) = work.reports.next() {
+                match self.report(&engine, moment, &item) {
+                    Ok(answer) => work.response.reported.extend(answer),
+                    Err(error) => work.response.errors.push(session_error(item.number, &error)),
+                }
+                left -= 1;
+            } else {
+                let next = work.counting.take().or_else(|| Some(self.counting(work.batches.next()?)));
+                let Some(mut counting) = next else { return Poll::Ready(()) };
+                match counting.answer.as_mut().poll(cx) {
+                    Poll::Ready(late) => self.tell(late, &mut work.response),
+                    // Batches are counted in their order, and wait for the store side by side.
+                    Poll::Pending if counting.is_counted.load(Ordering::Relaxed) => self.waiting.push(counting.answer),
+                    Poll::Pending => {
+                        work.counting = Some(counting);
+                        return Poll::Pending;
+                    }
+                }
+                left = left.saturating_sub(WORK_OF_A_BATCH);
+            }
+        }
+        // Wakes this task when the thread has looked after its sockets.
+        _ = pin!(tokio::task::yield_now()).poll(cx);
+        Poll::Pending
+    }
+
+    fn counting(&self, item: pb::SessionBatch) -> Counting {
+        let (number, engine, grant) = (item.number, self.engine.clone(), self.grant.clone());
+        let (shutdown, is_counted) = (self.context.shutdown.clone(), Arc::new(AtomicBool::new(false)));
+        let sets = Arc::clone(&is_counted);
+        let answer: Waiting = Box::pin(async move {
             let batch = item.batch.ok_or_else(|| Error::invalid("batch", "is required: a batch of tallies"));
             let answer = match &batch {
-                Ok(batch) => report_batch(&engine, &grant, batch).await.map_err(|error| error.within("batch")),
+                Ok(batch) => report_batch(&engine, &grant, &shutdown, batch, &sets).await,
                 Err(error) => Err(error.clone()),
             };
-            Late::Counted(number, answer)
+            let within = |error: Error| if batch.is_ok() { error.within("batch") } else { error };
+            Late::Counted(number, answer.map_err(within))
         });
-        match (&mut counted).now_or_never() {
-            Some(late) => self.tell(late, response),
-            None => self.waiting.push(counted),
-        }
+        Counting { answer, is_counted }
     }
 
     /// Adds what has waited to an answer.
@@ -368,8 +432,8 @@ fn to_reported(number: u64, answer: &ReportAnswer) -> pb::SessionReported {
 }
 
 #[cold]
-fn too_many_items() -> Error {
-    limit::FRAME_ITEMS.reached(ITEMS_MAX as u64)
+fn too_many(limit: &Limit) -> Error {
+    limit.reached(ITEMS_MAX as u64)
 }
 
 fn known(known: &mut HashMap<u32, Known>, handle: u32) -> Result<&mut Known, Error> {
@@ -408,6 +472,17 @@ impl Session {
             {
                 return Poll::Ready(Some(Ok(response)));
             }
+            if let Some(mut work) = this.work.take() {
+                if this.poll_work(&mut work, cx).is_pending() {
+                    this.work = Some(work);
+                    return Poll::Pending;
+                }
+                // A frame of which all has to wait is answered later.
+                if this.waiting.len() <= work.waited || work.response != Default::default() {
+                    return Poll::Ready(Some(Ok(work.response)));
+                }
+                continue;
+            }
             if this.is_over && this.waiting.is_empty() {
                 return Poll::Ready(this.last_word.take().map(Ok));
             }
@@ -439,16 +514,13 @@ impl Session {
                     continue;
                 }
             };
-            let waited = this.waiting.len();
-            let answer = this.answer(frame);
-            if let Err(status) = answer {
-                this.is_over = true;
-                this.waiting.clear();
-                return Poll::Ready(Some(Err(status)));
-            }
-            // A frame of which all has to wait is answered later.
-            if this.waiting.len() == waited || answer.as_ref().is_ok_and(|answer| *answer != Default::default()) {
-                return Poll::Ready(Some(answer));
+            match this.begin(frame) {
+                Ok(work) => this.work = Some(Box::new(work)),
+                Err(status) => {
+                    this.is_over = true;
+                    this.waiting.clear();
+                    return Poll::Ready(Some(Err(status)));
+                }
             }
         }
     }

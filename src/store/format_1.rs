@@ -68,8 +68,14 @@ impl From<StoredEvent> for Event {
 }
 impl Stored for AuditEntry {}
 impl Stored for Document {}
-impl Stored for Mark {}
 impl Stored for Floors {}
+
+impl Stored for Mark {
+    fn from_format_1(payload: &[u8]) -> postcard::Result<(Self, &[u8])> {
+        let ((client, sequence, at), rest) = postcard::take_from_bytes(payload)?;
+        Ok((Self { client, sequence, at, counted: None }, rest))
+    }
+}
 
 impl Stored for super::Record {
     fn from_format_1(payload: &[u8]) -> postcard::Result<(Self, &[u8])> {

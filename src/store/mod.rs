@@ -235,6 +235,8 @@ pub struct Mark {
     pub sequence: u64,
     /// When it came.
     pub at: Timestamp,
+    /// Tallies of the batch that were counted, from its first; the rest counts when the batch is sent again. `None`: all of them.
+    pub counted: Option<u32>,
 }
 
 /// Something small that a part of the server keeps: a token, where a webhook stands. The store does not look into it.

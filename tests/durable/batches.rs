@@ -278,3 +278,31 @@ async fn a_mark_of_before_there_were_identities_holds_for_the_batch_that_was_und
         assert_eq!(answer.duplicate, is_duplicate, "batch {sequence}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_a_crash_interrupts_between_two_parts_is_continued_and_counts_once() {
+    for parts in 1..4 {
+        let (memory, setup, server) = settled().await;
+        let batch = Batch::of("one", 1, &[("a", 1); 70]);
+        let parts_counted = std::cell::Cell::new(0);
+        let tally = Tally { generation: 1, successes: 1, ..Tally::default() };
+        let tallies = [CallerTally { key: "a", caller: NOBODY, tally }; 70];
+        let goes_on = || {
+            parts_counted.set(parts_counted.get() + 1);
+            if parts_counted.get() == parts { Err(Error::Draining) } else { Ok(()) }
+        };
+        server.engine.count_batch("one", 1, &tallies, goes_on).await.unwrap_err();
+        // The mark and what was counted so far are one write.
+        pass(seconds(1)).await;
+        let server = server.crash(&memory, &setup).await;
+        let before = counted(&server.engine, "a").await;
+        assert_eq!(before, 16 * parts);
+        assert!(!batch.send(&server.engine).await.unwrap().duplicate);
+        assert_eq!(counted(&server.engine, "a").await, 70);
+        assert!(batch.send(&server.engine).await.unwrap().duplicate);
+        pass(seconds(1)).await;
+        let server = server.crash(&memory, &setup).await;
+        assert!(batch.send(&server.engine).await.unwrap().duplicate);
+        assert_eq!(counted(&server.engine, "a").await, 70);
+    }
+}

@@ -1,9 +1,16 @@
 //! Batches of calls that clients decided on by themselves: each counts once.
 
-use std::{sync::Barrier, thread, time::Duration};
+use std::{
+    cell::Cell,
+    pin::pin,
+    sync::Barrier,
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
+};
 
 use fuseboard::{
-    breaker::{CallerId, Tally},
+    breaker::{CallerId, PolicySpec, Tally, policy::WindowSpec},
     engine::{BatchAnswer, CallerTally, Error, Limits},
 };
 
@@ -156,4 +163,98 @@ fn what_a_tally_without_room_for_its_breaker_tells_is_counted_for_the_server() {
     assert_eq!((answer.counted, answer.stale), (0, 1));
     let gone = world.engine.measured().gone;
     assert_eq!((gone.rejected, gone.stale), (7, 6), "2 and 3 calls that count, and an ignored one");
+}
+
+// ---- A batch is counted in parts -----------------------------------------------------------------------------------
+
+const TALLIES: usize = 100;
+
+/// A hundred tallies of one success each.
+fn hundred(world: &World) -> Vec<CallerTally<'static>> {
+    world.engine.handle("a").unwrap();
+    vec![world.tally("a", 1, 0); TALLIES]
+}
+
+/// Polls a future until it is ready, and counts how often it was not: each time, other work of the thread has its turn.
+fn turns<T>(future: impl Future<Output = T>) -> (usize, T) {
+    let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
+    let mut turns = 0;
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(answer) => return (turns, answer),
+            Poll::Pending => turns += 1,
+        }
+    }
+}
+
+#[test]
+fn a_batch_lets_other_work_have_its_turn_after_a_bounded_amount_of_its_own() {
+    let world = World::new();
+    let batch = hundred(&world);
+    let (counting, answer) = turns(world.engine.report_batch("sdk", 1, &batch));
+    assert_eq!((counting, answer.unwrap().counted), (TALLIES.div_ceil(16) - 1, TALLIES as u32));
+
+    // Tallies of many calls are more work.
+    let spec = PolicySpec { window: Some(WindowSpec::Count(100_000)), ..failures(5) };
+    world.declare("wide", spec);
+    let batch = vec![world.tally("wide", 1_000_000, 0); TALLIES];
+    let (counting, answer) = turns(world.engine.report_batch("sdk", 2, &batch));
+    assert!(counting >= TALLIES / 2 - 1, "{counting} turns");
+    assert_eq!(answer.unwrap().counted, TALLIES as u32);
+
+    // Nothing is counted of a duplicate, but its breakers are looked up.
+    let batch = vec![world.tally("a", 1, 0); 10_000];
+    let (lookups, answer) = turns(world.engine.report_batch("sdk", 2, &batch));
+    assert!(answer.unwrap().duplicate && lookups >= 10_000 / 1_000 - 1, "{lookups} turns");
+}
+
+#[test]
+fn a_batch_that_was_dropped_is_continued_where_it_ended_and_counts_once() {
+    let world = World::new();
+    let batch = hundred(&world);
+    for polls in [1, 0, 3] {
+        let before = world.successes("a");
+        let mut first = Box::pin(world.engine.report_batch("sdk", 7, &batch));
+        for _ in 0..polls {
+            assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        drop(first);
+        assert_eq!(world.successes("a"), before + 16 * polls, "nobody counts what nobody waits for");
+    }
+    let (_, answer) = turns(world.engine.report_batch("sdk", 7, &batch));
+    let answer = answer.unwrap();
+    assert_eq!((answer.duplicate, answer.counted, answer.stale), (false, TALLIES as u32 - 16 * 4, 0));
+    assert_eq!(world.successes("a"), TALLIES as u64);
+    assert!(world.send("sdk", 7, &batch[..1]).duplicate);
+}
+
+#[test]
+fn a_batch_ends_early_when_it_is_told_to_and_counts_the_rest_when_it_is_sent_again() {
+    let world = World::new();
+    let batch = hundred(&world);
+    let parts = Cell::new(0);
+    let goes_on = || {
+        parts.set(parts.get() + 1);
+        if parts.get() == 3 { Err(Error::Draining) } else { Ok(()) }
+    };
+    let (_, counted) = turns(world.engine.count_batch("sdk", 1, &batch, goes_on));
+    assert_eq!(counted.unwrap_err(), Error::Draining);
+    assert_eq!(world.successes("a"), 3 * 16);
+    assert_eq!(turns(world.engine.report_batch("sdk", 1, &batch)).1.unwrap().counted, TALLIES as u32 - 3 * 16);
+    assert_eq!(world.successes("a"), TALLIES as u64);
+}
+
+#[test]
+fn batches_of_one_client_do_not_overtake_each_other_between_parts() {
+    let world = World::new();
+    let batch = hundred(&world);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut first = Box::pin(world.engine.report_batch("sdk", 1, &batch));
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    let mut second = Box::pin(world.engine.report_batch("sdk", 2, &batch));
+    assert!(second.as_mut().poll(&mut context).is_pending());
+    assert_eq!(world.successes("a"), 16, "the second waits");
+    assert_eq!(turns(first).1.unwrap().counted, TALLIES as u32);
+    assert_eq!(turns(second).1.unwrap().counted, TALLIES as u32);
+    assert_eq!(world.successes("a"), 2 * TALLIES as u64);
 }

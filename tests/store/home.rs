@@ -195,7 +195,7 @@ pub(crate) fn document(key: &str, from: u64, to: Option<&str>) -> Commit {
 }
 
 pub(crate) fn mark(client: &str, sequence: u64) -> Mark {
-    Mark { client: client.into(), sequence, at: at(1) }
+    Mark { client: client.into(), sequence, at: at(1), counted: None }
 }
 
 pub(crate) fn merge(records: Vec<Record>) -> Merge {

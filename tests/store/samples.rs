@@ -359,7 +359,7 @@ pub(crate) fn policies() -> Vec<PolicyEntry> {
 }
 
 pub(crate) fn mark() -> Mark {
-    Mark { client: "client".into(), sequence: 1 << 40, at: at(5) }
+    Mark { client: "client".into(), sequence: 1 << 40, at: at(5), counted: None }
 }
 
 pub(crate) fn document() -> Document {
