@@ -12,6 +12,7 @@ use crate::{
 
 /// What is bounded, for those who are refused and for operators.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::manual_non_exhaustive, reason = "the attribute would let other modules of this crate make one")]
 pub struct Limit {
     /// Its name in errors, metrics and server info: that of its setting where it has exactly one of its own.
     pub name: &'static str,
