@@ -304,3 +304,113 @@ impl Clients {
         silent.map(forget).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{limit::BATCH_CLIENTS, share::FairShare};
+
+    const RETENTION: Duration = Duration::from_secs(10);
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::default().after(Duration::from_millis(millis))
+    }
+
+    fn of_clients(max: u64) -> Batches {
+        Batches::new(&Arc::new(Pool::new(BATCH_CLIENTS, max, FairShare::OFF)), RETENTION, true)
+    }
+
+    fn mark(client: &str, sequence: u64, at: Timestamp) -> Mark {
+        Mark { client: client.into(), sequence, at }
+    }
+
+    /// Whether a batch counted; none where its client finds no place.
+    fn send<'a>(batches: &Batches, client: impl Into<BatchClient<'a>>, sequence: u64, now: Timestamp) -> Option<bool> {
+        let holder = Holder::identity("shop".into());
+        batches.once(&holder, client.into(), sequence, now, || ()).ok().map(|counted| counted.is_some())
+    }
+
+    #[test]
+    fn a_batch_counts_once_for_each_client_of_each_identity() {
+        let batches = of_clients(9);
+        let named = |identity| BatchClient { identity: Some(identity), id: "a" };
+        let owned = "a".to_owned();
+        assert_eq!(send(&batches, "a", 3, at(0)), Some(true));
+        assert_eq!(
+            [3, 2, 4, 4].map(|sequence| send(&batches, &owned, sequence, at(0))),
+            [false, false, true, false].map(Some)
+        );
+        assert_eq!(send(&batches, "b", 1, at(0)), Some(true));
+        assert_eq!(send(&batches, named("mail"), 1, at(0)), Some(true));
+        assert_eq!(send(&batches, named("shop"), 1, at(0)), Some(true));
+        assert_eq!(send(&batches, named("shop"), 1, at(0)), Some(false));
+        assert_eq!(batches.len(), 4);
+        let mut marks = batches.unwritten().unwrap().take_marks();
+        marks.sort_unstable_by(|a, b| a.client.cmp(&b.client));
+        let expected = [("a", 4), ("b", 1), ("mail\na", 1), ("shop\na", 1)];
+        assert_eq!(marks, expected.map(|(client, sequence)| mark(client, sequence, at(0))));
+        assert_eq!(batches.unwritten().unwrap().take_marks(), []);
+    }
+
+    #[test]
+    fn marks_of_an_earlier_server_hold_and_those_without_an_identity_for_the_batch_under_way() {
+        let batches = of_clients(9);
+        batches.restore(vec![mark("a", 7, at(0)), mark("shop\nb", 7, at(0))]);
+        assert_eq!((batches.len(), batches.pool.used()), (2, 2));
+        let named = |id| BatchClient { identity: Some("shop"), id };
+        assert_eq!([7, 8].map(|sequence| send(&batches, named("b"), sequence, at(1))), [false, true].map(Some));
+        let mut other = of_clients(9);
+        for (sequence, counts) in [(6, true), (7, false), (8, true)] {
+            other.restore(vec![mark("a", 7, at(0))]);
+            assert_eq!(send(&other, named("a"), sequence, at(1)), Some(counts), "{sequence}");
+            other = of_clients(9);
+        }
+        assert_eq!([7, 8].map(|sequence| send(&batches, "a", sequence, at(1))), [false, true].map(Some));
+    }
+
+    #[test]
+    fn silent_clients_make_room_after_the_retention_and_are_looked_for_once_a_second() {
+        let batches = of_clients(2);
+        assert_eq!(send(&batches, "a", 1, at(0)), Some(true));
+        assert_eq!(send(&batches, "b", 1, at(0)), Some(true));
+        assert_eq!(send(&batches, "c", 1, at(9_500)), None);
+        assert_eq!(send(&batches, "b", 2, at(9_600)), Some(true));
+        assert_eq!(send(&batches, "c", 1, at(10_499)), None, "they were looked for less than a second ago");
+        assert_eq!(send(&batches, "c", 1, at(10_500)), Some(true), "a is silent for 10 s");
+        assert_eq!((batches.len(), batches.pool.used()), (2, 2));
+        let unwritten = batches.unwritten().unwrap();
+        assert_eq!(unwritten.forgotten, [Box::from("a")]);
+        let mut marked: Vec<_> = unwritten.marks.keys().map(|name| &**name).collect();
+        marked.sort_unstable();
+        assert_eq!(marked, ["b", "c"]);
+        drop(unwritten);
+        // b is silent for the retention exactly; a is back.
+        assert_eq!(send(&batches, "a", 1, at(19_600)), Some(true), "its last batch is forgotten");
+        assert_eq!(batches.unwritten().unwrap().forgotten, [Box::from("b")]);
+        assert_eq!(send(&batches, "d", 1, at(19_599)), None);
+    }
+
+    #[test]
+    fn what_the_store_has_to_learn_is_written_or_on_its_way() {
+        let batches = of_clients(9);
+        assert!(batches.is_written());
+        send(&batches, "a", 1, at(0));
+        assert!(!batches.is_written());
+        batches.unwritten().unwrap().take_marks();
+        assert!(batches.is_written());
+        batches.unwritten().unwrap().forgotten.push("a".into());
+        assert!(!batches.is_written());
+        batches.unwritten().unwrap().forgotten.clear();
+        batches.set_writing(true);
+        assert_eq!((batches.is_writing(), batches.is_written()), (true, false));
+        batches.set_writing(false);
+        assert_eq!((batches.is_writing(), batches.is_written()), (false, true));
+        assert!(!batches.take_wanted());
+        batches.want();
+        assert_eq!([batches.take_wanted(), batches.take_wanted()], [true, false]);
+        let fleeting = Batches::new(&batches.pool, RETENTION, false);
+        assert!(fleeting.unwritten().is_none());
+        send(&fleeting, "a", 1, at(0));
+        assert!(fleeting.is_written(), "a store that keeps nothing has nothing to learn");
+    }
+}

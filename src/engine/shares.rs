@@ -174,3 +174,52 @@ impl Engine {
         Ok([shares.watchers.take(&self.holder, 1)?, shares.watch_keys.take(&self.holder, keys as u64)?])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::share::FairShare;
+
+    fn pool(max: u64) -> Arc<Pool> {
+        Arc::new(Pool::new(BREAKERS, max, FairShare::percent(50)))
+    }
+
+    fn shares() -> Shares {
+        Shares {
+            watchers: pool(9),
+            watch_keys: pool(9),
+            handles: pool(9),
+            breakers: pool(9),
+            batch_clients: pool(9),
+            policies: pool(9),
+            tokens: pool(9),
+            identified: AtomicBool::default(),
+            holders: Mutex::default(),
+        }
+    }
+
+    #[test]
+    fn a_holder_of_breakers_is_kept_once_and_as_long_as_it_has_any() {
+        let shares = shares();
+        let shop = Holder::identity("shop".into());
+        let first = shares.intern(&shop);
+        let second = shares.intern(&shop);
+        assert_eq!(*first, shop);
+        assert!(Arc::ptr_eq(&first, &second));
+        add_one(&shares.breakers, &first).unwrap();
+        add_one(&shares.breakers, &second).unwrap();
+        shares.remove_breaker(&second);
+        drop(second);
+        assert_eq!((shares.breakers.used(), shares.holders.lock().len()), (1, 1), "another pointer is there");
+        shares.remove_breaker(&first);
+        assert_eq!((shares.breakers.used(), shares.holders.lock().len()), (0, 0));
+    }
+
+    #[test]
+    fn only_the_server_is_the_server() {
+        assert!(is_server(&Holder::server()));
+        assert!(!is_server(&Holder::identity("server".into())));
+        assert_eq!(holder_of("ada (of shop)"), Holder::identity("ada".into()));
+        assert_eq!(holder_of("ada"), Holder::identity("ada".into()));
+    }
+}

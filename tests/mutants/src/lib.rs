@@ -18,6 +18,7 @@ pub mod share;
 pub mod access;
 pub mod engine;
 pub mod grpc;
+pub mod store;
 
 #[path = "../../model/main.rs"]
 mod model;
