@@ -225,6 +225,18 @@ pub struct Status {
     pub failures: u64,
 }
 
+impl Status {
+    /// The state that calls meet: an override decides before the computed state.
+    #[must_use]
+    pub const fn effective_state(&self) -> StateName {
+        match self.forced {
+            Some(OverrideMode::ForcedOpen) => StateName::Open,
+            Some(OverrideMode::ForcedClosed | OverrideMode::Shadow) => StateName::Closed,
+            None => self.state,
+        }
+    }
+}
+
 /// Where one caller of a breaker stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CallerStatus {

@@ -169,6 +169,7 @@ struct Writing {
 pub(super) struct Standing {
     pub(super) status: Status,
     pub(super) policy_version: u64,
+    pub(super) callers_isolated: usize,
     /// The breaker's version number.
     number: u64,
 }
@@ -185,6 +186,7 @@ impl Tenant {
         Standing {
             status: self.breaker.status(self.used),
             policy_version: self.policy.version,
+            callers_isolated: self.breaker.callers_isolated(),
             number: self.breaker.version(),
         }
     }

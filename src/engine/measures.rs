@@ -17,7 +17,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{Engine, Event, registry::Tenant, told_entry, watch::ResyncReason};
-use crate::breaker::{OverrideMode, Rejection, StateName, Status, Timestamp, Totals};
+use crate::breaker::{Rejection, StateName, Status, Timestamp, Totals};
 
 /// Upper bounds of the histogram of commits, in seconds: from memory over a fast disk to one that hardly answers.
 pub const COMMIT_BOUNDS: [f64; 12] = [0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
@@ -145,11 +145,7 @@ impl Surveyed {
     /// Whether calls are refused, by its own state or by an operator.
     #[must_use]
     pub fn is_refusing(&self) -> bool {
-        match self.status.forced {
-            Some(OverrideMode::ForcedOpen) => true,
-            Some(_) => false,
-            None => self.status.state == StateName::Open,
-        }
+        self.status.effective_state() == StateName::Open
     }
 }
 

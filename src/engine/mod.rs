@@ -1076,8 +1076,8 @@ impl Engine {
         if !self.operate(key, act, cause).await? {
             return Err(Error::NotFound {
                 reason: "OVERRIDE_NOT_FOUND",
-                what: "override of",
-                name: key.to_owned(),
+                what: if id.is_some() { "override with the id" } else { "override of" },
+                name: id.unwrap_or(key).to_owned(),
                 advice: "GetState lists a breaker's overrides with their ids",
             });
         }
@@ -1863,6 +1863,7 @@ fn entry(tenant: &mut Tenant, now: Timestamp, caller: Option<CallerId>) -> Entry
         policy_version: tenant.policy.version,
         status: tenant.breaker.status(now),
         caller: caller.and_then(|caller| tenant.breaker.caller_status(caller, now)),
+        callers_isolated: tenant.breaker.callers_isolated(),
     }
 }
 
@@ -1872,7 +1873,12 @@ fn told_entry(tenant: &mut Tenant, now: Timestamp, caller: Option<CallerId>) -> 
     let caller = caller.filter(|caller| !tenant.has_caller_untold(*caller));
     let entry = entry(tenant, now, caller);
     match told {
-        Some(told) => Entry { status: told.status, policy_version: told.policy_version, ..entry },
+        Some(told) => Entry {
+            status: told.status,
+            policy_version: told.policy_version,
+            callers_isolated: told.callers_isolated,
+            ..entry
+        },
         None => entry,
     }
 }

@@ -90,6 +90,8 @@ pub struct Entry {
     pub status: Status,
     /// Where the caller who asks stands with it, if it is known there.
     pub caller: Option<CallerStatus>,
+    /// Callers that are isolated.
+    pub callers_isolated: usize,
 }
 
 /// Why a watch could not simply go on.
@@ -379,7 +381,8 @@ impl Watch {
         for event in latest.into_values() {
             // An event does not tell where the caller stands who watches.
             if complete && event.kind != EventKind::Deleted && self.caller.is_none() {
-                entries.push(Entry::from(&**event));
+                let callers_isolated = self.engine.entry(&event.key, None).map_or(0, |entry| entry.callers_isolated);
+                entries.push(Entry { callers_isolated, ..Entry::from(&**event) });
                 continue;
             }
             // After a deletion, too: a call may have made the breaker anew, which is no event.
@@ -435,6 +438,7 @@ impl From<&Event> for Entry {
             policy_version: event.policy_version,
             status: event.status,
             caller: None,
+            callers_isolated: 0,
         }
     }
 }

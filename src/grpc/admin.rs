@@ -124,7 +124,7 @@ impl admin_service_server::AdminService for AdminService {
         let found = self.engine().list(&after, size, |entry| {
             entry.key.starts_with(prefix)
                 && grant.covers(&entry.key)
-                && (states.is_empty() || states.contains(&entry.status.state))
+                && (states.is_empty() || states.contains(&entry.status.effective_state()))
                 && (!request.overridden || entry.status.forced.is_some())
         });
         let mut page = Page::of(size);

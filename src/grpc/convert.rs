@@ -1061,6 +1061,7 @@ pub fn to_status(key: &str, status: &Status, sequence: u64, policy_version: u64,
         failures: status.failures,
         policy_version,
         caller: None,
+        callers_isolated: 0,
     }
 }
 

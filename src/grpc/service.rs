@@ -402,7 +402,8 @@ pub(super) fn to_status(engine: &Engine, entry: &Entry) -> pb::BreakerStatus {
         convert::to_caller_status(name.as_deref().unwrap_or_default(), &status, now)
     });
     let status = convert::to_status(&entry.key, &entry.status, entry.sequence, entry.policy_version, now);
-    pb::BreakerStatus { caller, ..status }
+    let callers_isolated = u32::try_from(entry.callers_isolated).unwrap_or(u32::MAX);
+    pb::BreakerStatus { caller, callers_isolated, ..status }
 }
 
 fn to_policy_in_force(view: &View) -> pb::PolicyInForce {

@@ -43,6 +43,8 @@ pub(crate) struct Follower {
 /// Takes away what may change without an event.
 fn lasting(mut entry: Entry) -> Entry {
     entry.status.failures = 0;
+    // The callers' events tell it, which a latest-state watch need not carry.
+    entry.callers_isolated = 0;
     entry
 }
 

@@ -100,9 +100,9 @@ impl Watcher {
         }
     }
 
-    /// Without what changes without an event.
+    /// Without what changes without an event, and what events do not carry.
     fn tell(&mut self, status: &pb::BreakerStatus) {
-        let lasting = pb::BreakerStatus { failures: 0, state_remaining: None, ..status.clone() };
+        let lasting = pb::BreakerStatus { failures: 0, state_remaining: None, callers_isolated: 0, ..status.clone() };
         self.board.insert(status.breaker.clone(), lasting);
     }
 
@@ -131,7 +131,8 @@ async fn board_of(server: &Server) -> BTreeMap<String, pb::BreakerStatus> {
     for entry in server.engine.list("", usize::MAX - 1, |entry| entry.sequence > 0) {
         let breaker = entry.key.to_string();
         let state = client.get_state(pb::GetStateRequest { breaker: breaker.clone() }).await.unwrap().into_inner();
-        let status = pb::BreakerStatus { failures: 0, state_remaining: None, ..state.status.unwrap() };
+        let status = state.status.unwrap();
+        let status = pb::BreakerStatus { failures: 0, state_remaining: None, callers_isolated: 0, ..status };
         board.insert(breaker, status);
     }
     board

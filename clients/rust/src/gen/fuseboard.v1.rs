@@ -126,6 +126,9 @@ pub struct BreakerStatus {
     /// to it, and then not isolated.
     #[prost(message, optional, tag = "12")]
     pub caller: ::core::option::Option<CallerStatus>,
+    /// Number of isolated callers: their calls are rejected while the breaker admits those of others. Not set in events.
+    #[prost(uint32, tag = "13")]
+    pub callers_isolated: u32,
 }
 /// CallerStatus is where one caller stands with a breaker: the state of its own scope.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2093,7 +2096,8 @@ pub struct ListBreakersRequest {
     /// Only keys that start with this. At most 200 bytes. Empty: all.
     #[prost(string, tag = "1")]
     pub prefix: ::prost::alloc::string::String,
-    /// Only these computed states. Empty: all.
+    /// Only breakers in one of these effective states: an override decides before the computed state, so forced open is
+    /// STATE_OPEN, and forced closed and shadow are STATE_CLOSED. Empty: all.
     #[prost(enumeration = "State", repeated, tag = "2")]
     pub states: ::prost::alloc::vec::Vec<i32>,
     /// Only breakers under an override.

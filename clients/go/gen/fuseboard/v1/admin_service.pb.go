@@ -142,7 +142,8 @@ type ListBreakersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only keys that start with this. At most 200 bytes. Empty: all.
 	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// Only these computed states. Empty: all.
+	// Only breakers in one of these effective states: an override decides before the computed state, so forced open is
+	// STATE_OPEN, and forced closed and shadow are STATE_CLOSED. Empty: all.
 	States []State `protobuf:"varint,2,rep,packed,name=states,proto3,enum=fuseboard.v1.State" json:"states,omitempty"`
 	// Only breakers under an override.
 	Overridden bool `protobuf:"varint,3,opt,name=overridden,proto3" json:"overridden,omitempty"`

@@ -798,9 +798,11 @@ type BreakerStatus struct {
 	PolicyVersion uint64 `protobuf:"varint,11,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
 	// Where the caller who asked stands with this breaker. Absent: nobody in particular asked, or the caller is not known
 	// to it, and then not isolated.
-	Caller        *CallerStatus `protobuf:"bytes,12,opt,name=caller,proto3" json:"caller,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Caller *CallerStatus `protobuf:"bytes,12,opt,name=caller,proto3" json:"caller,omitempty"`
+	// Number of isolated callers: their calls are rejected while the breaker admits those of others. Not set in events.
+	CallersIsolated uint32 `protobuf:"varint,13,opt,name=callers_isolated,json=callersIsolated,proto3" json:"callers_isolated,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *BreakerStatus) Reset() {
@@ -915,6 +917,13 @@ func (x *BreakerStatus) GetCaller() *CallerStatus {
 		return x.Caller
 	}
 	return nil
+}
+
+func (x *BreakerStatus) GetCallersIsolated() uint32 {
+	if x != nil {
+		return x.CallersIsolated
+	}
+	return 0
 }
 
 // CallerStatus is where one caller stands with a breaker: the state of its own scope.
@@ -1151,7 +1160,7 @@ const file_fuseboard_v1_breaker_proto_rawDesc = "" +
 	"\bset_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\asetTime\x12;\n" +
 	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x0e\n" +
-	"\x02id\x18\x06 \x01(\tR\x02id\"\xd4\x04\n" +
+	"\x02id\x18\x06 \x01(\tR\x02id\"\xff\x04\n" +
 	"\rBreakerStatus\x12\x18\n" +
 	"\abreaker\x18\x01 \x01(\tR\abreaker\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.fuseboard.v1.StateR\x05state\x12?\n" +
@@ -1169,7 +1178,8 @@ const file_fuseboard_v1_breaker_proto_rawDesc = "" +
 	"\bfailures\x18\n" +
 	" \x01(\x04R\bfailures\x12%\n" +
 	"\x0epolicy_version\x18\v \x01(\x04R\rpolicyVersion\x122\n" +
-	"\x06caller\x18\f \x01(\v2\x1a.fuseboard.v1.CallerStatusR\x06caller\"\xcb\x02\n" +
+	"\x06caller\x18\f \x01(\v2\x1a.fuseboard.v1.CallerStatusR\x06caller\x12)\n" +
+	"\x10callers_isolated\x18\r \x01(\rR\x0fcallersIsolated\"\xcb\x02\n" +
 	"\fCallerStatus\x12\x16\n" +
 	"\x06caller\x18\x01 \x01(\tR\x06caller\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.fuseboard.v1.StateR\x05state\x12\x1e\n" +

@@ -156,7 +156,7 @@ class Override(_message.Message):
     def __init__(self, mode: _Optional[_Union[OverrideMode, str]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., set_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., id: _Optional[str] = ...) -> None: ...
 
 class BreakerStatus(_message.Message):
-    __slots__ = ("breaker", "state", "override_mode", "generation", "sequence", "state_since", "state_until", "override_expire_time", "state_remaining", "failures", "policy_version", "caller")
+    __slots__ = ("breaker", "state", "override_mode", "generation", "sequence", "state_since", "state_until", "override_expire_time", "state_remaining", "failures", "policy_version", "caller", "callers_isolated")
     BREAKER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     OVERRIDE_MODE_FIELD_NUMBER: _ClassVar[int]
@@ -169,6 +169,7 @@ class BreakerStatus(_message.Message):
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     CALLER_FIELD_NUMBER: _ClassVar[int]
+    CALLERS_ISOLATED_FIELD_NUMBER: _ClassVar[int]
     breaker: str
     state: State
     override_mode: OverrideMode
@@ -181,7 +182,8 @@ class BreakerStatus(_message.Message):
     failures: int
     policy_version: int
     caller: CallerStatus
-    def __init__(self, breaker: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., override_mode: _Optional[_Union[OverrideMode, str]] = ..., generation: _Optional[int] = ..., sequence: _Optional[int] = ..., state_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., override_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state_remaining: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., failures: _Optional[int] = ..., policy_version: _Optional[int] = ..., caller: _Optional[_Union[CallerStatus, _Mapping]] = ...) -> None: ...
+    callers_isolated: int
+    def __init__(self, breaker: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., override_mode: _Optional[_Union[OverrideMode, str]] = ..., generation: _Optional[int] = ..., sequence: _Optional[int] = ..., state_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., override_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state_remaining: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., failures: _Optional[int] = ..., policy_version: _Optional[int] = ..., caller: _Optional[_Union[CallerStatus, _Mapping]] = ..., callers_isolated: _Optional[int] = ...) -> None: ...
 
 class CallerStatus(_message.Message):
     __slots__ = ("caller", "state", "generation", "state_since", "state_until", "state_remaining", "failures")

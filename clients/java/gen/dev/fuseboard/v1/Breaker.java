@@ -74,7 +74,7 @@ public final class Breaker {
       "\001(\t\022\016\n\006reason\030\003 \001(\t\022,\n\010set_time\030\004 \001(\0132\032." +
       "google.protobuf.Timestamp\022/\n\013expire_time" +
       "\030\005 \001(\0132\032.google.protobuf.Timestamp\022\n\n\002id" +
-      "\030\006 \001(\t\"\303\003\n\rBreakerStatus\022\017\n\007breaker\030\001 \001(" +
+      "\030\006 \001(\t\"\335\003\n\rBreakerStatus\022\017\n\007breaker\030\001 \001(" +
       "\t\022\"\n\005state\030\002 \001(\0162\023.fuseboard.v1.State\0221\n" +
       "\roverride_mode\030\003 \001(\0162\032.fuseboard.v1.Over" +
       "rideMode\022\022\n\ngeneration\030\004 \001(\004\022\020\n\010sequence" +
@@ -85,45 +85,45 @@ public final class Breaker {
       "mp\0222\n\017state_remaining\030\t \001(\0132\031.google.pro" +
       "tobuf.Duration\022\020\n\010failures\030\n \001(\004\022\026\n\016poli" +
       "cy_version\030\013 \001(\004\022*\n\006caller\030\014 \001(\0132\032.fuseb" +
-      "oard.v1.CallerStatus\"\376\001\n\014CallerStatus\022\016\n" +
-      "\006caller\030\001 \001(\t\022\"\n\005state\030\002 \001(\0162\023.fuseboard" +
-      ".v1.State\022\022\n\ngeneration\030\003 \001(\004\022/\n\013state_s" +
-      "ince\030\004 \001(\0132\032.google.protobuf.Timestamp\022/" +
-      "\n\013state_until\030\005 \001(\0132\032.google.protobuf.Ti" +
-      "mestamp\0222\n\017state_remaining\030\006 \001(\0132\031.googl" +
-      "e.protobuf.Duration\022\020\n\010failures\030\007 \001(\004\"\345\001" +
-      "\n\rCallerNumbers\022*\n\006status\030\001 \001(\0132\032.fusebo" +
-      "ard.v1.CallerStatus\022*\n\006window\030\002 \001(\0132\032.fu" +
-      "seboard.v1.WindowCounts\022\021\n\tsuccesses\030\003 \001" +
-      "(\004\022\020\n\010failures\030\004 \001(\004\022\026\n\016local_failures\030\005" +
-      " \001(\004\022\020\n\010rejected\030\006 \001(\004\022-\n\tseen_time\030\007 \001(" +
-      "\0132\032.google.protobuf.Timestamp*U\n\005State\022\025" +
-      "\n\021STATE_UNSPECIFIED\020\000\022\020\n\014STATE_CLOSED\020\001\022" +
-      "\016\n\nSTATE_OPEN\020\002\022\023\n\017STATE_HALF_OPEN\020\003*\207\001\n" +
-      "\014OverrideMode\022\035\n\031OVERRIDE_MODE_UNSPECIFI" +
-      "ED\020\000\022\035\n\031OVERRIDE_MODE_FORCED_OPEN\020\001\022\037\n\033O" +
-      "VERRIDE_MODE_FORCED_CLOSED\020\002\022\030\n\024OVERRIDE" +
-      "_MODE_SHADOW\020\003*S\n\010Decision\022\030\n\024DECISION_U" +
-      "NSPECIFIED\020\000\022\026\n\022DECISION_PERMITTED\020\001\022\025\n\021" +
-      "DECISION_REJECTED\020\002*\273\001\n\017RejectionReason\022" +
-      " \n\034REJECTION_REASON_UNSPECIFIED\020\000\022\031\n\025REJ" +
-      "ECTION_REASON_OPEN\020\001\022#\n\037REJECTION_REASON" +
-      "_HALF_OPEN_FULL\020\002\022$\n REJECTION_REASON_CA" +
-      "LLER_ISOLATED\020\003\022 \n\034REJECTION_REASON_FORC" +
-      "ED_OPEN\020\004*\215\001\n\007Outcome\022\027\n\023OUTCOME_UNSPECI" +
-      "FIED\020\000\022\023\n\017OUTCOME_SUCCESS\020\001\022\023\n\017OUTCOME_F" +
-      "AILURE\020\002\022\023\n\017OUTCOME_TIMEOUT\020\003\022\023\n\017OUTCOME" +
-      "_IGNORED\020\004\022\025\n\021OUTCOME_CANCELLED\020\005*I\n\006Ori" +
-      "gin\022\026\n\022ORIGIN_UNSPECIFIED\020\000\022\025\n\021ORIGIN_DE" +
-      "PENDENCY\020\001\022\020\n\014ORIGIN_LOCAL\020\002*\333\001\n\010TripRul" +
-      "e\022\031\n\025TRIP_RULE_UNSPECIFIED\020\000\022\037\n\033TRIP_RUL" +
-      "E_FAILURE_THRESHOLD\020\001\022%\n!TRIP_RULE_FAILU" +
-      "RE_COUNT_THRESHOLD\020\002\022$\n TRIP_RULE_FAILUR" +
-      "E_RATE_THRESHOLD\020\003\022&\n\"TRIP_RULE_SLOW_CAL" +
-      "L_RATE_THRESHOLD\020\004\022\036\n\032TRIP_RULE_CALLERS_" +
-      "ISOLATED\020\005B@\n\020dev.fuseboard.v1P\001Z*fusebo" +
-      "ard.dev/gen/fuseboard/v1;fuseboardv1b\006pr" +
-      "oto3"
+      "oard.v1.CallerStatus\022\030\n\020callers_isolated" +
+      "\030\r \001(\r\"\376\001\n\014CallerStatus\022\016\n\006caller\030\001 \001(\t\022" +
+      "\"\n\005state\030\002 \001(\0162\023.fuseboard.v1.State\022\022\n\ng" +
+      "eneration\030\003 \001(\004\022/\n\013state_since\030\004 \001(\0132\032.g" +
+      "oogle.protobuf.Timestamp\022/\n\013state_until\030" +
+      "\005 \001(\0132\032.google.protobuf.Timestamp\0222\n\017sta" +
+      "te_remaining\030\006 \001(\0132\031.google.protobuf.Dur" +
+      "ation\022\020\n\010failures\030\007 \001(\004\"\345\001\n\rCallerNumber" +
+      "s\022*\n\006status\030\001 \001(\0132\032.fuseboard.v1.CallerS" +
+      "tatus\022*\n\006window\030\002 \001(\0132\032.fuseboard.v1.Win" +
+      "dowCounts\022\021\n\tsuccesses\030\003 \001(\004\022\020\n\010failures" +
+      "\030\004 \001(\004\022\026\n\016local_failures\030\005 \001(\004\022\020\n\010reject" +
+      "ed\030\006 \001(\004\022-\n\tseen_time\030\007 \001(\0132\032.google.pro" +
+      "tobuf.Timestamp*U\n\005State\022\025\n\021STATE_UNSPEC" +
+      "IFIED\020\000\022\020\n\014STATE_CLOSED\020\001\022\016\n\nSTATE_OPEN\020" +
+      "\002\022\023\n\017STATE_HALF_OPEN\020\003*\207\001\n\014OverrideMode\022" +
+      "\035\n\031OVERRIDE_MODE_UNSPECIFIED\020\000\022\035\n\031OVERRI" +
+      "DE_MODE_FORCED_OPEN\020\001\022\037\n\033OVERRIDE_MODE_F" +
+      "ORCED_CLOSED\020\002\022\030\n\024OVERRIDE_MODE_SHADOW\020\003" +
+      "*S\n\010Decision\022\030\n\024DECISION_UNSPECIFIED\020\000\022\026" +
+      "\n\022DECISION_PERMITTED\020\001\022\025\n\021DECISION_REJEC" +
+      "TED\020\002*\273\001\n\017RejectionReason\022 \n\034REJECTION_R" +
+      "EASON_UNSPECIFIED\020\000\022\031\n\025REJECTION_REASON_" +
+      "OPEN\020\001\022#\n\037REJECTION_REASON_HALF_OPEN_FUL" +
+      "L\020\002\022$\n REJECTION_REASON_CALLER_ISOLATED\020" +
+      "\003\022 \n\034REJECTION_REASON_FORCED_OPEN\020\004*\215\001\n\007" +
+      "Outcome\022\027\n\023OUTCOME_UNSPECIFIED\020\000\022\023\n\017OUTC" +
+      "OME_SUCCESS\020\001\022\023\n\017OUTCOME_FAILURE\020\002\022\023\n\017OU" +
+      "TCOME_TIMEOUT\020\003\022\023\n\017OUTCOME_IGNORED\020\004\022\025\n\021" +
+      "OUTCOME_CANCELLED\020\005*I\n\006Origin\022\026\n\022ORIGIN_" +
+      "UNSPECIFIED\020\000\022\025\n\021ORIGIN_DEPENDENCY\020\001\022\020\n\014" +
+      "ORIGIN_LOCAL\020\002*\333\001\n\010TripRule\022\031\n\025TRIP_RULE" +
+      "_UNSPECIFIED\020\000\022\037\n\033TRIP_RULE_FAILURE_THRE" +
+      "SHOLD\020\001\022%\n!TRIP_RULE_FAILURE_COUNT_THRES" +
+      "HOLD\020\002\022$\n TRIP_RULE_FAILURE_RATE_THRESHO" +
+      "LD\020\003\022&\n\"TRIP_RULE_SLOW_CALL_RATE_THRESHO" +
+      "LD\020\004\022\036\n\032TRIP_RULE_CALLERS_ISOLATED\020\005B@\n\020" +
+      "dev.fuseboard.v1P\001Z*fuseboard.dev/gen/fu" +
+      "seboard/v1;fuseboardv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -154,7 +154,7 @@ public final class Breaker {
     internal_static_fuseboard_v1_BreakerStatus_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessageV3.FieldAccessorTable(
         internal_static_fuseboard_v1_BreakerStatus_descriptor,
-        new java.lang.String[] { "Breaker", "State", "OverrideMode", "Generation", "Sequence", "StateSince", "StateUntil", "OverrideExpireTime", "StateRemaining", "Failures", "PolicyVersion", "Caller", });
+        new java.lang.String[] { "Breaker", "State", "OverrideMode", "Generation", "Sequence", "StateSince", "StateUntil", "OverrideExpireTime", "StateRemaining", "Failures", "PolicyVersion", "Caller", "CallersIsolated", });
     internal_static_fuseboard_v1_CallerStatus_descriptor =
       getDescriptor().getMessageTypes().get(4);
     internal_static_fuseboard_v1_CallerStatus_fieldAccessorTable = new

@@ -399,6 +399,21 @@ private static final long serialVersionUID = 0L;
     return caller_ == null ? dev.fuseboard.v1.CallerStatus.getDefaultInstance() : caller_;
   }
 
+  public static final int CALLERS_ISOLATED_FIELD_NUMBER = 13;
+  private int callersIsolated_ = 0;
+  /**
+   * <pre>
+   * Number of isolated callers: their calls are rejected while the breaker admits those of others. Not set in events.
+   * </pre>
+   *
+   * <code>uint32 callers_isolated = 13;</code>
+   * @return The callersIsolated.
+   */
+  @java.lang.Override
+  public int getCallersIsolated() {
+    return callersIsolated_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -448,6 +463,9 @@ private static final long serialVersionUID = 0L;
     }
     if (((bitField0_ & 0x00000010) != 0)) {
       output.writeMessage(12, getCaller());
+    }
+    if (callersIsolated_ != 0) {
+      output.writeUInt32(13, callersIsolated_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -505,6 +523,10 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(12, getCaller());
     }
+    if (callersIsolated_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt32Size(13, callersIsolated_);
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -557,6 +579,8 @@ private static final long serialVersionUID = 0L;
       if (!getCaller()
           .equals(other.getCaller())) return false;
     }
+    if (getCallersIsolated()
+        != other.getCallersIsolated()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -606,6 +630,8 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + CALLER_FIELD_NUMBER;
       hash = (53 * hash) + getCaller().hashCode();
     }
+    hash = (37 * hash) + CALLERS_ISOLATED_FIELD_NUMBER;
+    hash = (53 * hash) + getCallersIsolated();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -783,6 +809,7 @@ private static final long serialVersionUID = 0L;
         callerBuilder_.dispose();
         callerBuilder_ = null;
       }
+      callersIsolated_ = 0;
       return this;
     }
 
@@ -868,6 +895,9 @@ private static final long serialVersionUID = 0L;
             : callerBuilder_.build();
         to_bitField0_ |= 0x00000010;
       }
+      if (((from_bitField0_ & 0x00001000) != 0)) {
+        result.callersIsolated_ = callersIsolated_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -952,6 +982,9 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasCaller()) {
         mergeCaller(other.getCaller());
+      }
+      if (other.getCallersIsolated() != 0) {
+        setCallersIsolated(other.getCallersIsolated());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1049,6 +1082,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000800;
               break;
             } // case 98
+            case 104: {
+              callersIsolated_ = input.readUInt32();
+              bitField0_ |= 0x00001000;
+              break;
+            } // case 104
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2272,6 +2310,50 @@ private static final long serialVersionUID = 0L;
         caller_ = null;
       }
       return callerBuilder_;
+    }
+
+    private int callersIsolated_ ;
+    /**
+     * <pre>
+     * Number of isolated callers: their calls are rejected while the breaker admits those of others. Not set in events.
+     * </pre>
+     *
+     * <code>uint32 callers_isolated = 13;</code>
+     * @return The callersIsolated.
+     */
+    @java.lang.Override
+    public int getCallersIsolated() {
+      return callersIsolated_;
+    }
+    /**
+     * <pre>
+     * Number of isolated callers: their calls are rejected while the breaker admits those of others. Not set in events.
+     * </pre>
+     *
+     * <code>uint32 callers_isolated = 13;</code>
+     * @param value The callersIsolated to set.
+     * @return This builder for chaining.
+     */
+    public Builder setCallersIsolated(int value) {
+
+      callersIsolated_ = value;
+      bitField0_ |= 0x00001000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Number of isolated callers: their calls are rejected while the breaker admits those of others. Not set in events.
+     * </pre>
+     *
+     * <code>uint32 callers_isolated = 13;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearCallersIsolated() {
+      bitField0_ = (bitField0_ & ~0x00001000);
+      callersIsolated_ = 0;
+      onChanged();
+      return this;
     }
     @java.lang.Override
     public final Builder setUnknownFields(

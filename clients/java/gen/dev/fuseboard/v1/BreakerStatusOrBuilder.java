@@ -243,4 +243,14 @@ public interface BreakerStatusOrBuilder extends
    * <code>.fuseboard.v1.CallerStatus caller = 12;</code>
    */
   dev.fuseboard.v1.CallerStatusOrBuilder getCallerOrBuilder();
+
+  /**
+   * <pre>
+   * Number of isolated callers: their calls are rejected while the breaker admits those of others. Not set in events.
+   * </pre>
+   *
+   * <code>uint32 callers_isolated = 13;</code>
+   * @return The callersIsolated.
+   */
+  int getCallersIsolated();
 }

@@ -58,7 +58,10 @@ export enum Role {
 export interface ListBreakersRequest {
   /** Only keys that start with this. At most 200 bytes. Empty: all. */
   prefix: string;
-  /** Only these computed states. Empty: all. */
+  /**
+   * Only breakers in one of these effective states: an override decides before the computed state, so forced open is
+   * STATE_OPEN, and forced closed and shadow are STATE_CLOSED. Empty: all.
+   */
   states: State[];
   /** Only breakers under an override. */
   overridden: boolean;

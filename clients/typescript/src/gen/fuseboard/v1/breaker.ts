@@ -221,7 +221,11 @@ export interface BreakerStatus {
    * Where the caller who asked stands with this breaker. Absent: nobody in particular asked, or the caller is not known
    * to it, and then not isolated.
    */
-  caller: CallerStatus | undefined;
+  caller:
+    | CallerStatus
+    | undefined;
+  /** Number of isolated callers: their calls are rejected while the breaker admits those of others. Not set in events. */
+  callersIsolated: number;
 }
 
 /** CallerStatus is where one caller stands with a breaker: the state of its own scope. */
@@ -729,6 +733,7 @@ function createBaseBreakerStatus(): BreakerStatus {
     failures: 0,
     policyVersion: 0,
     caller: undefined,
+    callersIsolated: 0,
   };
 }
 
@@ -769,6 +774,9 @@ export const BreakerStatus: MessageFns<BreakerStatus> = {
     }
     if (message.caller !== undefined) {
       CallerStatus.encode(message.caller, writer.uint32(98).fork()).join();
+    }
+    if (message.callersIsolated !== 0) {
+      writer.uint32(104).uint32(message.callersIsolated);
     }
     return writer;
   },
@@ -882,6 +890,14 @@ export const BreakerStatus: MessageFns<BreakerStatus> = {
             message.caller = CallerStatus.decode(reader, reader.uint32());
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.callersIsolated = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -915,6 +931,7 @@ export const BreakerStatus: MessageFns<BreakerStatus> = {
     message.caller = (object.caller !== undefined && object.caller !== null)
       ? CallerStatus.fromPartial(object.caller)
       : undefined;
+    message.callersIsolated = object.callersIsolated ?? 0;
     return message;
   },
 };
