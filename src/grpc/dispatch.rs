@@ -152,6 +152,7 @@ impl Services {
             refused_calls: AtomicU64::new(0),
             failed_handshakes: AtomicU64::new(0),
             denied: AtomicU64::new(0),
+            is_reported: AtomicBool::new(false),
         };
         Dispatch {
             shared: Arc::new(Shared {
@@ -252,6 +253,8 @@ struct Load {
     refused_calls: AtomicU64,
     failed_handshakes: AtomicU64,
     denied: AtomicU64,
+    /// A listener logs it, for all of them.
+    is_reported: AtomicBool,
 }
 
 /// What is bounded, and shared between holders.
@@ -328,6 +331,11 @@ pub struct Usage {
 }
 
 impl Dispatch {
+    /// Whether the caller is the one that logs the usage: true once in the life of the process.
+    pub(super) fn claim_reports(&self) -> bool {
+        !self.shared.load.is_reported.swap(true, Ordering::Relaxed)
+    }
+
     /// How much there is to do.
     #[must_use]
     pub fn usage(&self) -> Usage {

@@ -154,7 +154,8 @@ struct Connections {
     looks: Interval,
     handshake_looks: u32,
     idle_looks: u32,
-    refusals: Refusals,
+    /// Present in one listener of the process: what it logs is counted over all of them.
+    refusals: Option<Refusals>,
 }
 
 /// What a listener knows of one connection.
@@ -178,6 +179,9 @@ impl Connections {
         let period = period.clamp(LOOK_INTERVAL_MIN, LOOK_INTERVAL_MAX);
         let mut looks = tokio::time::interval(period);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let refusals = dispatch
+            .claim_reports()
+            .then(|| Refusals { looks_between: ticks(TELL_INTERVAL, period), ..Refusals::default() });
         Self {
             backlog: Backlog::default(),
             tls,
@@ -186,7 +190,7 @@ impl Connections {
             looks,
             handshake_looks: ticks(limits.handshake_timeout, period),
             idle_looks: ticks(limits.idle_timeout, period),
-            refusals: Refusals { looks_between: ticks(TELL_INTERVAL, period), ..Refusals::default() },
+            refusals,
             dispatch,
         }
     }
@@ -259,7 +263,9 @@ impl Connections {
         for client in self.clients.values_mut() {
             client.look_after(self.handshake_looks, self.idle_looks);
         }
-        self.refusals.tell(&self.dispatch);
+        if let Some(refusals) = &mut self.refusals {
+            refusals.tell(&self.dispatch);
+        }
     }
 
     /// Asks everybody to go, waits, and then closes what is left.
@@ -529,5 +535,19 @@ impl AsyncWrite for Greeting {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{grpc::Services, shutdown::Shutdown};
+
+    #[tokio::test]
+    async fn one_listener_of_a_process_logs_what_all_of_them_have_refused() {
+        let dispatch = Services::new(Limits::default()).dispatch(Shutdown::new());
+        let listeners = [(); 3].map(|()| Connections::new(dispatch.clone(), None));
+        let logging = listeners.iter().filter(|listener| listener.refusals.is_some()).count();
+        assert_eq!(logging, 1);
     }
 }
