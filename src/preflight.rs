@@ -4,19 +4,30 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::{fs, path::Path};
 
-use crate::{config::Config, notify, reload, server, tls::Tls};
+use crate::{
+    config::{Config, Loaded},
+    notify, reload, server,
+    tls::Tls,
+};
 
 /// Mode bits by which users outside the owner and its group read, write or enter.
 #[cfg(unix)]
 const OTHERS: u32 = 0o007;
 
-/// Everything in the files of a configuration that would keep the server from starting. No message contains a secret.
+/// Everything in the files of a configuration that would keep the server from starting, each with the place where the file is named. No
+/// message contains a secret.
 #[must_use]
-pub(crate) fn errors(config: &Config) -> Vec<String> {
-    let tls = server::tls_files(config).and_then(|files| Tls::load(files).err()).map(|error| error.to_string());
+pub(crate) fn errors(loaded: &Loaded) -> Vec<String> {
+    let config = &loaded.config;
+    let tls = server::tls_files(config).map_or_else(Vec::new, |files| Tls::errors(&files));
+    let tls = tls.into_iter().map(|error| format!("{}{error}", loaded.place(error.setting)));
     let admin_token = reload::keys(config.admin_token_file.path(), &config.identities).err();
-    let secrets = config.webhooks.iter().filter_map(|webhook| notify::check_secret(webhook).err());
-    tls.into_iter().chain(admin_token).chain(secrets.map(|error| error.to_string())).collect()
+    let admin_token = admin_token.map(|error| format!("{}{error}", loaded.place("admin_token_file")));
+    let secrets = config.webhooks.iter().enumerate().filter_map(|(index, webhook)| {
+        let error = notify::check_secret(webhook).err()?;
+        Some(format!("{}{error}", loaded.webhook_place(index)))
+    });
+    tls.chain(admin_token).chain(secrets).collect()
 }
 
 /// Secrets and state that every user of the machine can reach.

@@ -119,6 +119,23 @@ impl Tls {
         Ok(Self { files: Arc::new(files), now: Arc::new(RwLock::new(now)), trust: Arc::default() })
     }
 
+    /// Everything that is wrong with the files, of each as far as it can be looked at without the others.
+    #[must_use]
+    pub fn errors(files: &Files) -> Vec<Error> {
+        let certificate = read("tls_cert", &files.certificate)
+            .and_then(|text| certificates("tls_cert", &files.certificate, &text).map(drop));
+        let key = read("tls_key", &files.key).and_then(|text| {
+            let key = PrivateKeyDer::from_pem_slice(&text);
+            key.map(drop).map_err(|error| unusable("tls_key", &files.key, error))
+        });
+        let client_ca = files.client_ca.as_ref().map_or(Ok(()), |path| {
+            read("tls_client_ca", path).and_then(|text| certificates("tls_client_ca", path, &text).map(drop))
+        });
+        let errors: Vec<Error> = [certificate, key, client_ca].into_iter().filter_map(Result::err).collect();
+        // What they are to each other can be judged only then.
+        if errors.is_empty() { Self::load(files.clone()).err().into_iter().collect() } else { errors }
+    }
+
     /// Reads the files again. True where they have changed, and are used from now on.
     ///
     /// # Errors

@@ -409,7 +409,11 @@ fn a_network_without_tls_is_refused_unless_it_is_meant() {
     assert_eq!(told, format!("error: FUSEBOARD_HTTP_ADDRESS is [::]:2, {reason}\n"));
     let with_tls = ["--check-config", "--address", "0.0.0.0:1", "--tls-cert", "a.pem", "--tls-key", "b.pem"];
     // What is left to say is that these files are not there.
-    assert_eq!(refused(&mut fuseboard(&with_tls)), "error: tls_cert: a.pem: No such file or directory (os error 2)\n");
+    assert_eq!(
+        refused(&mut fuseboard(&with_tls)),
+        "error: --tls-cert: tls_cert: a.pem: No such file or directory (os error 2)\n\
+         error: --tls-key: tls_key: b.pem: No such file or directory (os error 2)\n"
+    );
 }
 
 /// A directory of this test alone.
@@ -474,6 +478,73 @@ fn check_config_reads_the_files_that_a_start_needs() {
     for setting in ["admin_token_file", "tls_key", "data_dir", "secret_file"] {
         let warning = format!("warning: {setting} ");
         assert!(ended.stderr.contains(&warning), "no {warning:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn check_config_names_every_missing_file_and_where_it_is_named() {
+    let path = file(
+        "missing-files",
+        "tls_cert = '/none/cert.pem'\ntls_key = '/none/key.pem'\n\n\
+         [[webhook]]\nname = 'a'\nurl = 'https://a.example'\n\n\
+         [[webhook]]\nname = 'oncall'\nurl = 'https://b.example'\nsecret_file = '/none/secret'\n",
+    );
+    let mut command = fuseboard(&["--check-config", "--tls-client-ca", "/none/ca.pem", "--config"]);
+    let told = refused(command.arg(&path).env("FUSEBOARD_ADMIN_TOKEN_FILE", "/none/admin"));
+    let (at, why) = (path.display(), "No such file or directory (os error 2)");
+    assert_eq!(
+        told,
+        format!(
+            "error: {at}:1: tls_cert: /none/cert.pem: {why}\n\
+             error: {at}:2: tls_key: /none/key.pem: {why}\n\
+             error: --tls-client-ca: tls_client_ca: /none/ca.pem: {why}\n\
+             error: FUSEBOARD_ADMIN_TOKEN_FILE: admin_token_file /none/admin: {why}\n\
+             error: {at}:8: secret_file /none/secret of webhook \"oncall\": {why}\n"
+        )
+    );
+}
+
+/// As [`MISTAKES`], for the tables of identities and webhooks.
+const TABLE_MISTAKES: &str = r#"
+[[identity]] # identity "ana" has no certificate: it must be a string, a DNS name or URI of the client certificate
+name = "ana"
+roles = ["reed"] # identity "ana": roles must be an array of "report", "read", "operate", "admin", not "reed"
+prefix = ["a"] # identity "ana": prefix is not a field of [[identity]]: did you mean prefixes?
+caller = 5 # identity "ana": caller must be a string, not an integer
+
+[[webhook]]
+name = "oncall"
+url = "https://a.example"
+format = "teams" # webhook "oncall": format must be "cloudevents" or "slack", not "teams"
+kinds = "opened" # webhook "oncall": kinds must be an array of strings, as ["opened"], not a string
+colour = "red" # webhook "oncall": colour is not a field of [[webhook]]: it has name, url, format, patterns, kinds, secret_file, retry_for
+"#;
+
+#[test]
+fn mistakes_in_identities_and_webhooks_name_the_field_and_what_is_accepted() {
+    let path = file("table-mistakes", TABLE_MISTAKES);
+    let lines = TABLE_MISTAKES.lines().zip(1..).filter_map(|(line, number)| Some((number, line.split_once(" # ")?.1)));
+    let expected: String =
+        lines.map(|(number, message)| format!("error: {}:{number}: {message}\n", path.display())).collect();
+    assert_eq!(refused(fuseboard(&["--config"]).arg(&path)), expected);
+}
+
+#[test]
+fn a_setting_without_a_value_is_named_with_its_line() {
+    for text in ["log = 'info'\nthreads = \n", "log = 'info'\nthreads =", "log = 'info'\nthreads = # two\n"] {
+        let path = file("no-value", text);
+        let expected =
+            format!("error: {}:2: threads has no value: write one after the =, or remove the line\n", path.display());
+        assert_eq!(refused(fuseboard(&["--config"]).arg(&path)), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn help_is_a_command_too() {
+    for arguments in [&["help"][..], &["help", "override", "set"], &["help", "store"]] {
+        let ended = run(&mut fuseboard(arguments));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(ended.stdout.contains("Usage: fuseboard"), "{}", ended.stdout);
     }
 }
 
@@ -784,6 +855,17 @@ fn a_store_is_dumped_as_lines_that_people_can_read() {
     let event = of("event")[0];
     assert_eq!((&event["sequence"], &event["kind"]["moved"]), (&1.into(), &"opened".into()));
     assert_eq!(event["reason"]["breaker"]["trip_rule"], "failure_threshold");
+}
+
+#[test]
+fn a_dump_whose_reader_has_left_is_no_failure() {
+    let path = filled("unread-dump");
+    let mut dump = fuseboard(&["store", "dump"]);
+    let mut dump = dump.arg(&path).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Before anything is written: a pipe holds more than the whole dump.
+    drop(dump.stdout.take());
+    let ended = dump.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr).unwrap().as_str()), (Some(0), ""));
 }
 
 #[test]

@@ -42,7 +42,7 @@ Examples:
 /// A circuit breaker for services in any language, over gRPC. Without a command it serves.
 #[derive(Debug, Parser)]
 #[command(name = "fuseboard", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
-#[command(max_term_width = 110, disable_help_subcommand = true)]
+#[command(max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -139,9 +139,7 @@ fn serve(matches: &ArgMatches) -> ExitCode {
 fn store(matches: &ArgMatches) -> ExitCode {
     let outcome = match StoreVerb::from_arg_matches(matches) {
         Ok(StoreVerb::Check(Directory { directory })) => check_store(&directory),
-        Ok(StoreVerb::Dump(Directory { directory })) => {
-            inspect::dump(&directory, &mut BufWriter::new(io::stdout().lock())).map(|()| ExitCode::SUCCESS)
-        }
+        Ok(StoreVerb::Dump(Directory { directory })) => dump_store(&directory),
         Ok(StoreVerb::AcceptClock(Directory { directory })) => inspect::accept_clock(&directory).and_then(print),
         Ok(StoreVerb::RepairClock(Directory { directory })) => inspect::repair_clock(&directory).and_then(print),
         Err(error) => error.exit(),
@@ -153,21 +151,61 @@ fn store(matches: &ArgMatches) -> ExitCode {
 }
 
 fn print(adjusted: Adjusted) -> Result<ExitCode, InspectError> {
-    let printed = writeln!(io::stdout(), "{adjusted}");
+    let printed = read_to_the_end(writeln!(io::stdout(), "{adjusted}"));
     printed.map_err(|source| InspectError::Io { path: "standard output".into(), source })?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Standard output, which remembers that its reader has left.
+struct Stdout {
+    stdout: io::StdoutLock<'static>,
+    is_unread: bool,
+}
+
+impl io::Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.stdout.write(bytes);
+        self.is_unread |= written.as_ref().is_err_and(is_broken_pipe);
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.stdout.flush();
+        self.is_unread |= flushed.as_ref().is_err_and(is_broken_pipe);
+        flushed
+    }
+}
+
+fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// A reader that leaves early, as `head` does, has read all that it wants: that is no error.
+fn read_to_the_end(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        written => written,
+    }
+}
+
+fn dump_store(directory: &Path) -> Result<ExitCode, InspectError> {
+    let mut to = BufWriter::new(Stdout { stdout: io::stdout().lock(), is_unread: false });
+    match inspect::dump(directory, &mut to) {
+        Err(_) if to.get_ref().is_unread => Ok(ExitCode::SUCCESS),
+        dumped => dumped.map(|()| ExitCode::SUCCESS),
+    }
+}
+
 fn check_store(directory: &Path) -> Result<ExitCode, InspectError> {
     let report = inspect::check(directory)?;
-    let printed = io::stdout().write_all(report.to_string().as_bytes());
+    let printed = read_to_the_end(io::stdout().write_all(report.to_string().as_bytes()));
     printed.map_err(|source| InspectError::Io { path: "standard output".into(), source })?;
     Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// Prints the configuration, for `--check-config`.
 fn check(loaded: &Loaded) -> ExitCode {
-    let errors = preflight::errors(&loaded.config);
+    let errors = preflight::errors(loaded);
     if !errors.is_empty() {
         for error in errors {
             eprintln!("error: {error}");
@@ -177,7 +215,7 @@ fn check(loaded: &Loaded) -> ExitCode {
     for warning in loaded.warnings.iter().chain(&preflight::warnings(&loaded.config)) {
         eprintln!("warning: {warning}");
     }
-    match io::stdout().write_all(loaded.to_toml().as_bytes()) {
+    match read_to_the_end(io::stdout().write_all(loaded.to_toml().as_bytes())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: the configuration is valid, but cannot be printed: {error}");

@@ -38,6 +38,8 @@ pub(super) struct File {
     pub(super) identities: Vec<Identity>,
     /// The webhooks in it.
     pub(super) webhooks: Vec<Webhook>,
+    /// The line of each.
+    pub(super) webhook_lines: Vec<usize>,
 }
 
 /// What of a configuration file takes effect while the server runs.
@@ -87,8 +89,16 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<File, Errors> {
     let mut reader = Reader { text, path: path.to_owned(), errors: Vec::new() };
     let (document, syntax) = DeTable::parse_recoverable(text);
     for error in syntax {
-        reader.error(error.span().map_or(0, |span| span.start), error.message().trim());
+        let offset = error.span().map_or(0, |span| span.start);
+        match reader.without_value(offset) {
+            Some((offset, key)) => {
+                reader.error(offset, format!("{key} has no value: write one after the =, or remove the line"));
+            }
+            None => reader.error(offset, error.message().trim()),
+        }
     }
+    // One mistake can be several errors of the syntax.
+    reader.errors.dedup();
     // What stands behind a syntax error may be anything: telling about it would mislead.
     let file = if reader.errors.is_empty() { reader.file(document.get_ref()) } else { File::default() };
     reader.errors.sort_by_key(|(line, _)| *line);
@@ -118,7 +128,9 @@ impl Reader<'_> {
                 (policies::DEFAULT, value) => file.policies.default = policies::default(self, key, value),
                 (policies::BY_PATTERN, value) => file.policies.by_pattern = policies::by_pattern(self, key, value),
                 (identities::IDENTITY, value) => file.identities = identities::read(self, key, value),
-                (webhooks::WEBHOOK, value) => file.webhooks = webhooks::read(self, key, value),
+                (webhooks::WEBHOOK, value) => {
+                    (file.webhook_lines, file.webhooks) = webhooks::read(self, key, value).into_iter().unzip();
+                }
                 (name, _) => self.setting(&settings, name, key, value, &mut file),
             }
         }
@@ -145,6 +157,22 @@ impl Reader<'_> {
         }
     }
 
+    /// Where the line begins that is at fault for a syntax error at an offset, and its key, if nothing is written behind its `=`.
+    /// The error may be found where the next line begins.
+    fn without_value(&self, offset: usize) -> Option<(usize, String)> {
+        let end = |from: usize| self.text[from..].find('\n').map_or(self.text.len(), |length| from + length);
+        let this = self.text.get(..offset)?.rfind('\n').map_or(0, |index| index + 1);
+        let before = self.text[..this.saturating_sub(1)].rfind('\n').map_or(0, |index| index + 1);
+        let lines = if offset == this { vec![this, before] } else { vec![this] };
+        lines.into_iter().find_map(|start| {
+            let (key, value) = self.text[start..end(start)].split_once('=')?;
+            let value = value.trim();
+            let is_key = |char: char| char.is_ascii_alphanumeric() || "_-.".contains(char);
+            let is_empty = value.is_empty() || value.starts_with('#');
+            (is_empty && key.trim().chars().all(is_key)).then(|| (start, key.trim().to_owned()))
+        })
+    }
+
     /// Keeps an error about something in the file; the message names it.
     pub(super) fn error_at<T>(&mut self, what: &Spanned<T>, message: impl Into<String>) {
         self.error(what.span().start, message);
@@ -155,7 +183,7 @@ impl Reader<'_> {
         self.errors.push((line, Error::new(format!("{}:{line}: ", self.path.display()), message)));
     }
 
-    fn line(&self, offset: usize) -> usize {
+    pub(super) fn line(&self, offset: usize) -> usize {
         1 + self.text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
     }
 }

@@ -5,7 +5,7 @@ use toml::de::DeValue;
 
 use super::{
     file::{Key, Reader},
-    tables,
+    tables::{self, Field, Takes},
 };
 use crate::{
     access::{ADMIN_TOKEN, Role, Roles},
@@ -33,6 +33,30 @@ pub struct Identity {
     pub caller: String,
 }
 
+const ROLES: &[&str] = &["report", "read", "operate", "admin"];
+const FIELDS: &[Field] = &[
+    Field { name: "name", is_required: true, takes: Takes::Text, must_be: "a string" },
+    Field {
+        name: "certificate",
+        is_required: true,
+        takes: Takes::Text,
+        must_be: "a string, a DNS name or URI of the client certificate",
+    },
+    Field {
+        name: "roles",
+        is_required: true,
+        takes: Takes::Some(ROLES),
+        must_be: "an array of \"report\", \"read\", \"operate\", \"admin\"",
+    },
+    Field {
+        name: "prefixes",
+        is_required: false,
+        takes: Takes::Texts,
+        must_be: "an array of strings, as [\"payments/\"]",
+    },
+    Field { name: "caller", is_required: false, takes: Takes::Text, must_be: "a string" },
+];
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
@@ -56,7 +80,8 @@ enum RoleName {
 
 /// Reads every `[[identity]]`.
 pub(super) fn read<'i>(reader: &mut Reader<'_>, key: &Key<'i>, value: &DeValue<'i>) -> Vec<Identity> {
-    tables::read(reader, IDENTITY, key, value, check)
+    let identities = tables::read(reader, IDENTITY, FIELDS, key, value, check);
+    identities.into_iter().map(|(_, identity)| identity).collect()
 }
 
 fn check(table: Table) -> Result<Identity, String> {

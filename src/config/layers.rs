@@ -33,6 +33,8 @@ pub struct Loaded {
     /// What to tell the operator: it is valid, and yet may not be what was meant.
     pub warnings: Vec<String>,
     chosen: Vec<Chosen>,
+    /// The line of each webhook in the file.
+    webhook_lines: Vec<usize>,
 }
 
 /// Where a value was written.
@@ -113,6 +115,7 @@ fn combine(mut chosen: Vec<Chosen>, file: File, path: Option<PathBuf>) -> Result
     let config = setting::read(texts).map_err(|error| Error::new("", error.to_string()))?;
     let config =
         Config { policies: file.policies, identities: file.identities, webhooks: file.webhooks, file: path, ..config };
+    let webhook_lines = file.webhook_lines;
     let too_many = config.file.as_ref().map(|path| config.policies.check_count(path, config.limits.max_policies));
     let too_short = config.file.as_ref().map(|path| config.policies.check_open_durations(path));
     let errors = [
@@ -127,7 +130,7 @@ fn combine(mut chosen: Vec<Chosen>, file: File, path: Option<PathBuf>) -> Result
     if let (Some(home), Some(data_dir)) = (config.home(), chosen.iter_mut().find(|it| it.setting.key == "data_dir")) {
         data_dir.text = home.into();
     }
-    Errors::none_or(errors.into_iter().flatten().collect(), Loaded { config, warnings, chosen })
+    Errors::none_or(errors.into_iter().flatten().collect(), Loaded { config, warnings, chosen, webhook_lines })
 }
 
 /// Whoever reaches a manual clock can end every open period: it stays on the machine.
@@ -249,6 +252,22 @@ fn misspelt_variables(chosen: &[Chosen]) -> Vec<String> {
 }
 
 impl Loaded {
+    /// Where a setting was written, as errors about it begin: `--tls-cert: `, `fuseboard.toml:3: `.
+    #[must_use]
+    pub fn place(&self, key: &str) -> String {
+        match origin(&self.chosen, key) {
+            Origin::Default => String::new(),
+            written => format!("{written}: "),
+        }
+    }
+
+    /// The same for a webhook, by its index.
+    #[must_use]
+    pub fn webhook_place(&self, index: usize) -> String {
+        let place = self.config.file.as_ref().zip(self.webhook_lines.get(index));
+        place.map_or_else(String::new, |(path, line)| format!("{}:{line}: ", path.display()))
+    }
+
     /// The configuration as a TOML file, with where each value comes from as a comment.
     #[must_use]
     pub fn to_toml(&self) -> String {

@@ -347,7 +347,8 @@ pub struct Limits {
     #[arg(value_parser = count::<usize>(1..=100_000_000))]
     pub max_watch_keys: usize,
 
-    /// Connections open at a time. One more is closed at once. 1 to 1,000,000. Zero is invalid.
+    /// Connections open at a time. To admit one more, the serving thread that accepts it closes the one of its own connections that has
+    /// been idle the longest; if none of them is idle, it closes the new one at once. 1 to 1,000,000. Zero is invalid.
     #[arg(long, env = "FUSEBOARD_MAX_CONNECTIONS", value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = count::<usize>(1..=1_000_000))]
     pub max_connections: usize,

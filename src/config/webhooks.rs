@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use super::{
     file::{Key, Reader},
     policies::check_pattern,
-    tables,
+    tables::{self, Field, Takes},
     value::parse_duration,
 };
 use crate::{
@@ -25,6 +25,36 @@ const WEBHOOKS_MAX: usize = 100;
 const RETRY_FOR_DEFAULT: Duration = Duration::from_secs(3600);
 const RETRY_FOR_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
+const FIELDS: &[Field] = &[
+    Field { name: "name", is_required: true, takes: Takes::Text, must_be: "a string" },
+    Field {
+        name: "url",
+        is_required: true,
+        takes: Takes::Text,
+        must_be: "a string that begins with http:// or https://",
+    },
+    Field {
+        name: "format",
+        is_required: false,
+        takes: Takes::One(&["cloudevents", "slack"]),
+        must_be: "\"cloudevents\" or \"slack\"",
+    },
+    Field {
+        name: "patterns",
+        is_required: false,
+        takes: Takes::Texts,
+        must_be: "an array of strings, as [\"payments/*\"]",
+    },
+    Field { name: "kinds", is_required: false, takes: Takes::Texts, must_be: "an array of strings, as [\"opened\"]" },
+    Field { name: "secret_file", is_required: false, takes: Takes::Text, must_be: "a string, the path of a file" },
+    Field {
+        name: "retry_for",
+        is_required: false,
+        takes: Takes::Text,
+        must_be: "a length of time in quotes, as \"1h\"",
+    },
+];
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
@@ -40,10 +70,10 @@ struct Table {
     retry_for: Option<String>,
 }
 
-/// Reads every `[[webhook]]`.
-pub(super) fn read<'i>(reader: &mut Reader<'_>, key: &Key<'i>, value: &DeValue<'i>) -> Vec<Webhook> {
-    let webhooks = tables::read(reader, WEBHOOK, key, value, check);
-    let mut names: Vec<&str> = webhooks.iter().map(|webhook| webhook.name.as_str()).collect();
+/// Reads every `[[webhook]]`, with its line.
+pub(super) fn read<'i>(reader: &mut Reader<'_>, key: &Key<'i>, value: &DeValue<'i>) -> Vec<(usize, Webhook)> {
+    let webhooks = tables::read(reader, WEBHOOK, FIELDS, key, value, check);
+    let mut names: Vec<&str> = webhooks.iter().map(|(_, webhook)| webhook.name.as_str()).collect();
     names.sort_unstable();
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         reader.error_at(key, format!("{WEBHOOK}: {:?} is there twice", twice[0]));
