@@ -68,9 +68,9 @@ fn a_breaker_is_called_looked_at_held_and_reset() {
     let server = Server::start(&[]);
     assert_eq!(says(&server, &["list"]), "no breakers\n");
     trip(&server, "payments/charge");
-    let (stdout, _, code) = ended(&mut command(&server, &["acquire", "payments/charge"]));
-    assert_eq!(code, 3);
-    assert!(stdout.starts_with("rejected: open; come back after "), "{stdout}");
+    let (stdout, stderr, code) = ended(&mut command(&server, &["acquire", "payments/charge"]));
+    assert_eq!((stdout.as_str(), code), ("", 3), "a shell's variable for the permit is empty");
+    assert!(stderr.starts_with("rejected: open; come back after "), "{stderr}");
     let listed = says(&server, &["list", "payments/", "--state", "open"]);
     assert_eq!(
         listed,
@@ -81,9 +81,15 @@ fn a_breaker_is_called_looked_at_held_and_reset() {
     let held = ["override", "set", "payments/charge", "forced-closed", "--reason", "a drill", "--expires-in", "10m"];
     assert!(says(&server, &held).contains("payments/charge  forced closed"));
     let state = says(&server, &["state", "payments/charge"]);
-    for line in
-        ["state              open", "set by             ana: a drill", "ends               2020-01-01T00:10:00Z"]
-    {
+    for line in [
+        "state              open",
+        "id                 default",
+        "set by             ana: a drill",
+        "ends               2020-01-01T00:10:00Z",
+        "last success       never",
+        "last failure       2020-01-01T00:00:00Z",
+        "life               opened 1 time, closed 0 times",
+    ] {
         assert!(state.contains(line), "no {line:?} in\n{state}");
     }
     assert!(says(&server, &["override", "clear", "payments/charge"]).contains("payments/charge  open"));
@@ -101,8 +107,7 @@ fn a_breaker_is_called_looked_at_held_and_reset() {
     assert!(says(&server, &["history", "--kind", "opened"]).contains("opened, failure_threshold"));
     assert_eq!(says(&server, &["history", "--kind", "closed"]), "no events\n");
     assert!(
-        says(&server, &["audit", "payments/charge"])
-            .contains("ana  override set      payments/charge  forced_closed: a drill")
+        says(&server, &["audit", "payments/charge"]).contains("ana  override set      payments/charge  forced_closed")
     );
     assert_eq!(says(&server, &["delete", "payments/charge"]), "");
     assert_eq!(says(&server, &["list"]), "no breakers\n");
@@ -141,6 +146,7 @@ fn policies_are_set_as_in_the_file_and_deleted() {
         let (_, stderr, code) = ended(&mut command(&server, &["policy", "set", "a", field]));
         assert_eq!(code, 2, "{stderr}");
         assert!(stderr.contains(told), "{stderr}");
+        assert!(stderr.starts_with(&format!("error: {field:?}")), "the argument is named: {stderr}");
     }
 }
 
@@ -215,6 +221,156 @@ fn who_watches_sees_it_happen() {
     watching.kill().unwrap();
     watching.wait().unwrap();
     assert_eq!(told, "2020-01-01T00:00:00Z  payments/charge  override set, by ana: a drill");
+}
+
+/// The lines that a command in the background prints to standard error.
+fn notes(child: &mut std::process::Child) -> impl Iterator<Item = String> + use<> {
+    BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok)
+}
+
+#[test]
+fn a_watch_says_what_it_watches_and_goes_on_when_the_server_is_back() {
+    let server = Server::start(&[]);
+    for breaker in ["payments/charge", "payments/refund", "mail"] {
+        says(&server, &["acquire", breaker]);
+    }
+    let address = server.address();
+    let mut watching =
+        command(&server, &["watch", "payments/"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut notes = notes(&mut watching);
+    assert_eq!(notes.next().unwrap(), format!("watching 2 breakers at {address}; ctrl-c ends"));
+    drop(server);
+    let interrupted = notes.next().unwrap();
+    assert!(
+        interrupted.starts_with("watch interrupted: ") && interrupted.ends_with("; reconnecting until ctrl-c"),
+        "{interrupted}"
+    );
+    let server = Server::start_at(address, &[]);
+    assert_eq!(notes.next().unwrap(), format!("watching again at {address}"));
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines().map_while(Result::ok);
+    says(&server, &["override", "set", "payments/charge", "shadow", "--reason", "a drill"]);
+    assert!(lines.any(|line| line.ends_with("override set, by ana: a drill")), "the watch goes on");
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+}
+
+#[test]
+fn a_watch_ends_for_a_refusal_that_no_retry_helps() {
+    let path = file("admin-token-of-watch", "0123456789abcdef0123456789abcdef");
+    let server = Server::start(&["--admin-token-file", &path]);
+    let (stdout, stderr, code) = ended(&mut command(&server, &["watch"]));
+    assert_eq!((stdout.as_str(), code), ("", 6), "{stderr}");
+}
+
+#[test]
+fn several_overrides_are_told_apart_and_cleared_only_by_name_or_all_together() {
+    let server = Server::start(&[]);
+    let hold = |mode, id| says(&server, &["override", "set", "ov/x", mode, "--id", id, "--reason", "a drill"]);
+    hold("shadow", "drill");
+    hold("forced-open", "incident-7");
+    let state = says(&server, &["state", "ov/x"]);
+    for line in ["override           forced open", "id                 incident-7"] {
+        assert!(state.contains(line), "no {line:?} in\n{state}");
+    }
+    assert!(state.contains("also               drill (shadow), ana: a drill"), "{state}");
+    let (stdout, stderr, code) = ended(&mut command(&server, &["override", "clear", "ov/x"]));
+    assert_eq!((stdout.as_str(), code), ("", 2));
+    assert_eq!(
+        stderr,
+        "error: ov/x has 2 overrides, and none was chosen: incident-7 (forced open), ana: a drill, drill (shadow), ana: a drill; \
+         name one with --id ID, or clear all with --all\n"
+    );
+    let (_, stderr, code) = ended(&mut command(&server, &["override", "clear", "ov/x", "--id", "nope"]));
+    assert_eq!(code, 5);
+    assert!(stderr.contains("there is no override with the id \"nope\""), "{stderr}");
+    let cleared = says(&server, &["override", "clear", "ov/x", "--id", "drill"]);
+    assert!(cleared.starts_with("cleared 1 override: drill (shadow), ana: a drill\n"), "{cleared}");
+    assert!(cleared.contains("ov/x     forced open"), "{cleared}");
+    hold("shadow", "drill");
+    let cleared = says(&server, &["override", "clear", "ov/x", "--all"]);
+    assert!(
+        cleared
+            .starts_with("cleared 2 overrides: incident-7 (forced open), ana: a drill, drill (shadow), ana: a drill\n"),
+        "{cleared}"
+    );
+    hold("shadow", "drill");
+    // A single one needs no name.
+    assert!(says(&server, &["override", "clear", "ov/x"]).starts_with("cleared 1 override: drill (shadow)"));
+    let (_, stderr, code) = ended(&mut command(&server, &["override", "clear", "ov/x"]));
+    assert_eq!((code, stderr.contains("there is no override of \"ov/x\"")), (5, true), "{stderr}");
+}
+
+#[test]
+fn an_override_needs_a_reason_before_the_server_is_asked() {
+    let (_, stderr, code) = ended(&mut command_at("127.0.0.1:1".parse().unwrap(), &["override", "set", "a", "shadow"]));
+    assert_eq!((code, stderr.contains("--reason <REASON>")), (2, true), "{stderr}");
+    let (help, _, _) = ended(&mut command_at("127.0.0.1:1".parse().unwrap(), &["override", "set", "--help"]));
+    assert!(!help.contains("[default: \"\"]"), "{help}");
+}
+
+#[test]
+fn a_list_shows_and_filters_by_the_effective_state() {
+    let server = Server::start(&[]);
+    trip(&server, "computed");
+    says(&server, &["acquire", "held"]);
+    says(&server, &["override", "set", "held", "forced-open", "--reason", "a drill", "--expires-in", "10m"]);
+    let refused = says(&server, &["list", "--state", "open,half-open"]);
+    assert_eq!(
+        refused,
+        "BREAKER   STATE        SINCE                 FAILURES  NEXT\n\
+         computed  open         2020-01-01T00:00:00Z  5         half-open in 30s\n\
+         held      forced open  2020-01-01T00:00:00Z  0         override ends 2020-01-01T00:10:00Z\n"
+    );
+    assert_eq!(says(&server, &["list", "--state", "closed"]), "no breakers\n");
+    says(&server, &["override", "set", "computed", "forced-closed", "--reason", "a drill"]);
+    let passing = says(&server, &["list", "--state", "closed"]);
+    assert!(passing.contains("computed  forced closed"), "{passing}");
+    assert!(passing.contains("override stays until cleared"), "{passing}");
+}
+
+#[test]
+fn isolated_callers_are_named_in_the_list_and_history_shows_the_breakers_state() {
+    let server = Server::start(&[]);
+    for caller in ["web/1", "web/2", "web/3"] {
+        says(&server, &["acquire", "db", "--caller", caller]);
+    }
+    for _ in 0..5 {
+        let permit = says(&server, &["acquire", "db", "--caller", "web/1"]);
+        says(&server, &["report", "db", permit.trim(), "failure"]);
+    }
+    let listed = says(&server, &["list"]);
+    assert!(listed.contains("db       closed, 1 isolated"), "{listed}");
+    let history = says(&server, &["history", "db"]);
+    let isolated = history.lines().find(|line| line.contains("caller isolated")).unwrap();
+    assert!(isolated.contains("db       closed  caller isolated"), "{history}");
+}
+
+#[test]
+fn a_half_open_row_says_what_its_time_left_is_of() {
+    let server = Server::start(&[]);
+    says(&server, &["policy", "set", "db", "half_open_max_duration=20s"]);
+    trip(&server, "db");
+    says(&server, &["probe", "db"]);
+    // Its time runs from the first probe on.
+    says(&server, &["acquire", "db"]);
+    let listed = says(&server, &["list"]);
+    assert!(listed.contains("half-open") && listed.contains("reopens in 20s without a verdict"), "{listed}");
+}
+
+#[test]
+fn tls_on_one_side_alone_is_named_with_the_remedy() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let certificate = file("tls-cert", &certificate.self_signed(&key).unwrap().pem());
+    let key = file("tls-key", &key.serialize_pem());
+    let with_tls = Server::start(&["--tls-cert", &certificate, "--tls-key", &key]);
+    let (_, stderr, code) = ended(&mut command(&with_tls, &["list"]));
+    assert_eq!(code, 4, "{stderr}");
+    assert!(stderr.contains("give --address as https://HOST:PORT"), "{stderr}");
+    let plain = Server::start(&[]);
+    let (_, stderr, code) = ended(&mut command(&plain, &["list", "--ca", &certificate]));
+    assert_eq!(code, 4, "{stderr}");
+    assert!(stderr.contains("the port does not speak TLS"), "{stderr}");
 }
 
 #[test]

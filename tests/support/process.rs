@@ -35,8 +35,17 @@ impl Server {
         Self::run(flags)
     }
 
+    /// As [`Server::start`], where another server was before.
+    pub(crate) fn start_at(address: SocketAddr, flags: &[&str]) -> Self {
+        Self::run_at(address, &[&["--manual-clock"], flags].concat())
+    }
+
     fn run(flags: &[&str]) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+        Self::run_at(address, flags)
+    }
+
+    fn run_at(address: SocketAddr, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fuseboard"));
         command.args(["serve", "--address", &address.to_string()]);
         if !flags.iter().any(|flag| flag.starts_with("--http-address")) {

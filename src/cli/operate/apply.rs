@@ -55,8 +55,26 @@ pub(super) fn policy(pattern: &str, fields: &[String]) -> Result<pb::Policy, Fai
         let value = if is_value { value.to_owned() } else { toml::Value::String(value.to_owned()).to_string() };
         text.push_str(&format!("{name} = {value}\n"));
     }
-    let found = read(&text, &PathBuf::from("what was typed"))?;
+    let found = read_fields(&text, pattern, fields)?;
     found.into_iter().next().map(|(_, policy)| policy).ok_or_else(|| Failure::Misused("there is no field".to_owned()))
+}
+
+/// Reads the text of a policy that was typed. An error names the argument instead of a line of a file that nobody has.
+fn read_fields(text: &str, pattern: &str, fields: &[String]) -> Result<Vec<(String, pb::Policy)>, Failure> {
+    /// Lines before the first field's.
+    const LINES_BEFORE: usize = 2;
+    let place = std::path::Path::new("policy");
+    read(text, place).map_err(|failure| {
+        let Failure::Misused(told) = failure else { return failure };
+        let argument = |line: &str| {
+            let (number, message) = line.strip_prefix("policy:")?.split_once(": ")?;
+            let index = number.parse::<usize>().ok()?.checked_sub(LINES_BEFORE + 1);
+            let argument = index.map_or(Some(pattern), |index| fields.get(index).map(String::as_str))?;
+            Some(format!("{argument:?}: {message}"))
+        };
+        let lines = told.lines().map(|line| argument(line).unwrap_or_else(|| line.to_owned()));
+        Failure::Misused(lines.collect::<Vec<_>>().join("; "))
+    })
 }
 
 fn read(text: &str, path: &std::path::Path) -> Result<Vec<(String, pb::Policy)>, Failure> {
@@ -150,7 +168,11 @@ impl File {
             Output::Table if changes.is_empty() => screen.line("nothing to change"),
             Output::Table => changes.iter().try_for_each(|change| screen.line(&change.line()?)),
         };
-        shown.map_err(|error| Failure::Failed(error.to_string()))
+        match shown {
+            // A reader that has left does not undo what was asked for.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Failed(error.to_string())),
+            _ => Ok(()),
+        }
     }
 }
 

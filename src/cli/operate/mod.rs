@@ -6,7 +6,7 @@ mod reach;
 mod tables;
 mod verbs;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::{ArgMatches, FromArgMatches as _};
 use serde_json::Value;
@@ -68,18 +68,41 @@ impl Failure {
 /// Whether the server has said nothing at all.
 fn is_unreached(status: &Status) -> bool {
     let is_silent = status.get_details_error_info().is_none();
-    is_silent && matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => is_silent,
+        // Only an error of the connection has a source: what a server answers has none.
+        Code::Internal => is_silent && std::error::Error::source(status).is_some(),
+        _ => false,
+    }
 }
 
 fn told(status: &Status) -> String {
     if is_unreached(status) {
         let why = std::error::Error::source(status).map_or_else(|| status.message().to_owned(), innermost);
-        return format!("the server cannot be reached: {why}; is it running, and at this --address?");
+        let remedy = remedy(status, &why);
+        return format!("the server cannot be reached: {why}; {remedy}");
     }
     match status.get_details_error_info() {
         Some(info) => format!("{} ({})", status.message(), info.reason),
         None => status.message().to_owned(),
     }
+}
+
+/// What to do about a server that was not reached. One side with TLS and the other without is recognized by what each makes of the
+/// other's first bytes.
+fn remedy(status: &Status, why: &str) -> &'static str {
+    if why.contains("corrupt message") || why.contains("InvalidContentType") {
+        return "the port does not speak TLS: give --address as HOST:PORT, without https:// and --ca";
+    }
+    if why.contains("invalid peer certificate") {
+        return "give the server's authority, or its own certificate, with --ca, and the name in the certificate with --server-name if \
+                it is not the address's";
+    }
+    if status.code() == Code::Internal {
+        return "the port does not speak plain HTTP/2: if the server uses TLS, give --address as https://HOST:PORT, with --ca if \
+                its certificate is from an authority of your own";
+    }
+    "is it running, and at this --address?"
 }
 
 /// What an error comes down to.
@@ -109,10 +132,15 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("error: {}", paint::plain(&failure.to_string()));
+            note(&format!("error: {failure}"));
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// A message for people, to standard error, which may be closed.
+fn note(text: &str) {
+    _ = writeln!(std::io::stderr(), "{}", paint::plain(text));
 }
 
 /// A message of the protocol as JSON, named by the RPC that answers with it.

@@ -86,6 +86,12 @@ impl Cell {
         Self { style: Style::new().dimmed(), ..Self::new(text) }
     }
 
+    /// The same with more text behind it.
+    pub(super) fn with(mut self, text: &str) -> Self {
+        self.text.push_str(&plain(text));
+        self
+    }
+
     /// A state or an override, in its colour.
     pub(super) fn state(text: &str) -> Self {
         let colour = match text {

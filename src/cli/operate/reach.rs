@@ -71,6 +71,11 @@ impl Reach {
         Operator::new(options, self.timeout).map_err(|error| Failure::Misused(error.to_string()))
     }
 
+    /// The server's address, as it was given.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Whether people read what is shown.
     pub(super) fn is_for_people(&self) -> bool {
         self.output == Output::Table

@@ -70,13 +70,53 @@ fn state_of(status: &Value) -> &str {
     }
 }
 
-/// What follows, and when.
+/// As [`state_cell`], with the callers that are isolated.
+fn state_and_callers_cell(status: &Value) -> Cell {
+    let state = state_cell(status);
+    match number(status, "/callersIsolated") {
+        0 => state,
+        isolated => state.with(&format!(", {isolated} isolated")),
+    }
+}
+
+/// What ends the effective state, and when.
+fn next_effective(status: &Value) -> String {
+    match (text(status, "/overrideMode"), text(status, "/overrideExpireTime")) {
+        ("", _) => next(status),
+        (_, "") => "override stays until cleared".to_owned(),
+        (_, ends) => format!("override ends {}", instant(ends)),
+    }
+}
+
+/// What ends the computed state, and when.
 fn next(status: &Value) -> String {
     match (state_of(status), text(status, "/stateRemaining")) {
         ("STATE_OPEN", left) if !left.is_empty() => format!("half-open in {}", span(left)),
-        (_, left) if !left.is_empty() => format!("{} left", span(left)),
+        ("STATE_HALF_OPEN", left) if !left.is_empty() => format!("reopens in {} without a verdict", span(left)),
         _ => String::new(),
     }
+}
+
+/// `1 override`, `2 overrides`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// An override with its id, mode, actor and reason: `drill (shadow), ana: a drill`.
+fn override_line(held: &Value) -> String {
+    let (mode, id) = (word(text(held, "/mode")), text(held, "/id"));
+    format!("{id} ({mode}), {}: {}", text(held, "/actor"), text(held, "/reason"))
+}
+
+/// The overrides in an answer of GetState whose ids are wanted, the one in force first.
+pub(super) fn overrides(answer: &Value, is_wanted: impl Fn(&str) -> bool) -> String {
+    let wanted = array(answer, "/overrides").iter().filter(|held| is_wanted(text(held, "/id")));
+    wanted.map(|held| super::paint::plain(&override_line(held))).collect::<Vec<_>>().join(", ")
+}
+
+/// An instant that may not have been.
+fn or_never(text: &str) -> String {
+    if text.is_empty() { "never".to_owned() } else { instant(text) }
 }
 
 pub(super) fn nothing(_: &mut Screen, _: &Value) -> Result<()> {
@@ -96,10 +136,10 @@ const BREAKER: [&str; 5] = ["BREAKER", "STATE", "SINCE", "FAILURES", "NEXT"];
 fn breaker(status: &Value) -> Vec<Cell> {
     vec![
         Cell::new(text(status, "/breaker")),
-        state_cell(status),
+        state_and_callers_cell(status),
         Cell::new(instant(text(status, "/stateSince"))),
         Cell::new(number(status, "/failures").to_string()),
-        Cell::new(next(status)),
+        Cell::new(next_effective(status)),
     ]
 }
 
@@ -123,6 +163,7 @@ pub(super) fn state(screen: &mut Screen, answer: &Value) -> Result<()> {
     }
     if let Some(held) = answer.get("override") {
         pairs.push(("override", Cell::state(&word(text(held, "/mode")))));
+        pairs.push(("id", Cell::new(text(held, "/id"))));
         let by = format!("{}: {}", text(held, "/actor"), text(held, "/reason"));
         pairs.push(("set by", Cell::new(by)));
         let ends = text(status, "/overrideExpireTime");
@@ -130,9 +171,7 @@ pub(super) fn state(screen: &mut Screen, answer: &Value) -> Result<()> {
     }
     // The first is in force and has been shown.
     for other in answer.get("overrides").and_then(Value::as_array).into_iter().flatten().skip(1) {
-        let (mode, id) = (word(text(other, "/mode")), text(other, "/id"));
-        let line = format!("{mode} ({id}), {}: {}", text(other, "/actor"), text(other, "/reason"));
-        pairs.push(("also", Cell::new(line)));
+        pairs.push(("also", Cell::new(override_line(other))));
     }
     let window = format!(
         "{} calls, {} failed ({} timeouts), {} slow",
@@ -142,10 +181,13 @@ pub(super) fn state(screen: &mut Screen, answer: &Value) -> Result<()> {
         number(window, "/slow"),
     );
     let totals = &answer["totals"];
-    let life = format!("opened {} times, closed {} times", number(totals, "/opens"), number(totals, "/closes"));
+    let times = |path| counted(number(totals, path), "time");
+    let life = format!("opened {}, closed {}", times("/opens"), times("/closes"));
     pairs.extend([
         ("failures in a row", Cell::new(number(status, "/failures").to_string())),
         ("window", Cell::new(window)),
+        ("last success", Cell::new(or_never(text(totals, "/lastSuccessTime")))),
+        ("last failure", Cell::new(or_never(text(totals, "/lastFailureTime")))),
         ("life", Cell::new(life)),
         ("generation", Cell::new(number(status, "/generation").to_string())),
     ]);
@@ -193,8 +235,13 @@ pub(super) fn acquired(screen: &mut Screen, answer: &Value) -> Result<()> {
         // Nothing but the permit, for a shell's variable.
         return screen.line(text(answer, "/permit"));
     }
+    screen.line(&rejected(answer))
+}
+
+/// Why a call was rejected, and when to try again.
+pub(super) fn rejected(answer: &Value) -> String {
     let (reason, after) = (word(text(answer, "/reason")), span(text(answer, "/retryAfter")));
-    screen.line(&format!("rejected: {reason}; come back after {after}"))
+    format!("rejected: {reason}; come back after {after}")
 }
 
 pub(super) fn reported(screen: &mut Screen, answer: &Value) -> Result<()> {
@@ -235,7 +282,8 @@ fn event(event: &Value) -> Vec<Cell> {
     vec![
         Cell::soft(&instant(text(event, "/eventTime"))),
         Cell::new(text(event, "/breaker")),
-        Cell::state(&word(text(event, "/to"))),
+        // The breaker's state, for events of a caller's scope too.
+        state_cell(&event["status"]),
         Cell::new(happened(event)),
     ]
 }

@@ -14,6 +14,7 @@ use rustix::{
 };
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+use tonic::{Code, Status};
 
 use super::{Failure, Output, REJECTED, Reach, Screen, apply, json, tables};
 
@@ -27,9 +28,9 @@ pub(in crate::cli) enum Verb {
     List(List),
     /// Show all about a breaker: state, numbers, callers, the policy in force and where it comes from.
     State(OfBreaker),
-    /// Ask for leave to make one call. Exits with 3 where it is rejected.
+    /// Ask for permission to make one call, and print the permit. Exits with 3 if the call is rejected.
     ///
-    /// Example: permit=$(fuseboard acquire payments --output json | jq -r .permit)
+    /// Example: permit=$(fuseboard acquire payments) || exit
     Acquire(Acquire),
     /// Say how a call went.
     ///
@@ -41,7 +42,7 @@ pub(in crate::cli) enum Verb {
     ///
     /// Example: fuseboard probe payments --reason "the provider says it is back"
     Probe(ProbeNow),
-    /// Follow what happens, until ctrl-c.
+    /// Follow events until ctrl-c. Reconnects while the server is away.
     Watch(Watch),
     /// Show what has happened, the newest first.
     History(History),
@@ -81,7 +82,7 @@ pub(in crate::cli) struct List {
     /// Only keys that begin with this.
     #[arg(default_value = "")]
     prefix: String,
-    /// Only in these states: closed, open, half-open.
+    /// Only in these effective states: closed, open, half-open. Forced open counts as open.
     #[arg(long, value_enum, value_delimiter = ',', hide_possible_values = true)]
     state: Vec<State>,
     /// Only those that are overridden.
@@ -210,18 +211,27 @@ pub(in crate::cli) enum Override {
         /// When it ends by itself; else when it is cleared.
         #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
         expires_in: Option<Duration>,
-        #[command(flatten)]
-        said: Said,
+        /// Reason, for the history and the audit trail.
+        #[arg(long, short)]
+        reason: String,
+        /// Actor, if authentication is disabled.
+        #[arg(long, env = "USER", default_value = "unknown", hide_env_values = true)]
+        actor: String,
         #[command(flatten)]
         reach: Reach,
     },
-    /// Clear one override, or all: once none is left, the computed state applies at once.
+    /// Clear an override. After the last one is cleared, the computed state applies at once.
+    ///
+    /// A breaker with several overrides needs --id or --all.
     Clear {
         #[command(flatten)]
         act: Act,
-        /// Name of the override to clear. Without it: all.
-        #[arg(long, default_value = "", hide_default_value = true)]
-        id: String,
+        /// Id of the override to clear, as `fuseboard state` shows it. Not needed for a breaker with a single override.
+        #[arg(long)]
+        id: Option<String>,
+        /// Clear all overrides of the breaker, those of other operators included.
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
     },
 }
 
@@ -381,8 +391,15 @@ impl Verb {
             Self::Acquire(Acquire { breaker, caller, reach }) => {
                 let request = pb::AcquireRequest { breaker, caller, ..pb::AcquireRequest::default() };
                 let answer = reach.operator()?.acquire(request).await?;
-                show(&reach, json("BreakerService/Acquire", &answer)?, tables::acquired)?;
-                Ok(if answer.decision() == pb::Decision::Permitted { 0 } else { REJECTED })
+                let is_permitted = answer.decision() == pb::Decision::Permitted;
+                let answer = json("BreakerService/Acquire", &answer)?;
+                if !is_permitted && reach.is_for_people() {
+                    // To standard error: a shell's variable takes standard output for the permit.
+                    super::note(&tables::rejected(&answer));
+                } else {
+                    show(&reach, answer, tables::acquired)?;
+                }
+                Ok(if is_permitted { 0 } else { REJECTED })
             }
             Self::Report(report) => report.run().await,
             Self::Reset(Act { breaker, said, reach }) => {
@@ -536,39 +553,110 @@ async fn unread() {
     }
 }
 
+/// Longest wait between two attempts to reach the server.
+const RECONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// Where a watch stands.
+struct Following {
+    /// Where to resume; empty before the first message.
+    token: String,
+    /// Breakers in the first snapshot, as far as it has arrived.
+    breakers: usize,
+    /// The first snapshot is complete.
+    is_begun: bool,
+    /// Failed attempts since the last message.
+    failures: u32,
+    /// When to come back, if the server has said so.
+    come_back: Option<Duration>,
+}
+
 impl Watch {
     #[expect(clippy::disallowed_methods, reason = "whoever watches waits in real time")]
     async fn run(self) -> Result<u8, Failure> {
         let operator = self.reach.operator()?;
-        let mut token = self.resume;
-        let filter = pb::WatchFilter { prefixes: self.prefixes, ..Default::default() };
+        let mut state = Following {
+            is_begun: !self.resume.is_empty(),
+            token: self.resume.clone(),
+            breakers: 0,
+            failures: 0,
+            come_back: None,
+        };
+        if state.is_begun {
+            super::note(&format!("watching from the resume token at {}; ctrl-c ends", self.reach.address()));
+        }
         loop {
-            let request = pb::WatchEventsRequest {
-                filter: Some(filter.clone()),
-                resume_token: token.clone(),
-                skip_snapshot: self.reach.is_for_people(),
-                ..Default::default()
-            };
-            let mut events = operator.watch_events(request).await?;
-            let mut wait = Duration::from_secs(1);
-            while let Some(message) = events.message().await? {
-                token.clone_from(&message.resume_token);
-                match &message.message {
-                    Some(Message::Progress(_)) | None => continue,
-                    Some(Message::Goodbye(goodbye)) => {
-                        let after = goodbye.retry_after.and_then(|after| Duration::try_from(after).ok());
-                        wait = after.unwrap_or(wait);
-                        continue;
+            let wait = match self.follow(&operator, &mut state).await {
+                // The server ends streams politely, and says when to come back.
+                Ok(()) => state.come_back.take().unwrap_or(Duration::from_secs(1)),
+                Err(Failure::Refused(status)) if is_worth_a_retry(&status) => {
+                    let wait = Duration::from_secs(1 << state.failures.min(3)).min(RECONNECT_MAX);
+                    if state.failures == 0 {
+                        let failure = Failure::Refused(status);
+                        super::note(&format!("watch interrupted: {failure}; reconnecting until ctrl-c"));
                     }
-                    Some(Message::Snapshot(_)) if self.reach.is_for_people() => continue,
-                    _ => {}
+                    state.failures += 1;
+                    wait
                 }
-                show(&self.reach, json("BreakerService/WatchEvents", &message)?, tables::watched)?;
-            }
-            // The server ends streams politely, and says when to come back.
+                Err(failure) => return Err(failure),
+            };
             tokio::time::sleep(wait).await;
         }
     }
+
+    /// Follows one stream to its end.
+    async fn follow(&self, operator: &Operator, state: &mut Following) -> Result<(), Failure> {
+        let is_for_people = self.reach.is_for_people();
+        let request = pb::WatchEventsRequest {
+            filter: Some(pb::WatchFilter { prefixes: self.prefixes.clone(), ..Default::default() }),
+            resume_token: state.token.clone(),
+            // The first one is counted.
+            skip_snapshot: is_for_people && state.is_begun,
+            ..Default::default()
+        };
+        let mut events = operator.watch_events(request).await?;
+        // A snapshot that was cut off is sent again as a whole.
+        state.breakers = 0;
+        while let Some(message) = events.message().await? {
+            if std::mem::take(&mut state.failures) > 0 && state.is_begun {
+                super::note(&format!("watching again at {}", self.reach.address()));
+            }
+            state.token.clone_from(&message.resume_token);
+            match &message.message {
+                Some(Message::Progress(_)) | None => continue,
+                Some(Message::Goodbye(goodbye)) => {
+                    state.come_back = goodbye.retry_after.and_then(|after| Duration::try_from(after).ok());
+                    continue;
+                }
+                Some(Message::Snapshot(snapshot)) => {
+                    state.breakers += snapshot.breakers.len();
+                    if snapshot.complete && !std::mem::replace(&mut state.is_begun, true) {
+                        let breakers = tables::counted(state.breakers as u64, "breaker");
+                        super::note(&format!("watching {breakers} at {}; ctrl-c ends", self.reach.address()));
+                    }
+                    if is_for_people {
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            show(&self.reach, json("BreakerService/WatchEvents", &message)?, tables::watched)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the same request may be answered later: it was not understood wrong, nor refused for what it is.
+fn is_worth_a_retry(status: &Status) -> bool {
+    !matches!(
+        status.code(),
+        Code::InvalidArgument
+            | Code::NotFound
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::Unimplemented
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+    )
 }
 
 impl History {
@@ -611,25 +699,51 @@ impl History {
 impl Override {
     async fn run(self) -> Result<u8, Failure> {
         match self {
-            Self::Set { breaker, mode, id, expires_in, said, reach } => {
+            Self::Set { breaker, mode, id, expires_in, reason, actor, reach } => {
                 let request = pb::SetOverrideRequest {
                     breaker,
                     mode: mode as i32,
-                    actor: said.actor,
-                    reason: said.reason,
+                    actor,
+                    reason,
                     expire_after: expires_in.map(span),
                     id,
                 };
                 let answer = reach.operator()?.set_override(request).await?;
                 show(&reach, json("AdminService/SetOverride", &answer)?, tables::status)
             }
-            Self::Clear { act: Act { breaker, said, reach }, id } => {
-                let request = pb::ClearOverrideRequest { breaker, actor: said.actor, reason: said.reason, id };
-                let answer = reach.operator()?.clear_override(request).await?;
-                show(&reach, json("AdminService/ClearOverride", &answer)?, tables::status)
-            }
+            Self::Clear { act, id, all } => clear(act, id, all).await,
         }
     }
+}
+
+/// Clears one override, or all if that is asked for: other operators may hold the breaker for reasons of their own.
+async fn clear(Act { breaker, said, reach }: Act, id: Option<String>, all: bool) -> Result<u8, Failure> {
+    let operator = reach.operator()?;
+    let state = operator.get_state(pb::GetStateRequest { breaker: breaker.clone() }).await?;
+    let held = json("BreakerService/GetState", &state)?;
+    let is_meant = |held: &&pb::Override| id.as_ref().is_none_or(|id| held.id == *id);
+    let meant: Vec<String> = state.overrides.iter().filter(is_meant).map(|held| held.id.clone()).collect();
+    let id = match (id, meant.as_slice()) {
+        (Some(id), _) => id,
+        (None, _) if all => String::new(),
+        // By its id: another may be set meanwhile.
+        (None, [one]) => one.clone(),
+        (None, []) => String::new(),
+        (None, several) => {
+            let list = tables::overrides(&held, |_| true);
+            return Err(Failure::Misused(format!(
+                "{breaker} has {} overrides, and none was chosen: {list}; name one with --id ID, or clear all with --all",
+                several.len()
+            )));
+        }
+    };
+    let request = pb::ClearOverrideRequest { breaker, actor: said.actor, reason: said.reason, id };
+    let answer = operator.clear_override(request).await?;
+    show(&reach, json("AdminService/ClearOverride", &answer)?, |screen, answer| {
+        let list = tables::overrides(&held, |id| meant.iter().any(|meant| meant == id));
+        screen.line(&format!("cleared {}: {list}", tables::counted(meant.len() as u64, "override")))?;
+        tables::status(screen, answer)
+    })
 }
 
 impl Policy {

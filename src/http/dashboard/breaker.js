@@ -309,6 +309,8 @@ export function breaker(main, breakers, name) {
         ["Closed again", count(totals.closes)],
         ["Last opened", instant(totals.lastOpenTime)],
         ["Last closed", instant(totals.lastCloseTime)],
+        ["Last success", instant(totals.lastSuccessTime)],
+        ["Last failure", instant(totals.lastFailureTime)],
         ["Ignored", count(totals.ignored)],
         ["Late reports", count(totals.stale)],
         ["Never reported", count(totals.expired)],
