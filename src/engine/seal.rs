@@ -1,5 +1,5 @@
-//! The key that seals permits: a document of the store, made at the first start, so that permits stay good over a restart. A
-//! store that does not outlive the server keeps none.
+//! The key that seals permits and makes ids: a document of the store, made at the first start, so that permits stay good and
+//! callers keep their ids over a restart. A store that does not outlive the server keeps none.
 
 use serde::{Deserialize, Serialize};
 
