@@ -307,6 +307,11 @@ impl Clients {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
     use super::*;
     use crate::{limit::BATCH_CLIENTS, share::FairShare};
 
@@ -321,13 +326,53 @@ mod tests {
     }
 
     fn mark(client: &str, sequence: u64, at: Timestamp) -> Mark {
-        Mark { client: client.into(), sequence, at }
+        Mark { client: client.into(), sequence, at, counted: None }
+    }
+
+    /// What comes of something that waits for nothing here.
+    fn at_once<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(ready) => ready,
+            Poll::Pending => panic!("it waits"),
+        }
+    }
+
+    fn begin<'a>(
+        batches: &Batches,
+        client: impl Into<BatchClient<'a>>,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<Option<Counting>, Error> {
+        at_once(batches.begin(&Holder::identity("shop".into()), client.into(), sequence, now))
     }
 
     /// Whether a batch counted; none where its client finds no place.
     fn send<'a>(batches: &Batches, client: impl Into<BatchClient<'a>>, sequence: u64, now: Timestamp) -> Option<bool> {
-        let holder = Holder::identity("shop".into());
-        batches.once(&holder, client.into(), sequence, now, || ()).ok().map(|counted| counted.is_some())
+        let counting = begin(batches, client, sequence, now).ok()?;
+        Some(counting.is_some_and(|mut counting| batches.count(&mut counting, 1, true, now, || true)))
+    }
+
+    #[test]
+    fn a_batch_that_was_interrupted_goes_on_where_it_was() {
+        let batches = of_clients(9);
+        let mut first = begin(&batches, "a", 3, at(0)).unwrap().unwrap();
+        assert_eq!(first.counted(), 0);
+        batches.count(&mut first, 2, false, at(0), || ());
+        drop(first);
+        let marks = batches.unwritten().unwrap().take_marks();
+        assert_eq!(marks, [Mark { counted: Some(2), ..mark("a", 3, at(0)) }]);
+        assert!(begin(&batches, "a", 2, at(0)).unwrap().is_none(), "an older one is a duplicate all the same");
+        let next = begin(&batches, "a", 4, at(0)).unwrap().unwrap();
+        assert_eq!(next.counted(), 0, "nothing of the next one");
+        drop(next);
+        let mut again = begin(&batches, "a", 3, at(0)).unwrap().unwrap();
+        assert_eq!(again.counted(), 2);
+        batches.count(&mut again, 5, true, at(0), || ());
+        drop(again);
+        assert!(begin(&batches, "a", 3, at(0)).unwrap().is_none());
+        let restored = of_clients(9);
+        restored.restore(marks);
+        assert_eq!(begin(&restored, "a", 3, at(0)).unwrap().unwrap().counted(), 2, "also over a restart");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub struct Mark {
     pub client: Box<str>,
     pub sequence: u64,
     pub at: Timestamp,
+    pub counted: Option<u32>,
 }
 
 /// As in `src/store/mod.rs`.
