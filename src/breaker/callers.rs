@@ -794,3 +794,184 @@ impl Caller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::{outcome::Runs, policy::WindowSpec};
+
+    fn calls() -> Policy {
+        Policy { window: WindowSpec::Count(100_000), ..Policy::default() }
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::default().after(Duration::from_secs(seconds))
+    }
+
+    struct World {
+        policy: Policy,
+        callers: Callers,
+        fleet: Statistics,
+    }
+
+    impl World {
+        fn new(policy: &Policy) -> Self {
+            Self { policy: policy.clone(), callers: Callers::new(), fleet: Statistics::new() }
+        }
+
+        fn see(&mut self, now: Timestamp, ids: impl IntoIterator<Item = u64>) {
+            for id in ids {
+                let (caller, service) = (CallerId(id), ServiceId(id));
+                self.callers.see(&self.policy, now, caller, service, CALLERS_MAX, &mut self.fleet);
+            }
+        }
+
+        /// Calls of one caller, in both scopes.
+        fn record(&mut self, now: Timestamp, id: u64, successes: u64, failures: u64) {
+            let counts = Counts { successes, failures, ..Counts::default() };
+            let runs = Runs { trailing: failures, ..Runs::default() };
+            let mut sample = Sample { counts, runs, at: now, ..Sample::default() };
+            sample.tag = self.callers.record(&self.policy, now, CallerId(id), &sample).0;
+            self.fleet.record(&self.policy, now, &sample, false);
+        }
+
+        fn own_calls(&mut self, now: Timestamp, id: u64) -> u64 {
+            self.callers.get_mut(CallerId(id)).unwrap().scope.statistics.counts(now).calls()
+        }
+
+        fn known(&self) -> Vec<u64> {
+            self.callers.iter().map(|(id, _)| id.0).collect()
+        }
+
+        /// The memory is what a recount says.
+        fn check_bytes(&self) {
+            let of_statistics: usize = self.callers.iter().map(|(_, caller)| caller.scope.statistics.bytes()).sum();
+            let each = size_of::<Caller>() + size_of::<CallerId>() + size_of::<usize>();
+            assert_eq!(self.callers.bytes(), of_statistics + self.callers.len() * each);
+        }
+    }
+
+    #[test]
+    fn own_count_windows_are_shorter_the_more_callers_there_are() {
+        let mut world = World::new(&calls());
+        let mut most = vec![world.callers.own_calls_max()];
+        for id in 1..=5 {
+            world.see(at(1), [id]);
+            most.push(world.callers.own_calls_max());
+        }
+        assert_eq!(most, [0, 0, 1, 2, 2, 3].map(|halvings| OWN_CALLS_MAX >> halvings));
+        world.see(at(1), 6..=17);
+        world.record(at(1), 1, 50_000, 0);
+        assert_eq!(world.own_calls(at(1), 1), 32_768, "a thirty-second part");
+        world.check_bytes();
+        world.see(at(1), 18..=33);
+        assert_eq!(world.own_calls(at(1), 1), 16_384, "those that have one already as well");
+        world.check_bytes();
+        for _ in 0..20_000 {
+            world.callers.pend_success(&calls(), at(1), CallerId(2), usize::MAX);
+        }
+        assert_eq!(world.own_calls(at(1), 2), 16_384);
+        assert_eq!(world.callers.get(CallerId(2)).unwrap().totals.successes, 20_000);
+    }
+
+    #[test]
+    fn memory_is_weighed_through_all_that_changes_it() {
+        let aging = Policy {
+            monitoring_period: Some(Duration::from_secs(10)),
+            failure_threshold: std::num::NonZeroU32::new(3),
+            ..calls()
+        };
+        let mut world = World::new(&aging);
+        world.see(at(1), [1, 2, 3]);
+        world.check_bytes();
+        world.record(at(1), 1, 0, 40);
+        world.record(at(1), 2, 40, 1);
+        world.callers.pend_success(&aging, at(1), CallerId(3), usize::MAX);
+        world.check_bytes();
+        let all = world.callers.bytes();
+        let by_time =
+            Policy { window: WindowSpec::Time { duration: Duration::from_secs(10), slices: 10 }, ..aging.clone() };
+        world.callers.refit(&aging, &by_time, at(2));
+        world.check_bytes();
+        assert_ne!(world.callers.bytes(), all);
+        assert_eq!(world.own_calls(at(2), 1), 0, "a window of another kind begins empty");
+        world.policy = by_time.clone();
+        world.record(at(2), 1, 0, 1);
+        world.callers.tidy(&by_time, at(30));
+        world.check_bytes();
+        assert_eq!(world.own_calls(at(30), 1), 0);
+        world.record(at(30), 1, 0, 1);
+        let mut other = World { policy: by_time, callers: world.callers.clone(), fleet: world.fleet.clone() };
+        other.callers.forget_evidence(at(30), CallerId(1), &mut other.fleet);
+        other.check_bytes();
+        assert_eq!((other.fleet.counts(at(30)).calls(), other.own_calls(at(30), 1)), (41, 0), "what 2 said stays");
+        world.callers.clear();
+        world.check_bytes();
+        assert_eq!(world.own_calls(at(30), 1), 0);
+        world.callers.sweep(at(1).after(KNOWN_FOR), &mut world.fleet);
+        world.check_bytes();
+        assert_eq!(world.callers.bytes(), 0);
+    }
+
+    #[test]
+    fn callers_are_known_for_an_hour_after_they_were_seen() {
+        let mut world = World::new(&calls());
+        world.see(at(1), [1]);
+        world.see(at(5), [2]);
+        assert_eq!(world.callers.sweep_at(), at(1).after(KNOWN_FOR));
+        let end = at(1).after(KNOWN_FOR);
+        world.callers.sweep(end.before(Duration::from_nanos(1)), &mut world.fleet);
+        assert_eq!(world.known(), [1, 2]);
+        assert!(world.callers.sweep(end, &mut world.fleet).is_empty(), "who was not isolated is not told of");
+        assert_eq!((world.known(), world.callers.sweep_at()), (vec![2], at(5).after(KNOWN_FOR)));
+        world.see(at(9), [2]);
+        world.callers.sweep(at(5).after(KNOWN_FOR), &mut world.fleet);
+        assert_eq!((world.known(), world.callers.sweep_at()), (vec![2], at(9).after(KNOWN_FOR)));
+        world.callers.sweep(at(9).after(KNOWN_FOR), &mut world.fleet);
+        assert_eq!((world.callers.len(), world.callers.sweep_at()), (0, Timestamp::NEVER));
+    }
+
+    #[test]
+    fn the_quietest_caller_makes_room_and_of_equals_the_longest_unseen_but_nobody_who_is_isolated() {
+        let seen = |world: &mut World, id: u64, max: usize| {
+            world.callers.see(&world.policy, at(100), CallerId(id), ServiceId(id), max, &mut world.fleet);
+            world.known()
+        };
+        let mut world = World::new(&calls());
+        for id in 1..=4 {
+            world.see(at(10 - id), [id]);
+        }
+        world.record(at(11), 4, 1, 0);
+        let isolated = world.callers.get_mut(CallerId(3)).unwrap();
+        isolated.scope.state = super::super::State::Open { until: at(500), failed_recoveries: 0 };
+        world.callers.update();
+        assert_eq!((world.callers.isolated(), world.callers.deadline()), (1, at(500)));
+        assert_eq!(seen(&mut world, 5, 4), [1, 3, 4, 5], "2 was unseen for longer than 1");
+        assert_eq!(seen(&mut world, 6, 4), [3, 4, 5, 6]);
+        let tags: std::collections::HashSet<u16> = world.callers.iter().map(|(_, caller)| caller.tag.0).collect();
+        assert_eq!((tags.len(), tags.contains(&0)), (4, false), "each has a tag of its own");
+        assert_eq!(seen(&mut world, 7, 0), [3, 4, 6, 7], "where there is no room at all as well");
+        let mut alone = World::new(&calls());
+        alone.see(at(1), [1]);
+        assert_eq!(seen(&mut alone, 2, 1), [1], "the last one stays");
+    }
+
+    #[test]
+    fn isolated_callers_are_due_in_the_order_in_which_their_states_end() {
+        let mut world = World::new(&calls());
+        world.see(at(1), 1..=3);
+        for (id, until) in [(1, 30), (3, 20)] {
+            let caller = world.callers.get_mut(CallerId(id)).unwrap();
+            caller.scope.state = super::super::State::Open { until: at(until), failed_recoveries: 0 };
+        }
+        world.callers.update();
+        assert_eq!((world.callers.isolated(), world.callers.deadline()), (2, at(20)));
+        assert_eq!(world.callers.isolated_ids(), [CallerId(1), CallerId(3)]);
+        let due = |second: u64| world.callers.due(at(second)).map(|caller| caller.0);
+        assert_eq!([due(19), due(20), due(40)], [None, Some(3), Some(3)]);
+        let mut kept = world.callers.sweep(at(1).after(KNOWN_FOR), &mut world.fleet);
+        kept.sort_unstable_by_key(|(id, _)| *id);
+        assert_eq!(kept.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [1, 3], "they are told of");
+        assert_eq!((world.callers.isolated(), world.callers.deadline()), (0, Timestamp::NEVER));
+    }
+}
