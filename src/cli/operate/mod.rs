@@ -98,9 +98,11 @@ fn remedy(status: &Status, why: &str) -> &'static str {
         return "give the server's authority, or its own certificate, with --ca, and the name in the certificate with --server-name if \
                 it is not the address's";
     }
-    if status.code() == Code::Internal {
-        return "the port does not speak plain HTTP/2: if the server uses TLS, give --address as https://HOST:PORT, with --ca if \
-                its certificate is from an authority of your own";
+    // A port with TLS sends an alert and closes the connection; which of them is seen first is chance.
+    let is_cut = ["broken pipe", "reset", "closed"].iter().any(|word| why.to_lowercase().contains(word));
+    if status.code() == Code::Internal || is_cut {
+        return "it ends plain HTTP/2: if it uses TLS, give --address as https://HOST:PORT, with --ca if its certificate is from an \
+                authority of your own; else see its log";
     }
     "is it running, and at this --address?"
 }
