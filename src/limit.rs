@@ -154,6 +154,8 @@ limits! {
     HANDLES = "max_handles", "HANDLE_LIMIT", "handles of sessions", "name breakers by key where a session uses them once, or end unused sessions", ["max_handles"], 5_000;
     /// Breakers.
     BREAKERS = "max_breakers", "BREAKER_LIMIT", "breakers", "use one key for each dependency, not for each request", ["max_breakers"], 1_000;
+    /// Listings of breakers, those that wait included.
+    LISTINGS = "listings", "LISTING_LIMIT", "listings of breakers at a time", "wait for one before the next, or follow the breakers with a watch", [], 100;
     /// Request ids remembered.
     REQUEST_IDS = "max_request_ids", "REQUEST_ID_LIMIT", "request ids", "ask for shorter leases", ["max_request_ids"], 1_000;
     /// Clients whose last batch is remembered.

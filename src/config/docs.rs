@@ -200,6 +200,7 @@ fn every_setting_that_a_refusal_names_exists_and_fixed_limits_name_none() {
         "frame_tallies",
         "http_operator_requests",
         "dashboard_sessions",
+        "listings",
         "overrides",
         "webhook_tests",
     ];

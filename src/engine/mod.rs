@@ -33,6 +33,7 @@ mod watch;
 use std::{
     cell::Cell,
     collections::{BTreeMap, HashSet},
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -1121,12 +1122,52 @@ impl Engine {
     /// The first `max` breakers after a key, in the order of their keys, and one more where there are more.
     #[must_use]
     pub fn list(&self, after: &str, max: usize, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-        let mut page = BTreeMap::new();
-        for index in 0..self.end() {
+        let mut page = Listed::new();
+        self.list_places(0..self.end(), &mut page, max, |key| key > after, wanted);
+        page.into_values().collect()
+    }
+
+    /// As [`Engine::list`], of breakers whose keys are wanted, for serving threads: it looks at a thousand breakers at a time,
+    /// between which the thread does other work, and works for two callers at a time. Others wait.
+    ///
+    /// # Errors
+    /// Too many wait, for all callers or for this one.
+    pub async fn page(
+        &self,
+        after: &str,
+        max: usize,
+        wanted_key: impl Fn(&str) -> bool,
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> Result<Vec<Entry>, Error> {
+        let _place = self.shared.shares.listings.take(&self.holder, 1)?;
+        let _turn = self.shared.shares.listing.acquire().await;
+        let (mut page, mut start) = (Listed::new(), 0);
+        loop {
+            let end = self.end().min(start + LISTED_AT_ONCE);
+            self.list_places(start..end, &mut page, max, |key| key > after && wanted_key(key), &wanted);
+            if end == self.end() {
+                return Ok(page.into_values().collect());
+            }
+            start = end;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Adds the breakers of some places to a page of the first `max` and one more.
+    fn list_places(
+        &self,
+        places: Range<u32>,
+        page: &mut Listed,
+        max: usize,
+        wanted_key: impl Fn(&str) -> bool,
+        wanted: impl Fn(&Entry) -> bool,
+    ) {
+        for index in places {
             let full = page.len() > max;
             let last: Option<Arc<str>> =
                 if full { page.last_key_value().map(|(key, _)| Arc::clone(key)) } else { None };
-            let entry = self.entry_at(index, None, |key| key > after && last.as_ref().is_none_or(|last| key < &**last));
+            let is_before = |key: &str| last.as_ref().is_none_or(|last| key < &**last);
+            let entry = self.entry_at(index, None, |key| is_before(key) && wanted_key(key));
             if let Some(entry) = entry.filter(|entry| wanted(entry)) {
                 page.insert(Arc::clone(&entry.key), entry);
                 if page.len() > max + 1 {
@@ -1134,7 +1175,6 @@ impl Engine {
                 }
             }
         }
-        page.into_values().collect()
     }
 
     /// The first events after a sequence, or before it and newest first, of those that are held: the history, in pages.
@@ -1951,6 +1991,12 @@ const PART_WORK: u64 = 16;
 /// Calls of a tally that are about as much work as an average tally. A tally of more calls than a window has places is no more work
 /// than one that fills it.
 const CALLS_OF_ONE_WORK: u64 = 16_384;
+
+/// Entries in the order of their keys.
+type Listed = BTreeMap<Arc<str>, Entry>;
+
+/// Breakers that a listing looks at before other work of the thread has its turn.
+const LISTED_AT_ONCE: u32 = 1_024;
 
 /// Breakers that are looked up at a time.
 const LOOKUPS_AT_ONCE: usize = 1_000;

@@ -12,13 +12,20 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::{Engine, Limits, error::Error, events::Event};
 use crate::{
     breaker::CALLERS_MAX,
-    limit::{BATCH_CLIENTS, BREAKERS, HANDLES, Level, POLICIES, REQUEST_IDS, TOKENS, WATCH_KEYS, WATCHERS},
+    limit::{BATCH_CLIENTS, BREAKERS, HANDLES, LISTINGS, Level, POLICIES, REQUEST_IDS, TOKENS, WATCH_KEYS, WATCHERS},
     share::{Holder, Pool, Refused, Use},
 };
+
+/// Listings of breakers at a time, those included that wait.
+const LISTINGS_MAX: usize = 64;
+
+/// Listings of breakers that are worked on at a time. Each looks at every breaker.
+const LISTINGS_AT_ONCE: usize = 2;
 
 /// The pools of the engine's bounds.
 #[derive(Debug)]
@@ -30,6 +37,9 @@ pub(super) struct Shares {
     pub(super) batch_clients: Arc<Pool>,
     pub(super) policies: Arc<Pool>,
     pub(super) tokens: Arc<Pool>,
+    pub(super) listings: Arc<Pool>,
+    /// The turn of one listing.
+    pub(super) listing: Semaphore,
     /// A client was identified: who is named as an actor is an identity then, and not what a request says of itself.
     identified: AtomicBool,
     /// Holders of breakers, each once: a breaker has a pointer only.
@@ -47,6 +57,8 @@ impl Shares {
             batch_clients: pool(BATCH_CLIENTS, limits.batch_clients),
             policies: pool(POLICIES, limits.policies),
             tokens: pool(TOKENS, limits.tokens),
+            listings: pool(LISTINGS, LISTINGS_MAX),
+            listing: Semaphore::new(LISTINGS_AT_ONCE),
             identified: AtomicBool::new(false),
             holders: Mutex::default(),
         }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     access::{Grant, Secret, Token},
     breaker::Timestamp,
-    engine::{Actor, AuditEntry, Engine, Error, PolicyEntry, PolicyOrigin, Position},
+    engine::{Actor, AuditEntry, Engine, Entry, Error, PolicyEntry, PolicyOrigin, Position},
     limit::Level,
     notify::{Condition, Dead, Webhook},
     share::{Holder, Pool},
@@ -26,6 +26,8 @@ use crate::{
 const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Most events looked at for one page.
 const EVENTS_SCANNED: usize = 10_000;
+/// Events that are looked at before other work of the thread has its turn.
+const EVENTS_AT_ONCE: usize = 500;
 
 /// One page of a list. It ends after a number of entries, or before the entry with which it would exceed [`PAGE_BYTES_MAX`]: a
 /// client refuses messages of more than 4 MiB unless told otherwise.
@@ -107,7 +109,7 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl admin_service_server::AdminService for AdminService {
     async fn list_breakers(&self, request: Request<pb::ListBreakersRequest>) -> Answer<pb::ListBreakersResponse> {
-        let grant = self.grant(&request)?;
+        let (grant, engine) = (self.grant(&request)?, self.engine_for(&request));
         let request = request.get_ref();
         let prefix = convert::prefix("prefix", &request.prefix)?;
         if !prefix.is_empty() {
@@ -121,12 +123,12 @@ impl admin_service_server::AdminService for AdminService {
             _ => String::new(),
         };
         let size = convert::page_size(request.page_size);
-        let found = self.engine().list(&after, size, |entry| {
-            entry.key.starts_with(prefix)
-                && grant.covers(&entry.key)
-                && (states.is_empty() || states.contains(&entry.status.effective_state()))
+        let wanted_key = |key: &str| key.starts_with(prefix) && grant.covers(key);
+        let wanted = |entry: &Entry| {
+            (states.is_empty() || states.contains(&entry.status.effective_state()))
                 && (!request.overridden || entry.status.forced.is_some())
-        });
+        };
+        let found = Box::pin(engine.page(&after, size, wanted_key, wanted)).await?;
         let mut page = Page::of(size);
         let more = page.fill(found.iter().map(|entry| to_status(self.engine(), entry)));
         let next = page.entries.last().filter(|_| more).map(|last| Cursor::Name(last.breaker.clone()));
@@ -296,7 +298,10 @@ impl admin_service_server::AdminService for AdminService {
         let scanned = self.engine().events(from, request.newest_first, EVENTS_SCANNED);
         let mut page = Page::of(size);
         let mut next = scanned.last().filter(|_| scanned.len() == EVENTS_SCANNED).map(|event| event.sequence);
-        for event in &scanned {
+        for (index, event) in scanned.iter().enumerate() {
+            if index % EVENTS_AT_ONCE == EVENTS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
             if key.is_none_or(|key| *event.key == *key)
                 && grant.covers(&event.key)
                 && (kinds.is_empty() || kinds.contains(&to_event_kind(event.kind)))

@@ -1,13 +1,19 @@
 //! Many breakers in bounded room: who stays, who makes room, and how those that come after are told apart.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use fuseboard::{
     breaker::{
         CallerId, Decision, Outcome, OverrideMode, PolicySpec, Report, Reported, RequestId, StateName, Timestamp,
         policy::WindowSpec,
     },
-    engine::{Clock, Engine, Error, Limits, ReportAnswer},
+    engine::{Clock, Engine, Entry, Error, Limits, ReportAnswer},
 };
 
 use super::{Dice, NOBODY, OPERATOR, World, failures, minutes, permitted, seconds};
@@ -352,4 +358,68 @@ fn callers_are_bounded_over_all_breakers_and_calls_go_on() {
     world.engine.delete("a", OPERATOR).soon().unwrap();
     ask_all();
     assert_eq!(known().iter().sum::<usize>(), 20, "those of a breaker that is gone make room");
+}
+
+/// Polls a future until it is ready, and counts how often it was not: each time, other work of the thread has its turn.
+fn turns<T>(future: impl Future<Output = T>) -> (usize, T) {
+    let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
+    let mut turns = 0;
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(answer) => return (turns, answer),
+            Poll::Pending => turns += 1,
+        }
+    }
+}
+
+#[test]
+fn a_page_looks_at_a_bounded_number_of_breakers_before_other_work_has_its_turn() {
+    let world = World::new();
+    for number in 0..5_000 {
+        world.engine.handle(&format!("{}/{number}", if number % 1_000 == 7 { "few" } else { "many" })).unwrap();
+    }
+    let looked_at = Cell::new(0);
+    let is_wanted = |_: &Entry| {
+        looked_at.set(looked_at.get() + 1);
+        true
+    };
+    let (worked, page) = turns(world.engine.page("", 100, |key| key.starts_with("few/"), is_wanted));
+    let page: Vec<_> = page.unwrap().into_iter().map(|entry| entry.key).collect();
+    assert_eq!(
+        page.iter().map(|key| &**key).collect::<Vec<_>>(),
+        ["few/1007", "few/2007", "few/3007", "few/4007", "few/7"]
+    );
+    assert_eq!(looked_at.get(), 5, "no others have a key that is wanted");
+    assert!(worked >= 5_000 / 1_024, "{worked} turns");
+    let all = turns(world.engine.page("few/2", 10, |_| true, |_| true)).1.unwrap();
+    assert_eq!(all, world.engine.list("few/2", 10, |_| true));
+}
+
+#[test]
+fn two_pages_are_worked_on_at_a_time_and_not_all_that_are_asked_for_may_wait() {
+    let world = World::new();
+    for number in 0..2_000 {
+        world.engine.handle(&format!("b{number}")).unwrap();
+    }
+    let worked_on = Cell::new(0);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut pages: Vec<_> = (0..65)
+        .map(|_| {
+            let counts = |_: &str| {
+                worked_on.set(worked_on.get() + 1);
+                true
+            };
+            Box::pin(world.engine.page("", 5_000, counts, |_| true))
+        })
+        .collect();
+    let refused = pages.iter_mut().map(|page| page.as_mut().poll(&mut context));
+    let refused: Vec<_> = refused.filter(Poll::is_ready).collect();
+    assert_eq!(worked_on.get(), 2 * 1_024, "two have begun");
+    assert_eq!(refused.len(), 1);
+    assert!(matches!(&refused[0], Poll::Ready(Err(Error::Limit { reason: "LISTING_LIMIT", .. }))), "{refused:?}");
+    pages.truncate(64);
+    for page in pages {
+        assert_eq!(turns(page).1.unwrap().len(), 2_000);
+    }
+    assert_eq!(turns(world.engine.page("", 10, |_| true, |_| true)).1.unwrap().len(), 11, "the places are free again");
 }
