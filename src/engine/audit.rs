@@ -98,10 +98,11 @@ impl AuditEntry {
         tracing::info!(
             target: "audit",
             sequence = self.sequence,
-            actor = %self.actor,
-            subject = %self.target,
-            reason = %self.reason,
-            detail = %self.detail,
+            // As strings, which are quoted: none can look like another field.
+            actor = &*self.actor,
+            subject = &*self.target,
+            reason = &*self.reason,
+            detail = &*self.detail,
             "{}",
             self.action.name(),
         );

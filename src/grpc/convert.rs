@@ -17,7 +17,7 @@ use crate::{
         time::readable,
     },
     engine::Error,
-    words::is_hidden,
+    words::{is_hidden, is_visible},
 };
 
 /// Most bytes of a key, a caller, a pattern, a prefix or an actor.
@@ -191,10 +191,11 @@ pub fn actor<'a>(field: &str, value: &'a str) -> Result<&'a str> {
 /// # Errors
 /// It is empty, or not an actor.
 pub fn required_actor<'a>(field: &str, value: &'a str) -> Result<&'a str> {
-    if value.trim().is_empty() {
+    let actor = words(field, value, NAME_BYTES_MAX)?;
+    if !actor.chars().any(is_visible) {
         return fault(field, "is required: who does this, in 1 to 200 bytes");
     }
-    words(field, value, NAME_BYTES_MAX)
+    Ok(actor)
 }
 
 /// Why somebody acts, for the history: at most 1,000 bytes without control characters, or empty.
@@ -698,9 +699,10 @@ fn tally(item: &pb::Tally) -> Result<BatchItem<'_>> {
         ignored: tallied("ignored", item.ignored)?,
         rejections: tallied("rejections", item.rejections)?,
         local_failures: tallied("local_failures", item.local_failures)?,
-        leading_failures: tallied("leading_failures", item.leading_failures)?,
-        longest_run: tallied("longest_run", item.longest_run)?,
-        trailing_failures: tallied("trailing_failures", item.trailing_failures)?,
+        // Runs are of failures and timeouts together.
+        leading_failures: at_most_calls("leading_failures", item.leading_failures, 2 * TALLY_CALLS_MAX)?,
+        longest_run: at_most_calls("longest_run", item.longest_run, 2 * TALLY_CALLS_MAX)?,
+        trailing_failures: at_most_calls("trailing_failures", item.trailing_failures, 2 * TALLY_CALLS_MAX)?,
         retry_after: positive("retry_after", item.retry_after.as_ref(), DAY)?,
     };
     check_sums(&tally)?;
@@ -708,10 +710,14 @@ fn tally(item: &pb::Tally) -> Result<BatchItem<'_>> {
 }
 
 fn tallied(field: &str, calls: u32) -> Result<u32> {
-    if calls <= TALLY_CALLS_MAX {
+    at_most_calls(field, calls, TALLY_CALLS_MAX)
+}
+
+fn at_most_calls(field: &str, calls: u32, max: u32) -> Result<u32> {
+    if calls <= max {
         return Ok(calls);
     }
-    fault(field, format!("must be 0 to {TALLY_CALLS_MAX}, not {calls}"))
+    fault(field, format!("must be 0 to {max}, not {calls}"))
 }
 
 /// No sum overflows: each part is at most [`TALLY_CALLS_MAX`].

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Query, RawPathParams, Request, State},
+    extract::{Query, RawPathParams, Request, State, rejection::RawPathParamsRejection},
     http::{Extensions, Method, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
     routing::{MethodFilter, on},
@@ -112,8 +112,10 @@ impl Verb {
 pub(super) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
     VERBS.iter().fold(router, |router, verb| {
         let filter = MethodFilter::try_from(verb.method.clone()).unwrap_or(MethodFilter::GET);
-        let handler = move |State(app): State<Arc<App>>, path: RawPathParams, request: Request| async move {
-            handle(verb, &app, &path, request).await
+        type Path = Result<RawPathParams, RawPathParamsRejection>;
+        let handler = move |State(app): State<Arc<App>>, path: Path, request: Request| async move {
+            let unreadable = |_| engine::Error::invalid("path", "must be UTF-8, in percent-encoding");
+            handle(verb, &app, &path.map_err(unreadable)?, request).await
         };
         router.route(verb.path, on(filter, handler))
     })

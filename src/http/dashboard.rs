@@ -1,10 +1,10 @@
 //! The dashboard: static files that are built in. It is a client of the JSON API as any other, and knows nothing else.
 
-use axum::{
-    Router,
-    http::{HeaderValue, header},
-    routing::get,
-};
+use std::future::ready;
+
+use axum::{Router, http::HeaderMap, routing::get};
+
+use super::document::Document;
 
 /// A file: its route, its type and its text.
 type File = (&'static str, &'static str, &'static str);
@@ -30,11 +30,7 @@ pub(super) const FILES: [File; 10] = [
 /// The routes of [`FILES`].
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     FILES.into_iter().fold(router, |router, (path, kind, text)| {
-        // Asked for again each time: what is shown is what runs.
-        let headers = [
-            (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        ];
-        router.route(path, get(move || async move { (headers, text) }))
+        let document = Document::new(kind, text);
+        router.route(path, get(move |headers: HeaderMap| ready(document.answer(&headers))))
     })
 }

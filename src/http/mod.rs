@@ -31,6 +31,7 @@
 
 mod api;
 mod dashboard;
+mod document;
 mod error;
 mod guard;
 mod health;
@@ -51,7 +52,6 @@ use axum::{
     middleware,
     routing::{get, post},
 };
-use serde_json::Value;
 use tokio::sync::Mutex;
 
 use self::error::Error;
@@ -85,7 +85,7 @@ struct App {
     baseline: metrics::Baseline,
     /// The turn of one scrape, and what the last one told.
     scrapes: Mutex<metrics::LastTold>,
-    openapi: Value,
+    openapi: document::Document,
 }
 
 /// What is bounded, and shared between holders.

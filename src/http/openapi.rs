@@ -3,21 +3,25 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use axum::{Json, extract::State};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use prost_reflect::{Cardinality, EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-use super::{App, api, json as proto, session, stream};
+use super::{App, api, document::Document, json as proto, session, stream};
 
 /// Its route.
 pub(super) const PATH: &str = "/api/v1/openapi.json";
 
-pub(super) async fn document(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(app.openapi.clone())
+pub(super) async fn document(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    app.openapi.answer(&headers)
 }
 
 /// The document.
-pub(super) fn make() -> Value {
+pub(super) fn make() -> Document {
+    Document::new("application/json", content().to_string())
+}
+
+fn content() -> Value {
     let mut schemas = Schemas::default();
     let mut paths: Map<String, Value> = Map::new();
     let mut add = |path: &str, method: &str, operation: Value| {

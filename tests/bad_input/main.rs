@@ -220,6 +220,20 @@ async fn a_frame_of_many_items_is_answered_and_one_of_too_many_refused() {
         "the limit of 10000 items in a frame is reached: send them in several frames"
     );
     assert_eq!(refused.refusal().reason, "FRAME_LIMIT");
+
+    // Tallies count apart from items, over all batches.
+    let batch = |number, tallies| pb::SessionBatch {
+        number,
+        batch: Some(pb::ReportBatchRequest { tallies: vec![pb::Tally::default(); tallies], ..Default::default() }),
+    };
+    let frame = |rest| pb::SessionRequest { batches: vec![batch(1, 9_999), batch(2, rest)], ..Default::default() };
+    let answer = connection.call(SESSION, &frame(1).encode_to_vec()).await;
+    assert_eq!(answer.message::<pb::SessionResponse>().errors.len(), 2, "one for each batch without a client");
+    let refused = connection.call(SESSION, &frame(2).encode_to_vec()).await;
+    assert_eq!(
+        refused.refusal().message,
+        "the limit of 10000 tallies in a frame is reached: send them in several frames"
+    );
     alive(&connection).await;
 }
 

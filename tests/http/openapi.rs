@@ -1,6 +1,6 @@
 //! The document names every route, and every route is there.
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::server::Server;
@@ -125,4 +125,27 @@ async fn every_type_that_is_named_is_there_and_described() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn documents_that_do_not_change_are_not_sent_to_who_has_them() {
+    let server = Server::start();
+    for path in ["/api/v1/openapi.json", "/", "/assets/main.js"] {
+        let first = server.get(path).await;
+        let tag = first.headers["etag"].to_str().unwrap().to_owned();
+        assert_eq!((first.status, first.headers["cache-control"].to_str().unwrap()), (StatusCode::OK, "no-cache"));
+        for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+            let again = server.call(Method::GET, path, &[("if-none-match", &known)], "").await;
+            assert_eq!((again.status, again.text()), (StatusCode::NOT_MODIFIED, ""), "{path} {known}");
+            assert_eq!(again.headers["etag"].to_str().unwrap(), tag);
+        }
+        let other = server.call(Method::GET, path, &[("if-none-match", "\"other\"")], "").await;
+        assert_eq!((other.status, other.text()), (StatusCode::OK, first.text()));
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_is_refused_as_everything_else_is() {
+    let answer = Server::start().get("/api/v1/breakers/%ff").await;
+    assert_eq!((answer.status, answer.reason()), (StatusCode::BAD_REQUEST, "INVALID_FIELD".to_owned()));
 }
