@@ -162,7 +162,9 @@ impl Session {
     /// Begins to answer a frame.
     fn begin(&mut self, frame: pb::SessionRequest) -> Result<Work, Status> {
         let items = frame.introductions.len() + frame.acquires.len() + frame.reports.len() + frame.batches.len();
-        let tallies = frame.batches.iter().flat_map(|item| &item.batch).map(|batch| batch.tallies.len()).sum();
+        let tallies = frame.batches.iter().flat_map(|item| &item.batch).map(|batch| batch.tallies.len());
+        // A batch of too many is refused by itself, and takes no work.
+        let tallies = tallies.filter(|tallies| *tallies <= convert::TALLIES_MAX).sum();
         for (count, limit) in [(items, limit::FRAME_ITEMS), (tallies, limit::FRAME_TALLIES)] {
             if count > ITEMS_MAX {
                 return Err(too_many(&limit).into());
