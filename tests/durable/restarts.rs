@@ -1,7 +1,7 @@
 //! What a server finds that comes after a crash: what was told, and what was let through.
 
 use fuseboard::{
-    breaker::{Outcome, OverrideMode, Rejection, RequestId, StateName, Tally},
+    breaker::{Decision, Outcome, OverrideMode, Rejection, RequestId, StateName, Tally, policy::Voters},
     engine::{BatchAnswer, CallerTally, EventReason, Position},
     store::{Change, Commit, Document, Floors, Merge, Record},
 };
@@ -519,4 +519,41 @@ async fn a_client_that_was_forgotten_and_comes_back_is_remembered() {
     pass(seconds(1)).await;
     let server = server.crash(&memory, &setup).await;
     assert!(send(&server.engine, 2, 5).await.unwrap().duplicate);
+}
+
+/// A call of a named caller, if it is permitted. False where it is not.
+async fn call_as(engine: &Engine, caller: &str, outcome: Outcome) -> bool {
+    let acquired = acquire_as(engine, "a", engine.caller(caller), RequestId::default()).await;
+    let Decision::Permitted(permit) = acquired.decision else { return false };
+    report(engine, "a", &permit, outcome).await.unwrap();
+    true
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_known_before_a_restart_are_given_their_services_when_they_call_again() {
+    let by_service = PolicySpec { failure_threshold: Some(3), voters: Some(Voters::Service), ..PolicySpec::default() };
+    let (memory, setup, server) = Server::under(by_service).await;
+    for caller in ["cart/1", "shop/1", "shop/2", "shop/3"] {
+        assert!(call_as(&server.engine, caller, Outcome::Success).await);
+    }
+    for _ in 0..3 {
+        assert!(call_as(&server.engine, "shop/1", Outcome::Failure).await);
+    }
+    assert_eq!(kinds(&server.engine), ["caller_isolated"]);
+    assert_eq!(server.engine.view("a").await.unwrap().quorum, 2);
+
+    // Names are not stored: until shop/1 calls again it is of no service, and not a voter beside shop.
+    let server = server.crash(&memory, &setup).await;
+    assert_eq!(server.engine.view("a").await.unwrap().callers.len(), 4);
+    for caller in ["shop/2", "shop/3"] {
+        for _ in 0..3 {
+            assert!(call_as(&server.engine, caller, Outcome::Failure).await);
+        }
+    }
+    assert!(!call_as(&server.engine, "shop/1", Outcome::Failure).await, "it is still isolated");
+    assert_eq!(kinds(&server.engine), ["caller_isolated"; 3], "shop is one voter");
+    for _ in 0..3 {
+        assert!(call_as(&server.engine, "cart/1", Outcome::Failure).await);
+    }
+    assert_eq!(kinds(&server.engine).last(), Some(&"opened"), "cart is another");
 }

@@ -1,9 +1,9 @@
 //! Which policy a breaker follows, and what happens when that changes.
 
-use std::thread;
+use std::{thread, time::Duration};
 
 use fuseboard::{
-    breaker::{Decision, Outcome, Policy, PolicySpec, StateName},
+    breaker::{Decision, Outcome, Policy, PolicySpec, StateName, policy::BackoffSpec},
     engine::{Error, FilePolicies, Limits, PolicyOrigin, matches},
 };
 
@@ -495,4 +495,96 @@ fn a_running_half_open_round_goes_on_under_another_policy() {
     assert!(matches!(world.decide("a"), Decision::Permitted(_)));
     world.call("a", Outcome::Success);
     assert_eq!(world.state("a"), StateName::Closed);
+}
+
+// ---- The floor of open periods ---------------------------------------------------------------------------------------
+
+fn short(open_ms: u64, floor_ms: Option<u64>) -> PolicySpec {
+    PolicySpec {
+        open_duration: Some(Duration::from_millis(open_ms)),
+        open_duration_min: floor_ms.map(Duration::from_millis),
+        ..failures(1)
+    }
+}
+
+impl World {
+    /// The open period in force and its floor, in milliseconds, and how long it stays open after a failure.
+    fn open_periods(&self, key: &str) -> (u128, u128, u128) {
+        self.engine.handle(key).unwrap();
+        let policy = self.policy(key);
+        self.fail(key, 1);
+        let status = self.view(key).entry.status;
+        let period = status.until.since(status.since);
+        (policy.open_duration.as_millis(), policy.open_duration_min.as_millis(), period.as_millis())
+    }
+}
+
+#[test]
+fn the_floor_of_open_periods_is_inherited_from_the_default_a_pattern_and_a_declaration() {
+    let world = World::new();
+    assert!(world.engine.set_policy("a", short(99, None), None, OPERATOR).soon().is_err(), "below the built-in floor");
+    world.set("short/*", short(20, Some(20)));
+    assert_eq!(world.open_periods("short/a"), (20, 20, 20), "a pattern lowers it for its keys");
+    world.declare("short/b", short(30, None));
+    assert_eq!(world.open_periods("short/b"), (20, 20, 20), "the pattern's period overrides the declared one");
+    world.set("floor/*", PolicySpec { open_duration_min: Some(Duration::from_millis(30)), ..failures(1) });
+    world.declare("floor/a", short(30, None));
+    assert_eq!(world.open_periods("floor/a"), (30, 30, 30), "a declaration is held against the floor of its key");
+    world.declare("own", short(10, Some(10)));
+    assert_eq!(world.open_periods("own"), (10, 10, 10), "a declaration with a floor of its own");
+
+    let world = World::under(short(5, Some(5)));
+    assert_eq!(world.open_periods("a"), (5, 5, 5), "the default lowers it for all");
+    world.set("b", short(5, None));
+    assert_eq!(world.open_periods("b"), (5, 5, 5));
+    let refused = world.engine.set_policy("b", short(4, None), None, OPERATOR).soon();
+    assert!(refused.is_err(), "below the default's");
+}
+
+#[test]
+fn a_raised_floor_holds_for_what_was_declared_before_and_a_lowered_one_gives_its_period_back() {
+    let world = World::new();
+    world.declare("a", short(200, None));
+    world.set("a", PolicySpec { open_duration_min: Some(seconds(1)), ..PolicySpec::default() });
+    assert_eq!(world.open_periods("a"), (1_000, 1_000, 1_000), "an operator raises the floor over a declared period");
+    world.declare_revision("a", short(300, None), 1);
+    assert_eq!(world.policy("a").open_duration, seconds(1), "a service that declares again still starts");
+    world.engine.delete_policy("a", None, OPERATOR).soon().unwrap();
+    assert_eq!(world.policy("a").open_duration, Duration::from_millis(300));
+
+    world.declare("b", short(20, Some(20)));
+    world.set("b", short(500, None));
+    assert_eq!(world.open_periods("b"), (500, 20, 500), "the declared floor stays under an operator's period");
+    world.set("b", PolicySpec { open_duration_min: Some(Duration::from_millis(100)), ..PolicySpec::default() });
+    assert_eq!(
+        world.policy("b").open_duration,
+        Duration::from_millis(100),
+        "a floor of an operator over a declared one"
+    );
+}
+
+#[test]
+fn jitter_draws_no_open_period_below_the_floor() {
+    let backoff = BackoffSpec { multiplier: 1.0, jitter: 1.0, max_duration: Duration::ZERO };
+    let world = World::new();
+    for open_duration_min in [None, Some(Duration::from_millis(30)), Some(Duration::from_millis(900))] {
+        let spec = PolicySpec { open_backoff: Some(backoff), open_duration_min, ..open_for(1) };
+        world.set("a", PolicySpec { failure_threshold: Some(1), ..spec });
+        world.engine.handle("a").unwrap();
+        let floor = world.policy("a").open_duration_min;
+        let mut shortest = seconds(1);
+        for _ in 0..200 {
+            world.fail("a", 1);
+            let status = world.view("a").entry.status;
+            let period = status.until.since(status.since);
+            assert!(period >= floor && period <= seconds(1), "{period:?} under a floor of {floor:?}");
+            shortest = shortest.min(period);
+            world.advance(seconds(1));
+            world.call("a", Outcome::Success);
+        }
+        assert!(
+            shortest < floor.max(Duration::from_millis(10)) + Duration::from_millis(100),
+            "it is drawn: {shortest:?}"
+        );
+    }
 }
