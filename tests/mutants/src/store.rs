@@ -39,7 +39,9 @@ pub enum Change {
 
 /// Empty here: these modules raise none.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Floors;
+pub struct Floors {
+    _private: (),
+}
 
 /// As in `src/store/mod.rs`.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
