@@ -205,6 +205,8 @@ mod tests {
             batch_clients: pool(9),
             policies: pool(9),
             tokens: pool(9),
+            listings: pool(9),
+            listing: Semaphore::new(LISTINGS_AT_ONCE),
             identified: AtomicBool::default(),
             holders: Mutex::default(),
         }
