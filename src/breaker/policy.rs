@@ -745,7 +745,7 @@ mod tests {
         assert_eq!(said.resolve().unwrap(), policy);
         assert_eq!((said.failure_threshold, said.failure_rate_threshold), (Some(0), Some(0.25)));
         assert_eq!(spec.unlike(&said), PolicySpec::default(), "it says all of the spec");
-        let other = PolicySpec { minimum_calls: Some(8), ..said.clone() };
+        let other = PolicySpec { minimum_calls: Some(8), ..said };
         assert_eq!(other.unlike(&said), PolicySpec { minimum_calls: Some(8), ..PolicySpec::default() });
     }
 

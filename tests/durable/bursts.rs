@@ -26,7 +26,7 @@ async fn check(memory: &Memory, first: u64) {
     let log = memory.events(0, usize::MAX).await.unwrap();
     let told = moves(log.iter().map(|event| &**event));
     assert_eq!(told + moves(&record.folded), record.snapshot.generation - first);
-    let last = record.folded.last().or(log.last().map(|event| &**event));
+    let last = record.folded.last().or_else(|| log.last().map(|event| &**event));
     assert_eq!(last.map_or(first, |event| event.status.generation), record.snapshot.generation);
 }
 

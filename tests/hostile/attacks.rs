@@ -332,7 +332,7 @@ fn declarations(server: SocketAddr, token: &str, length: Duration) {
         let policy = Policy { failure_threshold: Some(u32::try_from(2 + number % 90).unwrap()), ..Policy::default() };
         let declaration = |key| {
             let breaker = format!("attacker/{key}");
-            Declaration { breaker, policy: Some(policy.clone()), revision: number + 1 }
+            Declaration { breaker, policy: Some(policy), revision: number + 1 }
         };
         let declarations = (0..1_000).map(declaration).collect();
         _ = client.declare(DeclareRequest { declarations, caller: "attacker".to_owned() }).await;

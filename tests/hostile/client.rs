@@ -1,6 +1,6 @@
 //! The client that behaves, and what comes to a server besides: health checks, and services that have just started.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use fuseboard::pb::{
     self, AcquireRequest, CreateTokenRequest, ListEventsRequest, ReportBatchRequest, Role, WatchEventsRequest,
@@ -194,7 +194,7 @@ async fn in_time<T, E: ToString>(what: &str, answer: impl Future<Output = Result
     match timeout(PATIENCE, answer).await {
         Ok(Ok(_)) => None,
         Ok(Err(refused)) => Some(format!("{what}: {}", refused.to_string())),
-        Err(_) => Some(format!("{what}: no answer within {:?}", Duration::from(PATIENCE))),
+        Err(_) => Some(format!("{what}: no answer within {:?}", PATIENCE)),
     }
 }
 

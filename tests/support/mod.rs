@@ -333,7 +333,7 @@ fn perform<D: Driver>(
 }
 
 /// Callers have no order of their own; scenarios list them by name.
-fn sorted(mut callers: Vec<Value>) -> Value {
+pub fn sorted(mut callers: Vec<Value>) -> Value {
     callers.sort_by_key(|caller| caller["caller"].as_str().map(ToOwned::to_owned));
     callers.into()
 }

@@ -31,14 +31,14 @@ const DAY_NANOS: i128 = 24 * 3600 * 1_000_000_000;
 const START_MAX: Duration = Duration::from_secs(30);
 
 /// A server of our own, which ends with this.
-pub struct Server {
+pub(crate) struct Server {
     process: Child,
     address: String,
 }
 
 impl Server {
     /// Starts the built binary on a free port.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // One at a time, so that no two are given the same port.
         static STARTING: Mutex<()> = Mutex::new(());
         let _starting = STARTING.lock();
@@ -74,7 +74,7 @@ impl Drop for Server {
 }
 
 /// A client of the server, and the scenario that it plays.
-pub struct Wire {
+pub(crate) struct Wire {
     runtime: Runtime,
     breakers: BreakerServiceClient<Channel>,
     admin: AdminServiceClient<Channel>,
@@ -117,14 +117,14 @@ impl Session {
 
 /// As it came: unary calls carry text, sessions bytes.
 #[derive(Clone, PartialEq)]
-pub enum WirePermit {
+pub(crate) enum WirePermit {
     Text(String),
     Bytes(prost::bytes::Bytes),
 }
 
 impl Wire {
     /// A client that sends each acquire and report as a call of its own.
-    pub fn unary(server: &Server) -> Self {
+    pub(crate) fn unary(server: &Server) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let endpoint = Channel::from_shared(format!("http://{}", server.address)).expect("an address");
         let channel = runtime.block_on(endpoint.connect()).expect("a connection");
@@ -144,7 +144,7 @@ impl Wire {
     }
 
     /// A client that sends them through a session.
-    pub fn session(server: &Server) -> Self {
+    pub(crate) fn session(server: &Server) -> Self {
         let mut wire = Self::unary(server);
         wire.session = Some(wire.runtime.block_on(Session::open(&mut wire.breakers)));
         wire
@@ -387,7 +387,7 @@ impl Driver for Wire {
             let callers = self.get_state().callers.into_iter().filter_map(|caller| caller.status);
             callers.filter(|status| status.caller == tally.caller).map(|status| status.generation).sum()
         });
-        let span = |span: Option<super::policy::Span>| span.and_then(|span| proto_span(span.0));
+        let span = |span: Option<crate::support::policy::Span>| span.and_then(|span| proto_span(span.0));
         let counted = tally.counted();
         let tallies = vec![pb::Tally {
             breaker: self.key.clone(),
@@ -592,7 +592,7 @@ fn proto_nanos(nanos: i128) -> Option<prost_types::Duration> {
 }
 
 fn proto_policy(policy: &PolicyText) -> pb::Policy {
-    let span = |span: Option<super::policy::Span>| span.and_then(|span| proto_span(span.0));
+    let span = |span: Option<crate::support::policy::Span>| span.and_then(|span| proto_span(span.0));
     let expired = |expired: Option<Expired>| {
         let expired = match expired {
             Some(Expired::Failure) => pb::ExpiredPermit::Failure,
