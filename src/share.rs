@@ -442,6 +442,13 @@ impl Drop for Use {
 mod tests {
     use std::thread;
 
+    #[test]
+    fn holders_have_an_order() {
+        let [a, b] = ["a", "b"].map(|name| Holder::identity(name.into()));
+        assert!(a < b && a <= a.clone() && Holder::server() < a);
+        assert_eq!(b.partial_cmp(&a), Some(b.cmp(&a)));
+    }
+
     use proptest::prelude::*;
 
     use super::*;

@@ -957,6 +957,31 @@ mod tests {
     }
 
     #[test]
+    fn no_service_loses_its_last_caller_to_another_unless_each_has_one() {
+        let by_service = Policy { voters: Voters::Service, ..calls() };
+        let see = |world: &mut World, id: u64, service: u64, max: usize| {
+            world.callers.see(&world.policy, at(id), CallerId(id), ServiceId(service), max, &mut world.fleet);
+            world.known()
+        };
+        let mut each = World::new(&by_service);
+        (1..=3).for_each(|id| _ = see(&mut each, id, id, 3));
+        assert_eq!(see(&mut each, 4, 4, 3), [2, 3, 4], "the longest unseen makes room");
+
+        let mut world = World::new(&by_service);
+        for (id, service) in [(1, 1), (2, 1), (3, 2)] {
+            see(&mut world, id, service, 3);
+        }
+        let mut isolated = World { callers: world.callers.clone(), ..World::new(&by_service) };
+        assert_eq!(see(&mut world, 4, 3, 3), [2, 3, 4], "of the service with most callers");
+        for id in [1, 2] {
+            let caller = isolated.callers.get_mut(CallerId(id)).unwrap();
+            caller.scope.state = super::super::State::Open { until: at(500), failed_recoveries: 0 };
+        }
+        isolated.callers.update();
+        assert_eq!(see(&mut isolated, 4, 3, 3), [1, 2, 3], "the only one that may go is the last of its service");
+    }
+
+    #[test]
     fn isolated_callers_are_due_in_the_order_in_which_their_states_end() {
         let mut world = World::new(&calls());
         world.see(at(1), 1..=3);

@@ -1119,7 +1119,7 @@ impl Breaker {
         for (caller, failures) in parts {
             if self.fleet.state.is_closed() {
                 let counts = Counts { failures, ..Counts::default() };
-                let sample = Sample { counts, runs: Runs::one(failures), at: moment.now, ..Sample::default() };
+                let sample = Sample { counts, at: moment.now, ..Sample::default() };
                 self.judge(moment, caller, &sample, OnTheWay::default(), moves);
             }
         }
@@ -1673,7 +1673,178 @@ impl Permit {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::default().after(Duration::from_secs(1_000_000 + seconds))
+    }
+
+    fn moment(seconds: u64) -> Moment {
+        Moment { now: at(seconds), random: 0 }
+    }
+
+    fn of(caller: u64) -> Acquire {
+        let caller = CallerId(caller);
+        Acquire {
+            caller,
+            service: caller.into(),
+            request: RequestId::default(),
+            lease: None,
+            ledger_bytes_max: LEDGER_BYTES_MAX,
+            callers_max: CALLERS_MAX,
+        }
+    }
+
+    fn breaker(policy: Policy) -> Breaker {
+        Breaker::new(Arc::new(policy), 7, at(0))
+    }
+
+    /// A policy that trips at the first failure.
+    fn touchy() -> Policy {
+        Policy { failure_threshold: NonZeroU32::new(1), min_callers: 1, ..Policy::default() }
+    }
+
+    fn permit(breaker: &mut Breaker, seconds: u64, caller: u64) -> Permit {
+        match breaker.acquire(moment(seconds), &of(caller)).answer {
+            Decision::Permitted(permit) => permit,
+            rejected @ Decision::Rejected { .. } => panic!("{rejected:?}"),
+        }
+    }
+
+    fn call(breaker: &mut Breaker, seconds: u64, caller: u64, outcome: Outcome) -> Vec<Transition> {
+        let permit = permit(breaker, seconds, caller);
+        breaker.report(moment(seconds), &permit, &Report::of(outcome)).transitions
+    }
+
+    #[test]
+    fn a_breaker_is_at_rest_while_nothing_waits_for_anything() {
+        let mut one = breaker(touchy());
+        assert!(one.is_at_rest());
+        let out = permit(&mut one, 0, 0);
+        assert!(!one.is_at_rest(), "a permit is out");
+        one.report(moment(0), &out, &Report::of(Outcome::Success));
+        assert!(!one.is_at_rest(), "until its lease ends a second report is told from a first");
+        one.handle_timeout(moment(100));
+        assert!(one.is_at_rest(), "calls may be counted");
+        call(&mut one, 100, 0, Outcome::Failure);
+        assert!(!one.is_at_rest(), "it is open");
+        let mut many = breaker(Policy { min_callers: 2, ..touchy() });
+        call(&mut many, 0, 1, Outcome::Success);
+        call(&mut many, 0, 2, Outcome::Failure);
+        many.handle_timeout(moment(1));
+        assert!(!many.is_at_rest(), "a caller is isolated");
+    }
+
+    #[test]
+    fn the_memory_of_permits_is_told() {
+        let mut one = breaker(Policy::default());
+        assert_eq!(one.ledger_bytes(), 0);
+        for _ in 0..1_000 {
+            permit(&mut one, 0, 0);
+        }
+        assert!((125..=512).contains(&one.ledger_bytes()), "{} bytes for a bit each", one.ledger_bytes());
+    }
+
+    #[test]
+    fn without_room_callers_have_no_windows_of_their_own_and_streaks_stop_growing() {
+        let bytes = |room: usize| {
+            let mut one = breaker(Policy::default());
+            one.set_statistics_room(room);
+            for caller in [1, 2, 3] {
+                call(&mut one, 0, caller, Outcome::Success);
+                call(&mut one, 0, caller, Outcome::Success);
+                call(&mut one, 0, caller, Outcome::Failure);
+            }
+            assert_eq!(one.counts(at(0)).calls(), 9, "the fleet's window is always made");
+            one.statistics_bytes()
+        };
+        let window = window::Window::bytes_of(Policy::default().window);
+        assert!(bytes(usize::MAX) >= bytes(0) + 2 * window, "{} and {}", bytes(usize::MAX), bytes(0));
+
+        let failures = |room: usize| {
+            let policy = Policy {
+                failure_threshold: NonZeroU32::new(10_000),
+                monitoring_period: Some(Duration::from_secs(3_600)),
+                failure_count_threshold: NonZeroU32::new(1),
+                failures_to_reopen: 1_000,
+                probes: 1_000,
+                ..touchy()
+            };
+            let mut one = breaker(policy);
+            call(&mut one, 0, 0, Outcome::Failure);
+            one.set_statistics_room(room);
+            for _ in 0..300 {
+                call(&mut one, 60, 0, Outcome::Failure);
+            }
+            assert_eq!(one.state().name(), StateName::HalfOpen);
+            one.status(at(60)).failures
+        };
+        assert_eq!(failures(usize::MAX), 301);
+        assert_eq!(failures(0), 128, "as many as have a place");
+    }
+
+    #[test]
+    fn a_move_tells_how_many_recoveries_have_failed() {
+        let mut one = breaker(touchy());
+        let mut told = Vec::new();
+        for round in 0..4 {
+            let moves = call(&mut one, 100 * round, 0, Outcome::Failure);
+            let evidence =
+                moves.iter().filter(|step| step.kind == Kind::Opened).filter_map(|step| step.evidence.as_ref());
+            told.extend(evidence.map(|evidence| evidence.failed_recoveries));
+        }
+        assert_eq!(told, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn while_nothing_can_be_recorded_a_breaker_permits_where_it_is_closed_or_held_closed() {
+        let now = at(0);
+        let decide = |one: &mut Breaker, told: Option<&Status>| match one.acquire_unrecorded(now, &of(1), told) {
+            Decision::Permitted(permit) => Ok((permit.kind, permit.generation)),
+            Decision::Rejected { reason, retry_after } => {
+                assert!(retry_after >= Duration::from_secs(1));
+                Err(reason)
+            }
+        };
+        let forced = |mode| Override {
+            id: Override::DEFAULT_ID.to_owned(),
+            mode,
+            actor: String::new(),
+            reason: String::new(),
+            set: now,
+            expire: Timestamp::NEVER,
+        };
+        let closed = breaker(touchy());
+        let mut open = closed.clone();
+        call(&mut open, 0, 0, Outcome::Failure);
+        let told_open = open.clone().status(now);
+        let told_closed = Status { generation: 5, ..closed.clone().status(now) };
+        assert_eq!(decide(&mut closed.clone(), None), Ok((PermitKind::Call, 7)));
+        assert_eq!(decide(&mut closed.clone(), Some(&told_closed)), Ok((PermitKind::Call, 5)), "of what is told");
+        assert_eq!(decide(&mut closed.clone(), Some(&told_open)), Err(Rejection::Open));
+        assert_eq!(decide(&mut open.clone(), None), Err(Rejection::Open));
+        assert_eq!(decide(&mut open.clone(), Some(&told_closed)), Err(Rejection::Open));
+        for mode in [OverrideMode::ForcedClosed, OverrideMode::Shadow] {
+            let mut held = open.clone();
+            held.set_override(moment(0), forced(mode));
+            let (kind, _) = decide(&mut held, None).unwrap();
+            assert_eq!(kind, PermitKind::Bypass);
+            let told = Status { forced: Some(mode), ..told_open };
+            assert_eq!(decide(&mut closed.clone(), Some(&told)).map(|(kind, _)| kind), Ok(PermitKind::Bypass));
+        }
+        let mut held = closed.clone();
+        held.set_override(moment(0), forced(OverrideMode::ForcedOpen));
+        assert_eq!(decide(&mut held, None), Err(Rejection::ForcedOpen));
+        assert_eq!(decide(&mut held, Some(&told_closed)), Err(Rejection::ForcedOpen));
+        let told = Status { forced: Some(OverrideMode::ForcedOpen), ..told_closed };
+        assert_eq!(decide(&mut closed.clone(), Some(&told)), Err(Rejection::ForcedOpen));
+        let mut isolated = breaker(Policy { min_callers: 2, ..touchy() });
+        call(&mut isolated, 0, 2, Outcome::Success);
+        call(&mut isolated, 0, 1, Outcome::Failure);
+        assert_eq!(decide(&mut isolated, None), Err(Rejection::Open));
+    }
 
     #[test]
     fn totals_add_up_field_by_field() {

@@ -336,6 +336,11 @@ mod tests {
     }
 
     #[test]
+    fn the_bounds_are_those_of_the_documentation() {
+        assert_eq!((LEDGER_BYTES_MAX, SLICE_PERMITS_MAX), (262_144, 262_144));
+    }
+
+    #[test]
     fn a_request_id_is_read_as_it_was_written() {
         for id in [0, 1, 0x0123_4567_89ab_cdef_0011_2233_4455_6677, u128::MAX].map(RequestId) {
             let text = serde_json::to_string(&id).unwrap();

@@ -347,6 +347,35 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_has_a_part_up_to_each_minimum() {
+        let ratio = crate::breaker::policy::Ratio::new(0.5);
+        let policy = Policy {
+            failure_rate_threshold: ratio,
+            minimum_calls: 5,
+            slow_call_duration: Some(Duration::from_secs(1)),
+            slow_call_rate_threshold: ratio,
+            slow_call_minimum_calls: 8,
+            ..Policy::default()
+        };
+        let parts = |sample: Sample, calls: u64| {
+            sample.parts(&policy, calls).map(|part| (part.counts.successes, part.counts.failures, part.run))
+        };
+        let of = |successes, failures, leading, longest, trailing| {
+            let counts = Counts { successes, failures, ..Counts::default() };
+            Sample { counts, runs: Runs { leading, longest, trailing }, ..Sample::default() }
+        };
+        let none = (0, 0, 0);
+        assert_eq!(parts(of(10, 2, 0, 0, 1), 0), [none, (5, 0, 0), (3, 0, 0), none, (2, 2, 1)]);
+        assert_eq!(parts(of(10, 2, 0, 0, 1), 6), [none, none, (2, 0, 0), none, (8, 2, 1)]);
+        assert_eq!(parts(of(10, 6, 2, 3, 1), 0), [(0, 2, 2), (3, 0, 0), (3, 0, 0), (3, 3, 3), (1, 1, 1)]);
+        assert_eq!(parts(of(10, 6, 3, 3, 1), 9), [(0, 3, 3), none, none, (9, 2, 0), (1, 1, 1)]);
+        let mixed = Counts { successes: 10, failures: 6, timeouts: 2, slow: 4 };
+        let mixed = Sample { counts: mixed, ..of(10, 6, 2, 3, 1) };
+        let told = mixed.parts(&policy, 0).map(|part| (part.counts.timeouts, part.counts.slow));
+        assert_eq!(told, [(0, 0), (0, 0), (0, 0), (1, 2), (1, 2)], "the last ones");
+    }
+
+    #[test]
     fn statistics_weigh_their_window_and_their_streak() {
         let policy = Policy { monitoring_period: Some(Duration::from_secs(10)), ..Policy::default() };
         let mut statistics = Statistics::new();

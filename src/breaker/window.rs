@@ -916,6 +916,14 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_of_calls_is_empty_without_calls() {
+        let mut calls = Calls::default();
+        assert_eq!((calls.is_empty(), calls.len(), calls.bytes()), (true, 0, 0));
+        calls.push_back(FAILURE, CallerTag(0), 10);
+        assert_eq!((calls.is_empty(), calls.len(), calls.bytes()), (false, 1, 8));
+    }
+
+    #[test]
     fn a_bounded_count_window_keeps_its_last_calls() {
         let mut window = count_window(100);
         for _ in 0..60 {
@@ -959,8 +967,10 @@ mod tests {
         assert_eq!((of(&other, 1), of(&other, 2)), (Some((0, 0)), Some((0, 2))));
         assert_eq!((size(&other).0, other.counts(NOW).calls()), (2, 2));
         assert_eq!(other.asked_until(NOW), Timestamp::from_nanos(80));
-        // Eight more calls let the first of what was left leave, ten both.
-        (0..9).for_each(|_| other.record(NOW, NOW, &SUCCESS, NOW, CallerTag(2), usize::MAX));
+        // Nine more calls let the first of what was left leave, ten both.
+        (0..8).for_each(|_| other.record(NOW, NOW, &SUCCESS, NOW, CallerTag(2), usize::MAX));
+        assert_eq!(other.asked_until(NOW), Timestamp::from_nanos(80));
+        other.record(NOW, NOW, &SUCCESS, NOW, CallerTag(2), usize::MAX);
         assert_eq!(other.asked_until(NOW), Timestamp::from_nanos(60));
         other.record(NOW, NOW, &SUCCESS, NOW, CallerTag(2), usize::MAX);
         assert_eq!(other.asked_until(NOW), Timestamp::default());
@@ -979,18 +989,23 @@ mod tests {
             own.record(at(second), at(second), &counts, NOW, CallerTag(1), usize::MAX);
             fleet.record(at(second), at(second), &counts, NOW, CallerTag(1), usize::MAX);
         }
-        fleet.record(at(12), at(12), &SUCCESS, NOW, CallerTag(2), usize::MAX);
-        assert_eq!(fleet.counts(at(12)).failures, 1_023 - 7, "slices 3 to 9");
+        let others = Counts { failures: 2_000, ..SUCCESS };
+        fleet.record(at(12), at(12), &others, NOW, CallerTag(2), usize::MAX);
+        assert_eq!(fleet.counts(at(12)).failures, 2_000 + 1_023 - 7, "slices 3 to 9");
         let mut gone = fleet.clone();
         gone.forget(at(12), CallerTag(1), Some(&own));
-        assert_eq!(gone.counts(at(12)), SUCCESS, "what has aged out is not taken out twice");
+        assert_eq!(gone.counts(at(12)), others, "what has aged out is not taken out twice");
         let mut later = fleet.clone();
         later.forget(at(15), CallerTag(1), Some(&own));
-        assert_eq!(later.counts(at(15)), SUCCESS);
+        assert_eq!(later.counts(at(15)), others);
         own.record(at(13), at(13), &SUCCESS, NOW, CallerTag(1), usize::MAX);
         let mut ahead = fleet.clone();
         ahead.forget(at(12), CallerTag(1), Some(&own));
-        assert_eq!(ahead.counts(at(12)), Counts { failures: 8, ..SUCCESS }, "its slice 3 made room for its slice 13");
+        assert_eq!(
+            ahead.counts(at(12)),
+            Counts { failures: 2_008, ..SUCCESS },
+            "its slice 3 made room for its slice 13"
+        );
         let mut unlike = fleet.clone();
         unlike.forget(
             at(12),
