@@ -1846,6 +1846,147 @@ mod tests {
         assert_eq!(decide(&mut isolated, None), Err(Rejection::Open));
     }
 
+    fn forced(id: &str, mode: OverrideMode, expire: Timestamp) -> Override {
+        Override { id: id.to_owned(), mode, actor: String::new(), reason: String::new(), set: at(0), expire }
+    }
+
+    #[test]
+    fn the_version_rises_with_everything_that_has_to_be_stored_and_with_nothing_else() {
+        let policy = Policy {
+            successes_to_close: 3,
+            failures_to_reopen: 3,
+            expired_probe: policy::ExpiredPermit::Ignored,
+            lease: Duration::from_secs(10),
+            ..touchy()
+        };
+        let mut one = breaker(policy.clone());
+        assert_eq!(one.version(), 0);
+        call(&mut one, 0, 1, Outcome::Success);
+        one.tally(
+            moment(0),
+            CallerId(2),
+            ServiceId(2),
+            &Tally { generation: 7, successes: 2, ..Tally::default() },
+            CALLERS_MAX,
+        );
+        assert_eq!(one.version(), 0, "calls of a closed breaker");
+        let mut last = 0;
+        let mut rises = |one: &Breaker, by: u64, what: &str| {
+            assert_eq!(one.version() - last, by, "{what}");
+            last = one.version();
+        };
+        one.touch();
+        rises(&one, 1, "what is beside it");
+        call(&mut one, 0, 1, Outcome::Failure);
+        rises(&one, 1, "it opens");
+        let probe = permit(&mut one, 40, 1);
+        rises(&one, 2, "it is half-open, and a probe is out");
+        one.report(moment(40), &probe, &Report::of(Outcome::Success));
+        rises(&one, 1, "a probe's verdict");
+        let probe = permit(&mut one, 41, 1);
+        one.report(moment(41), &probe, &Report::of(Outcome::Ignored));
+        rises(&one, 2, "one without a verdict");
+        let probe = permit(&mut one, 42, 1);
+        one.report(moment(42), &probe, &Report::of(Outcome::Failure));
+        rises(&one, 2, "a failure");
+        permit(&mut one, 43, 1);
+        rises(&one, 1, "a probe is out");
+        one.handle_timeout(moment(60));
+        rises(&one, 1, "its lease has ended");
+        one.set_policy(moment(61), Arc::new(Policy { probes: 2, ..policy }));
+        rises(&one, 1, "another policy");
+        one.set_override(moment(61), forced("a", OverrideMode::Shadow, at(70)));
+        rises(&one, 1, "an override");
+        one.handle_timeout(moment(70));
+        rises(&one, 1, "it has ended");
+        one.reset(moment(71));
+        rises(&one, 1, "a reset");
+        let snapshot = one.snapshot();
+        let policy = Arc::clone(one.policy());
+        assert_eq!(Breaker::restore(policy, snapshot, at(71)).version(), one.version());
+    }
+
+    #[test]
+    fn the_strongest_override_is_in_force_and_the_longest_of_the_same_strength_comes_first() {
+        let mut one = breaker(touchy());
+        let set = |one: &mut Breaker, id: &str, mode, seconds| {
+            one.set_override(moment(0), forced(id, mode, at(seconds))).answer
+        };
+        let ids = |one: &Breaker| one.overrides().iter().map(|forced| forced.id.clone()).collect::<Vec<_>>();
+        for (id, mode, seconds) in [
+            ("s", OverrideMode::Shadow, 90),
+            ("c1", OverrideMode::ForcedClosed, 50),
+            ("o1", OverrideMode::ForcedOpen, 20),
+            ("c2", OverrideMode::ForcedClosed, 60),
+            ("o2", OverrideMode::ForcedOpen, 30),
+        ] {
+            assert!(set(&mut one, id, mode, seconds));
+        }
+        assert_eq!(ids(&one), ["o2", "o1", "c2", "c1", "s"]);
+        assert_eq!(one.status(at(0)).forced, Some(OverrideMode::ForcedOpen));
+        assert_eq!(one.status(at(0)).override_expire, at(30));
+        assert!(set(&mut one, "o2", OverrideMode::Shadow, 95), "one with the same id is replaced");
+        assert_eq!(ids(&one), ["o1", "c2", "c1", "o2", "s"]);
+        one.handle_timeout(moment(20));
+        assert_eq!(one.status(at(20)).forced, Some(OverrideMode::ForcedClosed));
+        assert!(one.clear_override(moment(21), Some("c1")).answer);
+        assert!(!one.clear_override(moment(21), Some("c1")).answer);
+        assert_eq!(ids(&one), ["c2", "o2", "s"]);
+        for number in 3..OVERRIDES_MAX {
+            assert!(set(&mut one, &number.to_string(), OverrideMode::Shadow, 99), "{number}");
+        }
+        let generation = one.generation();
+        assert!(!set(&mut one, "one more", OverrideMode::ForcedOpen, 99));
+        assert_eq!((one.overrides().len(), one.generation()), (OVERRIDES_MAX, generation), "nothing has changed");
+        assert!(set(&mut one, "s", OverrideMode::ForcedOpen, 99), "in the place of another");
+        assert!(one.clear_override(moment(22), None).answer);
+        assert_eq!((one.overrides().len(), one.status(at(22)).forced), (0, None));
+    }
+
+    #[test]
+    fn a_tallys_calls_are_counted_where_they_belong() {
+        let mut one = breaker(Policy { min_callers: 2, failure_threshold: NonZeroU32::new(50), ..Policy::default() });
+        let tally = Tally {
+            generation: 7,
+            successes: 10,
+            failures: 3,
+            timeouts: 2,
+            slow: 99,
+            ignored: 4,
+            rejections: 5,
+            local_failures: 6,
+            ..Tally::default()
+        };
+        let told = |one: &mut Breaker, tally: &Tally| {
+            one.tally(moment(10), CallerId(1), ServiceId(1), tally, CALLERS_MAX).answer
+        };
+        assert_eq!(told(&mut one, &Tally { age: Duration::from_secs(4), ..tally }), Reported::Counted);
+        let totals = one.totals();
+        assert_eq!((totals.successes, totals.failures, totals.timeouts), (10, 5, 2));
+        assert_eq!((totals.ignored, totals.rejected, totals.local_failures), (4, 5, 6));
+        assert_eq!(
+            (totals.last_success, totals.last_failure),
+            (Some(at(6)), Some(at(6))),
+            "when the oldest of them was"
+        );
+        assert_eq!((totals.stale, totals.bypassed), (0, 0));
+        assert_eq!(one.counts(at(10)), Counts { successes: 10, failures: 5, timeouts: 2, slow: 15 });
+        assert_eq!(told(&mut one, &Tally { generation: 6, ..tally }), Reported::Stale);
+        assert_eq!((one.totals().stale, one.totals().rejected, one.totals().ignored), (25, 10, 4));
+        one.set_override(moment(10), forced("a", OverrideMode::ForcedOpen, Timestamp::NEVER));
+        let now = Tally { generation: one.generation(), ..tally };
+        assert_eq!(told(&mut one, &now), Reported::Counted, "a breaker that is held is closed all the same");
+        call(&mut breaker(touchy()), 10, 1, Outcome::Failure);
+        let mut open = breaker(touchy());
+        call(&mut open, 10, 1, Outcome::Failure);
+        let of_open = Tally { generation: open.generation(), ..tally };
+        assert_eq!(told(&mut open, &of_open), Reported::Counted);
+        assert_eq!((open.totals().bypassed, open.totals().failures), (15, 1), "it moves nothing");
+        let views = one.callers(at(10));
+        let [view] = &views[..] else { panic!("one caller") };
+        assert_eq!((view.totals.rejected, view.totals.local_failures), (15, 12));
+    }
+
     #[test]
     fn totals_add_up_field_by_field() {
         let of = |scale: u64| Totals {
