@@ -1796,6 +1796,13 @@ mod tests {
             told.extend(evidence.map(|evidence| evidence.failed_recoveries));
         }
         assert_eq!(told, [0, 1, 2, 3]);
+        let moves = call(&mut one, 400, 0, Outcome::Success);
+        let [.., step] = &moves[..] else { panic!("it closes") };
+        let evidence = step.evidence.as_ref().unwrap();
+        assert_eq!((step.kind, evidence.failed_recoveries), (Kind::Closed, 3));
+        assert_eq!((evidence.probe_successes, evidence.probe_failures), (1, 0));
+        assert_eq!((one.totals().opens, one.totals().closes), (4, 1));
+        assert_eq!((one.totals().last_open, one.totals().last_close), (Some(at(300)), Some(at(400))));
     }
 
     #[test]

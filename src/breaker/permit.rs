@@ -444,6 +444,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_ledger_had_before_it_was_assigned_is_weighed_once() {
+        let mut ledger = Ledger::default();
+        (0..300).for_each(|_| _ = issue(&mut ledger, 100, 116));
+        assert_eq!(ledger.bytes(), 8 * size_of::<u64>());
+        ledger.assign(CallerId(7));
+        assert_eq!(ledger.bytes(), 8 * size_of::<u64>() + size_of::<(CallerId, u32)>());
+        ledger.assign(CallerId(8));
+        assert_eq!(ledger.bytes(), 8 * size_of::<u64>() + size_of::<(CallerId, u32)>());
+    }
+
+    #[test]
     fn the_ledger_weighs_what_is_outside_of_it_and_gives_up_the_oldest_slice_past_its_bound() {
         let mut ledger = Ledger::default();
         (0..128).for_each(|_| _ = issue(&mut ledger, 100, 116));

@@ -659,6 +659,18 @@ mod tests {
     }
 
     #[test]
+    fn a_seal_under_the_id_of_another_key_is_of_elsewhere() {
+        let bytes = sealed(&permit());
+        let mut body = bytes.as_slice()[..bytes.as_slice().len() - TAG_BYTES].to_vec();
+        let other = seal().id() ^ 1;
+        body[1..3].copy_from_slice(&other.to_le_bytes());
+        body[3] = hint(HASH) ^ fold(other);
+        let tag = seal().tag(&[&body[..], &HASH.to_le_bytes()].concat());
+        body.extend(tag.to_le_bytes());
+        assert_eq!(decode_permit(&seal(), HASH, &body), Ok(Opened::ELSEWHERE));
+    }
+
+    #[test]
     fn a_permit_of_the_version_before_is_stale() {
         // As it was issued for the breaker whose key has this hash.
         let mut bytes = Writer::<BYTES_MAX>::new();
