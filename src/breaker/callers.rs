@@ -853,6 +853,7 @@ mod tests {
 
     #[test]
     fn own_count_windows_are_shorter_the_more_callers_there_are() {
+        assert_eq!(OWN_CALLS_MAX, 1_048_576);
         let mut world = World::new(&calls());
         let mut most = vec![world.callers.own_calls_max()];
         for id in 1..=5 {

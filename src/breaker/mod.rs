@@ -1719,6 +1719,11 @@ mod tests {
     }
 
     #[test]
+    fn more_can_fall_due_at_one_instant_than_there_are_probes_and_callers() {
+        assert_eq!(DUE_MAX, 257 * 1_000 + 2_560);
+    }
+
+    #[test]
     fn a_breaker_is_at_rest_while_nothing_waits_for_anything() {
         let mut one = breaker(touchy());
         assert!(one.is_at_rest());
@@ -1803,6 +1808,59 @@ mod tests {
         assert_eq!((evidence.probe_successes, evidence.probe_failures), (1, 0));
         assert_eq!((one.totals().opens, one.totals().closes), (4, 1));
         assert_eq!((one.totals().last_open, one.totals().last_close), (Some(at(300)), Some(at(400))));
+    }
+
+    #[test]
+    fn an_isolated_callers_moves_tell_of_its_own_calls_and_generation() {
+        let window = policy::WindowSpec::Time { duration: Duration::from_secs(600), slices: 10 };
+        let mut one = breaker(Policy { min_callers: 2, window, ..touchy() });
+        call(&mut one, 0, 2, Outcome::Success);
+        let mut told = Vec::new();
+        told.extend(call(&mut one, 0, 1, Outcome::Failure));
+        told.extend(call(&mut one, 40, 1, Outcome::Timeout));
+        told.extend(call(&mut one, 80, 1, Outcome::Success));
+        let kinds: Vec<_> = told.iter().map(|step| step.kind).collect();
+        assert_eq!(
+            kinds,
+            [Kind::CallerIsolated, Kind::CallerIsolated, Kind::CallerRestored],
+            "time moves it with the acquire"
+        );
+        let evidence: Vec<_> = told.iter().map(|step| step.evidence.as_ref().unwrap()).collect();
+        assert_eq!([0, 1, 2].map(|step| evidence[step].failed_recoveries), [0, 1, 1]);
+        assert_eq!([0, 1, 2].map(|step| evidence[step].probe_failures), [0, 1, 0]);
+        assert_eq!([0, 1, 2].map(|step| evidence[step].probe_successes), [0, 0, 1]);
+        assert_eq!([0, 1].map(|step| evidence[step].open_duration), [Some(Duration::from_secs(30)); 2]);
+        let scopes: Vec<_> = told.iter().map(|step| step.caller.as_ref().unwrap()).collect();
+        assert_eq!([0, 1, 2].map(|step| scopes[step].generation), [1, 3, 5]);
+        assert_eq!([0, 1, 2].map(|step| scopes[step].since), [at(0), at(40), at(80)]);
+        assert_eq!([0, 1].map(|step| scopes[step].until), [at(30), at(70)]);
+        assert!(told.iter().all(|step| step.status.generation == 7), "the breaker does not move");
+        let views = one.callers(at(80));
+        assert_eq!((views[0].totals.successes, views[0].totals.failures), (1, 2));
+        assert_eq!((one.totals().successes, one.totals().failures, one.totals().timeouts), (2, 2, 1));
+        assert_eq!(
+            one.counts(at(80)),
+            Counts { successes: 1, ..Counts::default() },
+            "what the restored one said is gone"
+        );
+    }
+
+    #[test]
+    fn a_reset_begins_anew_and_a_probe_on_request_keeps_the_recoveries_that_have_failed() {
+        let mut one = breaker(touchy());
+        assert_eq!(one.probe_now(moment(1)).answer, ProbeNow::NotOpen(StateName::Closed));
+        one.reset(moment(2));
+        assert_eq!((one.status(at(2)).since, one.generation()), (at(2), 8), "also where it was closed");
+        call(&mut one, 3, 0, Outcome::Failure);
+        let step = one.probe_now(moment(4));
+        assert_eq!((step.answer, step.transitions[0].reason), (ProbeNow::Moved, Reason::Requested));
+        assert_eq!(one.failed_recoveries(), 0);
+        call(&mut one, 5, 0, Outcome::Failure);
+        assert_eq!(one.failed_recoveries(), 1);
+        assert_eq!(one.probe_now(moment(6)).answer, ProbeNow::Moved);
+        assert_eq!((one.failed_recoveries(), one.status(at(6)).since), (1, at(6)));
+        assert_eq!(one.probe_now(moment(7)).answer, ProbeNow::NotOpen(StateName::HalfOpen));
+        assert_eq!(one.probe_caller_now(moment(7), CallerId(9)).answer, ProbeNow::UnknownCaller);
     }
 
     #[test]
