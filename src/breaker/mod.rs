@@ -1904,7 +1904,8 @@ mod tests {
         assert_eq!(decide(&mut held, None), Err(Rejection::ForcedOpen));
         assert_eq!(decide(&mut held, Some(&told_closed)), Err(Rejection::ForcedOpen));
         let told = Status { forced: Some(OverrideMode::ForcedOpen), ..told_closed };
-        assert_eq!(decide(&mut closed.clone(), Some(&told)), Err(Rejection::ForcedOpen));
+        let mut told_held = closed;
+        assert_eq!(decide(&mut told_held, Some(&told)), Err(Rejection::ForcedOpen));
         let mut isolated = breaker(Policy { min_callers: 2, ..touchy() });
         call(&mut isolated, 0, 2, Outcome::Success);
         call(&mut isolated, 0, 1, Outcome::Failure);
@@ -2050,6 +2051,20 @@ mod tests {
         let views = one.callers(at(10));
         let [view] = &views[..] else { panic!("one caller") };
         assert_eq!((view.totals.rejected, view.totals.local_failures), (15, 12));
+    }
+
+    #[test]
+    fn a_tally_without_calls_is_judged_by_no_rule() {
+        let mut one = breaker(Policy { failure_threshold: NonZeroU32::new(2), ..touchy() });
+        call(&mut one, 0, 0, Outcome::Failure);
+        one.set_policy(moment(0), Arc::new(touchy()));
+        let told = |one: &mut Breaker, failures| {
+            let tally = Tally { generation: 7, failures, rejections: 1, ..Tally::default() };
+            one.tally(moment(1), CallerId(0), ServiceId(0), &tally, CALLERS_MAX);
+            one.state().name()
+        };
+        assert_eq!(told(&mut one, 0), StateName::Closed, "although the failure of before would hold the new rule");
+        assert_eq!(told(&mut one, 1), StateName::Open);
     }
 
     #[test]

@@ -447,11 +447,11 @@ mod tests {
     fn what_a_ledger_had_before_it_was_assigned_is_weighed_once() {
         let mut ledger = Ledger::default();
         (0..300).for_each(|_| _ = issue(&mut ledger, 100, 116));
-        assert_eq!(ledger.bytes(), 8 * size_of::<u64>());
+        assert_eq!(ledger.bytes(), size_of::<[u64; 8]>());
         ledger.assign(CallerId(7));
-        assert_eq!(ledger.bytes(), 8 * size_of::<u64>() + size_of::<(CallerId, u32)>());
+        assert_eq!(ledger.bytes(), size_of::<[u64; 8]>() + size_of::<(CallerId, u32)>());
         ledger.assign(CallerId(8));
-        assert_eq!(ledger.bytes(), 8 * size_of::<u64>() + size_of::<(CallerId, u32)>());
+        assert_eq!(ledger.bytes(), size_of::<[u64; 8]>() + size_of::<(CallerId, u32)>());
     }
 
     #[test]
