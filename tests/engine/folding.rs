@@ -175,7 +175,10 @@ fn a_breaker_that_flaps_leaves_the_history_and_the_resume_positions_of_others() 
     world.declare("flapper", flapping());
     let first = world.generation("flapper");
     world.trip("calm");
-    let position = world.engine.watch(Default::default()).unwrap().position();
+    let mut watch = world.engine.watch(Default::default()).unwrap();
+    while !matches!(watch.next().soon().unwrap(), fuseboard::engine::Message::Snapshot { complete: true, .. }) {}
+    let position = watch.position();
+    drop(watch);
     for _ in 0..30_000 {
         flap(&world, "flapper");
     }
