@@ -296,11 +296,11 @@ async fn a_receiver_that_is_down_holds_up_no_call() {
 fn a_webhook_that_cannot_be_is_refused_at_the_start() {
     let address = ([127, 0, 0, 1], 1).into();
     for (lines, told) in [
-        ("format = 'xml'", "unknown variant `xml`"),
+        ("format = 'xml'", "format must be \"cloudevents\" or \"slack\""),
         ("kinds = ['ajar']", "kinds: \"ajar\" is none of opened, half_opened"),
         ("patterns = ['a b']", "patterns: \"a b\" must be made of"),
         ("retry_for = '8days'", "retry_for must be 0 to 7 days"),
-        ("colour = 'red'", "unknown field `colour`"),
+        ("colour = 'red'", "colour is not a field of [[webhook]]"),
         ("[[webhook]]\nname = 'oncall'\nurl = 'http://a'", "\"oncall\" is there twice"),
         ("[[webhook]]\nname = 'b'\nurl = 'ftp://a'", "b: url must begin with http:// or https:// and name a host"),
     ] {
