@@ -1119,7 +1119,7 @@ impl Breaker {
         for (caller, failures) in parts {
             if self.fleet.state.is_closed() {
                 let counts = Counts { failures, ..Counts::default() };
-                let sample = Sample { counts, at: moment.now, ..Sample::default() };
+                let sample = Sample { counts, ..Sample::default() };
                 self.judge(moment, caller, &sample, OnTheWay::default(), moves);
             }
         }
@@ -2051,6 +2051,22 @@ mod tests {
         let views = one.callers(at(10));
         let [view] = &views[..] else { panic!("one caller") };
         assert_eq!((view.totals.rejected, view.totals.local_failures), (15, 12));
+    }
+
+    #[test]
+    fn a_round_that_fails_tells_whose_probes_did() {
+        let mut one = breaker(Policy { min_callers: 2, probes: 2, failures_to_reopen: 2, ..touchy() });
+        call(&mut one, 0, 1, Outcome::Success);
+        call(&mut one, 0, 2, Outcome::Failure);
+        call(&mut one, 0, 1, Outcome::Failure);
+        assert_eq!(one.state().name(), StateName::Open);
+        let probes = [3, 4].map(|caller| permit(&mut one, 40, caller));
+        let moves = probes.map(|probe| one.report(moment(40), &probe, &Report::of(Outcome::Failure)).transitions);
+        let [first, second] = &moves;
+        assert_eq!(first[..], []);
+        let callers = second[0].evidence.as_ref().unwrap().callers.as_ref().unwrap();
+        let with: Vec<_> = callers.with.iter().map(|part| (part.caller.0, part.calls, part.failures)).collect();
+        assert_eq!((second[0].kind, callers.quorum, with), (Kind::Opened, 2, vec![(3, 1, 1), (4, 1, 1)]));
     }
 
     #[test]
