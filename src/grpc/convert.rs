@@ -1155,10 +1155,18 @@ pub fn to_evidence<'a>(
     error_class: &str,
     name: impl Fn(CallerId) -> &'a str,
 ) -> pb::Evidence {
-    let part = |part: &CallerEvidence| pb::CallerEvidence {
-        caller: name(part.caller).to_owned(),
-        calls: part.calls,
-        failures: part.failures,
+    // The worst first. Equals come by id, which differs from server to server, so they are put in the order of their names.
+    let parts = |parts: &[CallerEvidence]| {
+        let part = |part: &CallerEvidence| pb::CallerEvidence {
+            caller: name(part.caller).to_owned(),
+            calls: part.calls,
+            failures: part.failures,
+        };
+        let mut parts: Vec<_> = parts.iter().map(part).collect();
+        for equals in parts.chunk_by_mut(|a, b| (a.calls, a.failures) == (b.calls, b.failures)) {
+            equals.sort_by(|a, b| a.caller.cmp(&b.caller));
+        }
+        parts
     };
     let nobody = CallersEvidence::default();
     let callers = evidence.callers.as_deref().unwrap_or(&nobody);
@@ -1176,8 +1184,8 @@ pub fn to_evidence<'a>(
         error_class: error_class.to_owned(),
         quorum: callers.quorum,
         known_callers: callers.known,
-        callers: callers.with.iter().map(part).collect(),
-        stood_without: callers.without.iter().map(part).collect(),
+        callers: parts(&callers.with),
+        stood_without: parts(&callers.without),
     }
 }
 

@@ -426,6 +426,9 @@ fn to_view(engine: &Engine, view: &View) -> pb::GetStateResponse {
         let name = engine.caller_name(caller.status.caller);
         convert::to_caller_numbers(name.as_deref().unwrap_or_default(), caller, now)
     };
+    let mut callers: Vec<_> = view.callers.iter().map(caller).collect();
+    // By name: ids are keyed, so their order differs from server to server.
+    callers.sort_by(|a, b| caller_name(a).cmp(caller_name(b)));
     pb::GetStateResponse {
         status: Some(to_status(engine, &view.entry)),
         window: Some(convert::to_window_counts(&view.window)),
@@ -441,10 +444,14 @@ fn to_view(engine: &Engine, view: &View) -> pb::GetStateResponse {
         next_deadline: convert::to_timestamp_ever(view.deadline),
         now: Some(convert::to_timestamp(now)),
         last_event: view.last_event.as_deref().map(to_event),
-        callers: view.callers.iter().map(caller).collect(),
+        callers,
         quorum: view.quorum,
         overrides: view.overrides.iter().map(convert::to_override).collect(),
     }
+}
+
+fn caller_name(numbers: &pb::CallerNumbers) -> &str {
+    numbers.status.as_ref().map_or("", |status| &status.caller)
 }
 
 /// An event as the API's JSON has it.
