@@ -171,6 +171,7 @@ impl HalfCall {
         let response = within(self.response).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         if let Some(status) = Status::from_header_map(response.headers()) {
+            assert!(response.body().is_end_stream(), "{status:?} is in headers that do not end the stream");
             return status;
         }
         let mut body = response.into_body();

@@ -969,6 +969,10 @@ impl AsRef<[u8]> for Unsent {
 impl AnswerBody {
     /// Takes the answer of a call from its service at once, so that it is counted also where its client takes nothing.
     fn take_from_service(&mut self, context: &mut Context<'_>) {
+        // An error has no body: its status is in the headers, which have to end the stream. Clients other than tonic's insist on that.
+        if self.inner.is_end_stream() {
+            return;
+        }
         if let Poll::Ready(first) = Pin::new(&mut self.inner).poll_frame(context) {
             self.taken = Some(first.map(|frame| frame.map(|frame| self.counted(frame))));
         }
@@ -1040,10 +1044,17 @@ impl http_body::Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.taken.is_none() && self.inner.is_end_stream()
+        match &self.taken {
+            Some(taken) => taken.is_none(),
+            None => self.inner.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.taken.is_some() { SizeHint::default() } else { self.inner.size_hint() }
+        match &self.taken {
+            Some(Some(_)) => SizeHint::default(),
+            Some(None) => SizeHint::with_exact(0),
+            None => self.inner.size_hint(),
+        }
     }
 }

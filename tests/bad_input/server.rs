@@ -107,6 +107,8 @@ impl Connection {
         };
         let (head, mut body) = Response::into_parts(response);
         if let Some(status) = Status::from_header_map(&head.headers) {
+            // grpc-go and gRPC Core take a status in headers that do not end the stream for a broken answer.
+            assert!(body.is_end_stream(), "{status:?} is in headers that do not end the stream");
             return Answer::of(status);
         }
         if head.status != http::StatusCode::OK {
