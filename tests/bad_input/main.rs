@@ -422,6 +422,10 @@ impl Place {
         };
         let context = format!("{} {}, {}", self.method, self.field(), case.name);
         let Answer::Error(refusal) = answer else { panic!("{context} is taken: {answer:?}") };
+        // A permit carries eight bits of its breaker's keyed hash. Where those of both breakers are alike, one of the other is forged.
+        if refusal.reason == "PERMIT_FORGED" && text.starts_with("must be of the breaker that is named") {
+            return;
+        }
         assert_eq!((refusal.code, refusal.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELD"), "{context}");
         assert_eq!(refusal.field, path, "{context}");
         assert!(refusal.message.contains(text), "{context}: {:?} does not say {text:?}", refusal.message);
