@@ -56,6 +56,8 @@ async function call(key, outcome, times) {
 }
 
 async function open(hash = "#/", options = {}, shown = ".live.on") {
+  // Each open page holds an event stream, and a browser opens six connections to a server over HTTP/1.1.
+  await page?.goto("about:blank");
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
   page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
