@@ -329,7 +329,7 @@ impl Callers {
         (id, caller)
     }
 
-    /// Forgets callers that were not seen for long. Those that were isolated come back, to be told of.
+    /// Forgets callers that were not seen for long, and returns those of them that were isolated, for their events.
     pub(super) fn sweep(&mut self, now: Timestamp, fleet: &mut Statistics) -> Vec<(CallerId, Box<Caller>)> {
         let mut told = Vec::new();
         if now < self.sweep_at {
@@ -997,7 +997,7 @@ mod tests {
         assert_eq!([due(19), due(20), due(40)], [None, Some(3), Some(3)]);
         let mut kept = world.callers.sweep(at(1).after(KNOWN_FOR), &mut world.fleet);
         kept.sort_unstable_by_key(|(id, _)| *id);
-        assert_eq!(kept.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [1, 3], "they are told of");
+        assert_eq!(kept.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [1, 3], "the isolated ones are returned");
         assert_eq!((world.callers.isolated(), world.callers.deadline()), (0, Timestamp::NEVER));
     }
 }

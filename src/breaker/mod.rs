@@ -14,8 +14,7 @@
 //!
 //! - Every [`Transition`] is legal ([`transition::Kind::is_legal`]) and raises the generation by one; only a change of policy
 //!   leaves it.
-//! - Time alone moves a scope at most once while nobody calls, from open to half-open. Whatever ends a half-open round follows a
-//!   probe that was granted in it.
+//! - Without calls, time moves a scope at most once, from open to half-open. A half-open round ends only after a probe was granted in it.
 //! - A report moves at most the breaker that is in the generation of its permit; each permit counts at most once.
 //! - Probes out never exceed `probes`, those of earlier rounds included, until each is reported or its lease ends.
 //! - Under an override only calls that the computed machine would have admitted move it.
@@ -569,8 +568,8 @@ impl Breaker {
         Decision::Permitted(permit)
     }
 
-    /// Lets the time that a round has without a verdict begin with its first probe. Before that nothing is under way: a breaker
-    /// that nobody calls stays half-open, and makes no moves.
+    /// Starts the time limit of a round at its first probe. Before that nothing is in flight: without calls, a breaker stays half-open
+    /// and makes no moves.
     fn begin_probing(&mut self, now: Timestamp, kind: PermitKind, caller: CallerId) {
         let limit = self.policy.half_open_max_duration;
         let state = match kind {

@@ -33,28 +33,25 @@ pub struct Identity {
     pub caller: String,
 }
 
-const ROLES: &[&str] = &["report", "read", "operate", "admin"];
+const ROLES: [&str; Role::ALL.len()] = {
+    let mut names = [""; Role::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Role::ALL[at].name();
+        at += 1;
+    }
+    names
+};
 const FIELDS: &[Field] = &[
-    Field { name: "name", is_required: true, takes: Takes::Text, must_be: "a string" },
+    Field { name: "name", is_required: true, takes: Takes::Text("a string") },
     Field {
         name: "certificate",
         is_required: true,
-        takes: Takes::Text,
-        must_be: "a string, a DNS name or URI of the client certificate",
+        takes: Takes::Text("a string, a DNS name or URI of the client certificate"),
     },
-    Field {
-        name: "roles",
-        is_required: true,
-        takes: Takes::Some(ROLES),
-        must_be: "an array of \"report\", \"read\", \"operate\", \"admin\"",
-    },
-    Field {
-        name: "prefixes",
-        is_required: false,
-        takes: Takes::Texts,
-        must_be: "an array of strings, as [\"payments/\"]",
-    },
-    Field { name: "caller", is_required: false, takes: Takes::Text, must_be: "a string" },
+    Field { name: "roles", is_required: true, takes: Takes::Some(&ROLES) },
+    Field { name: "prefixes", is_required: false, takes: Takes::Texts("an array of strings, as [\"payments/\"]") },
+    Field { name: "caller", is_required: false, takes: Takes::Text("a string") },
 ];
 
 #[derive(Deserialize)]
@@ -62,20 +59,11 @@ const FIELDS: &[Field] = &[
 struct Table {
     name: String,
     certificate: String,
-    roles: Vec<RoleName>,
+    roles: Vec<String>,
     #[serde(default)]
     prefixes: Vec<String>,
     #[serde(default)]
     caller: String,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RoleName {
-    Report,
-    Read,
-    Operate,
-    Admin,
 }
 
 /// Reads every `[[identity]]`.
@@ -86,15 +74,8 @@ pub(super) fn read<'i>(reader: &mut Reader<'_>, key: &Key<'i>, value: &DeValue<'
 
 fn check(table: Table) -> Result<Identity, String> {
     let Table { name, certificate, roles, prefixes, caller } = table;
-    let roles: Roles = roles
-        .into_iter()
-        .map(|role| match role {
-            RoleName::Report => Role::Report,
-            RoleName::Read => Role::Read,
-            RoleName::Operate => Role::Operate,
-            RoleName::Admin => Role::Admin,
-        })
-        .collect();
+    // The field's table has refused every other name.
+    let roles: Roles = Role::ALL.into_iter().filter(|role| roles.iter().any(|name| name == role.name())).collect();
     if roles == Roles::default() {
         return Err(format!("{name:?} has no roles: report, read, operate or admin"));
     }

@@ -14,17 +14,15 @@ pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) is_required: bool,
     pub(super) takes: Takes,
-    /// What it takes, in words that follow "must be".
-    pub(super) must_be: &'static str,
 }
 
-/// What a field takes.
+/// What a field takes: where it is not one of a list, in words that follow "must be".
 #[derive(Clone, Copy)]
 pub(super) enum Takes {
     /// A string.
-    Text,
+    Text(&'static str),
     /// An array of strings.
-    Texts,
+    Texts(&'static str),
     /// One of these strings.
     One(&'static [&'static str]),
     /// An array of these strings.
@@ -86,18 +84,29 @@ fn has_good_fields(reader: &mut Reader<'_>, name: &str, fields: &[Field], entry:
             continue;
         };
         if let Some(found) = field.takes.fault(value.get_ref()) {
-            reader.error_at(value, format!("{which}: {} must be {}, not {found}", field.name, field.must_be));
+            reader.error_at(value, format!("{which}: {} must be {}, not {found}", field.name, field.takes.words()));
             is_good = false;
         }
     }
     for field in fields.iter().filter(|field| field.is_required && !table.contains_key(field.name)) {
-        reader.error_at(entry, format!("{which} has no {}: it must be {}", field.name, field.must_be));
+        reader.error_at(entry, format!("{which} has no {}: it must be {}", field.name, field.takes.words()));
         is_good = false;
     }
     is_good
 }
 
 impl Takes {
+    /// What it takes, in words that follow "must be".
+    fn words(self) -> String {
+        let quoted =
+            |known: &[&str], between| known.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(between);
+        match self {
+            Self::Text(words) | Self::Texts(words) => words.to_owned(),
+            Self::One(known) => quoted(known, " or "),
+            Self::Some(known) => format!("an array of {}", quoted(known, ", ")),
+        }
+    }
+
     /// What is found in the place of something that is taken.
     fn fault(self, value: &DeValue<'_>) -> Option<String> {
         let one = |value: &DeValue<'_>, known: Option<&[&str]>| match value {
@@ -106,15 +115,15 @@ impl Takes {
             other => Some(describe(other).to_owned()),
         };
         let known = match self {
-            Self::Text | Self::Texts => None,
+            Self::Text(_) | Self::Texts(_) => None,
             Self::One(known) | Self::Some(known) => Some(known),
         };
         match (self, value) {
-            (Self::Text | Self::One(_), value) => one(value, known),
-            (Self::Texts | Self::Some(_), DeValue::Array(values)) => {
+            (Self::Text(_) | Self::One(_), value) => one(value, known),
+            (Self::Texts(_) | Self::Some(_), DeValue::Array(values)) => {
                 values.iter().find_map(|value| one(value.get_ref(), known))
             }
-            (Self::Texts | Self::Some(_), other) => Some(describe(other).to_owned()),
+            (Self::Texts(_) | Self::Some(_), other) => Some(describe(other).to_owned()),
         }
     }
 }

@@ -26,33 +26,13 @@ const RETRY_FOR_DEFAULT: Duration = Duration::from_secs(3600);
 const RETRY_FOR_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 const FIELDS: &[Field] = &[
-    Field { name: "name", is_required: true, takes: Takes::Text, must_be: "a string" },
-    Field {
-        name: "url",
-        is_required: true,
-        takes: Takes::Text,
-        must_be: "a string that begins with http:// or https://",
-    },
-    Field {
-        name: "format",
-        is_required: false,
-        takes: Takes::One(&["cloudevents", "slack"]),
-        must_be: "\"cloudevents\" or \"slack\"",
-    },
-    Field {
-        name: "patterns",
-        is_required: false,
-        takes: Takes::Texts,
-        must_be: "an array of strings, as [\"payments/*\"]",
-    },
-    Field { name: "kinds", is_required: false, takes: Takes::Texts, must_be: "an array of strings, as [\"opened\"]" },
-    Field { name: "secret_file", is_required: false, takes: Takes::Text, must_be: "a string, the path of a file" },
-    Field {
-        name: "retry_for",
-        is_required: false,
-        takes: Takes::Text,
-        must_be: "a length of time in quotes, as \"1h\"",
-    },
+    Field { name: "name", is_required: true, takes: Takes::Text("a string") },
+    Field { name: "url", is_required: true, takes: Takes::Text("a string that begins with http:// or https://") },
+    Field { name: "format", is_required: false, takes: Takes::One(&["cloudevents", "slack"]) },
+    Field { name: "patterns", is_required: false, takes: Takes::Texts("an array of strings, as [\"payments/*\"]") },
+    Field { name: "kinds", is_required: false, takes: Takes::Texts("an array of strings, as [\"opened\"]") },
+    Field { name: "secret_file", is_required: false, takes: Takes::Text("a string, the path of a file") },
+    Field { name: "retry_for", is_required: false, takes: Takes::Text("a length of time in quotes, as \"1h\"") },
 ];
 
 #[derive(Deserialize)]

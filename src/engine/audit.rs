@@ -108,7 +108,7 @@ impl AuditEntry {
         );
     }
 
-    /// What an event says of an operator; `None` where nobody asked for it.
+    /// The audit entry of an event that an operator requested; `None` for any other event.
     pub(super) fn of(event: &Event) -> Option<Self> {
         if event.reason != EventReason::Breaker(Reason::Requested) {
             return None;

@@ -1,7 +1,7 @@
 //! Names of callers, by the hash that permits carry: so that an event can say whose report made the move.
 //!
-//! Clients choose names, and rights rest on their ids: so the hash is keyed with a secret of the store, and whoever looks up an
-//! id compares the name that is remembered for it. A name whose id is another's counts as no name.
+//! Clients choose names, and rights depend on their ids. The hash is therefore keyed with a secret of the store, and each lookup compares the name
+//! that is remembered for the id. A name whose id belongs to another name counts as no name.
 //!
 //! Bounded: at the bound names go that nobody has used since the last time, so that a fleet which restarts under new names
 //! for months still has its names told. Where all are in use, a caller's calls count as ever, and events leave its name

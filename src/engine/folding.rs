@@ -91,7 +91,7 @@ impl Folding {
     }
 }
 
-/// Whether a move may wait: nobody asked for it.
+/// Whether a move may wait. Requested moves may not.
 const fn may_wait(event: &Event) -> bool {
     let is_own = match event.reason {
         EventReason::Breaker(reason) => !matches!(reason, Reason::Requested | Reason::OverrideExpired),

@@ -2,19 +2,10 @@
 
 use fuseboard::breaker::Outcome;
 
-use super::*;
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-
-/// One failure opens it for a millisecond.
-fn flapping() -> PolicySpec {
-    PolicySpec {
-        failure_threshold: Some(1),
-        open_duration: Some(MILLISECOND),
-        open_duration_min: Some(MILLISECOND),
-        ..PolicySpec::default()
-    }
-}
+use super::{
+    flapping::{MILLISECOND, flapping},
+    *,
+};
 
 fn moves<'a>(events: impl IntoIterator<Item = &'a Event>) -> u64 {
     events.into_iter().map(|event| event.moves).sum()

@@ -17,6 +17,8 @@ mod two;
 
 #[path = "../support/dice.rs"]
 mod dice;
+#[path = "../support/flapping.rs"]
+mod flapping;
 
 use std::{sync::Arc, time::Duration};
 

@@ -2,9 +2,8 @@
 
 use std::{
     cell::Cell,
-    pin::pin,
     sync::Barrier,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     thread,
     time::Duration,
 };
@@ -14,7 +13,7 @@ use fuseboard::{
     engine::{BatchAnswer, CallerTally, Error, Limits},
 };
 
-use super::{NOBODY, OPERATOR, World, failures, minutes};
+use super::{NOBODY, OPERATOR, World, failures, minutes, turns};
 use crate::soon::Soon as _;
 
 impl World {
@@ -173,18 +172,6 @@ const TALLIES: usize = 100;
 fn hundred(world: &World) -> Vec<CallerTally<'static>> {
     world.engine.handle("a").unwrap();
     vec![world.tally("a", 1, 0); TALLIES]
-}
-
-/// Polls a future until it is ready, and counts how often it was not: each time, other work of the thread has its turn.
-fn turns<T>(future: impl Future<Output = T>) -> (usize, T) {
-    let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
-    let mut turns = 0;
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(answer) => return (turns, answer),
-            Poll::Pending => turns += 1,
-        }
-    }
 }
 
 #[test]

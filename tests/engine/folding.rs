@@ -9,20 +9,12 @@ use fuseboard::{
     engine::{EVENT_BURST, FOLDED_FOR, Limits},
 };
 
-use super::{Dice, OPERATOR, World, seconds};
+use super::{
+    Dice, OPERATOR, World,
+    flapping::{MILLISECOND, flapping},
+    seconds,
+};
 use crate::soon::Soon as _;
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-
-/// One failure opens it for a millisecond.
-fn flapping() -> PolicySpec {
-    PolicySpec {
-        failure_threshold: Some(1),
-        open_duration: Some(MILLISECOND),
-        open_duration_min: Some(MILLISECOND),
-        ..PolicySpec::default()
-    }
-}
 
 /// A probe fails, and the next round begins a millisecond later: two moves.
 fn flap(world: &World, key: &str) {

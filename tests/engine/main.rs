@@ -16,10 +16,17 @@ mod timers;
 
 #[path = "../support/dice.rs"]
 mod dice;
+#[path = "../support/flapping.rs"]
+mod flapping;
 #[path = "../support/soon.rs"]
 mod soon;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use fuseboard::{
     breaker::{
@@ -171,4 +178,16 @@ const fn minutes(minutes: u64) -> Duration {
 /// A policy of one rule: so many failures in a row.
 fn failures(threshold: u32) -> PolicySpec {
     PolicySpec { failure_threshold: Some(threshold), ..PolicySpec::default() }
+}
+
+/// Polls a future until it is ready, and counts how often it was not: each time, other work of the thread has its turn.
+fn turns<T>(future: impl Future<Output = T>) -> (usize, T) {
+    let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
+    let mut turns = 0;
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(answer) => return (turns, answer),
+            Poll::Pending => turns += 1,
+        }
+    }
 }

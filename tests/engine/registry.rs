@@ -3,7 +3,6 @@
 use std::{
     cell::Cell,
     collections::HashMap,
-    pin::pin,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -16,7 +15,7 @@ use fuseboard::{
     engine::{Clock, Engine, Entry, Error, Limits, ReportAnswer},
 };
 
-use super::{Dice, NOBODY, OPERATOR, World, failures, minutes, permitted, seconds};
+use super::{Dice, NOBODY, OPERATOR, World, failures, minutes, permitted, seconds, turns};
 use crate::soon::{Soon as _, now};
 
 fn room_for(breakers: u32) -> World {
@@ -358,18 +357,6 @@ fn callers_are_bounded_over_all_breakers_and_calls_go_on() {
     world.engine.delete("a", OPERATOR).soon().unwrap();
     ask_all();
     assert_eq!(known().iter().sum::<usize>(), 20, "those of a breaker that is gone make room");
-}
-
-/// Polls a future until it is ready, and counts how often it was not: each time, other work of the thread has its turn.
-fn turns<T>(future: impl Future<Output = T>) -> (usize, T) {
-    let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
-    let mut turns = 0;
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(answer) => return (turns, answer),
-            Poll::Pending => turns += 1,
-        }
-    }
 }
 
 #[test]

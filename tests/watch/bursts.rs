@@ -3,24 +3,20 @@
 use std::time::Duration;
 
 use fuseboard::{
-    breaker::{CallerId, Outcome, PolicySpec},
+    breaker::{CallerId, Outcome},
     engine::{Clock, Engine, FOLDED_FOR, Limits, Message, WatchOptions},
 };
 
-use super::{Dice, OPERATOR, START, call, disturb, follower::Follower};
+use super::{
+    Dice, OPERATOR, START, call, disturb,
+    flapping::{MILLISECOND, flapping},
+    follower::Follower,
+};
 use crate::soon::Soon as _;
 
-const MILLISECOND: Duration = Duration::from_millis(1);
-
 /// Breakers that one failure opens for a millisecond.
-fn flapping(events: usize) -> Engine {
-    let policy = PolicySpec {
-        failure_threshold: Some(1),
-        open_duration: Some(MILLISECOND),
-        open_duration_min: Some(MILLISECOND),
-        ..PolicySpec::default()
-    };
-    Engine::new(Clock::manual(START), Limits { events, ..Limits::default() }, policy).unwrap()
+fn world(events: usize) -> Engine {
+    Engine::new(Clock::manual(START), Limits { events, ..Limits::default() }, flapping()).unwrap()
 }
 
 fn flap(engine: &Engine, key: &str, times: u32) {
@@ -33,7 +29,7 @@ fn flap(engine: &Engine, key: &str, times: u32) {
 #[tokio::test]
 async fn watchers_that_come_go_and_resume_during_bursts_see_every_event_once_and_end_at_the_final_state() {
     for seed in 0..30 {
-        let (engine, mut dice) = (flapping(1 << 20), Dice(seed + 1));
+        let (engine, mut dice) = (world(1 << 20), Dice(seed + 1));
         let keys = ["a", "b", "c"];
         for key in keys {
             call(&engine, key, CallerId::default(), Outcome::Success);
@@ -74,7 +70,7 @@ async fn watchers_that_come_go_and_resume_during_bursts_see_every_event_once_and
 
 #[tokio::test]
 async fn a_watcher_learns_the_newest_state_of_a_flapping_breaker_within_a_second() {
-    let engine = flapping(10_000);
+    let engine = world(10_000);
     let mut watch = engine.watch(WatchOptions { skip_snapshot: true, ..WatchOptions::default() }).unwrap();
     flap(&engine, "a", 100);
     let ahead = engine.entry("a", None).unwrap().status.generation;
@@ -93,7 +89,7 @@ async fn a_watcher_learns_the_newest_state_of_a_flapping_breaker_within_a_second
 
 #[tokio::test]
 async fn a_position_from_before_a_long_burst_is_good_after_it_and_sees_the_final_state() {
-    let engine = flapping(200);
+    let engine = world(200);
     engine.handle("calm").unwrap();
     engine.reset("calm", OPERATOR).soon().unwrap();
     let mut watch = engine.watch(WatchOptions { skip_snapshot: true, ..WatchOptions::default() }).unwrap();

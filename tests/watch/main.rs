@@ -14,6 +14,8 @@ mod wire;
 
 #[path = "../support/dice.rs"]
 mod dice;
+#[path = "../support/flapping.rs"]
+mod flapping;
 #[path = "../support/soon.rs"]
 mod soon;
 

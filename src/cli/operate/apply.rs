@@ -59,7 +59,7 @@ pub(super) fn policy(pattern: &str, fields: &[String]) -> Result<pb::Policy, Fai
     found.into_iter().next().map(|(_, policy)| policy).ok_or_else(|| Failure::Misused("there is no field".to_owned()))
 }
 
-/// Reads the text of a policy that was typed. An error names the argument instead of a line of a file that nobody has.
+/// Parses a policy given as arguments. An error names the argument, not a line of a file.
 fn read_fields(text: &str, pattern: &str, fields: &[String]) -> Result<Vec<(String, pb::Policy)>, Failure> {
     /// Lines before the first field's.
     const LINES_BEFORE: usize = 2;
