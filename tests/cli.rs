@@ -1050,6 +1050,8 @@ async fn stands_many_sockets(threads: &str) {
     let channel = tonic::transport::Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     let (mut known, mut admin) = (BreakerServiceClient::new(channel.clone()), AdminServiceClient::new(channel.clone()));
     let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    // As each client of ours does. Without it, a busy machine may leave its connection idle for a second, and it could have to give way.
+    let _watch = known.watch_events(fuseboard::pb::WatchEventsRequest::default()).await.unwrap();
     let mut sockets = VecDeque::new();
     let mut opened = 0;
     // One that is to give way has been silent for a look of the server's, which comes once a second.
@@ -1069,7 +1071,6 @@ async fn stands_many_sockets(threads: &str) {
         if opened % 10 > 0 {
             continue;
         }
-        // Often, as one that is idle for a second could have to give way, too.
         known.acquire(AcquireRequest { breaker: "a".to_owned(), ..AcquireRequest::default() }).await.unwrap();
         if opened % 100 > 0 {
             continue;
