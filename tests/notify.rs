@@ -176,6 +176,37 @@ async fn only_what_is_wanted_is_sent() {
 }
 
 #[tokio::test]
+async fn a_new_webhook_is_sent_what_happens_right_after_it_was_started() {
+    use fuseboard::{
+        breaker::{PolicySpec, Timestamp},
+        engine::{Actor, Clock, Engine, Limits},
+        notify::{Notifier, Shape, Webhook},
+        shutdown::Shutdown,
+    };
+    let mut receiver = Receiver::start(&[]);
+    let webhook = Webhook {
+        name: "oncall".to_owned(),
+        url: format!("http://{}/", receiver.address),
+        shape: Shape::CloudEvents,
+        patterns: Vec::new(),
+        kinds: Vec::new(),
+        secret_file: None,
+        retry_for: Duration::from_secs(60),
+    };
+    // Its thread may come first by chance, but not every time.
+    for _ in 0..20 {
+        let clock = Clock::manual(Timestamp::from_nanos(1));
+        let engine = Engine::new(clock, Limits::default(), PolicySpec::default()).unwrap();
+        engine.handle("db").unwrap();
+        let shutdown = Shutdown::new();
+        let _notifier = Notifier::start(std::slice::from_ref(&webhook), &engine, &shutdown).unwrap();
+        engine.reset("db", Actor { name: "ana", comment: "at once" }).await.unwrap();
+        assert_eq!(receiver.next().await.json()["subject"], "db");
+        shutdown.drain();
+    }
+}
+
+#[tokio::test]
 async fn slack_gets_a_line_in_which_nobody_is_called() {
     let mut receiver = Receiver::start(&[]);
     let server = Server::start(&["--config", &config(receiver.address, "format = 'slack'")]);

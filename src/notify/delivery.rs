@@ -55,10 +55,11 @@ enum Sent {
 }
 
 impl Delivery {
-    /// Goes on where the webhook stood; a new one begins with what happens next.
+    /// Goes on where the webhook stood; a new one begins with what happens after `new`.
     pub(super) async fn begin(
         hook: Arc<Hook>,
         poster: Arc<Poster>,
+        new: Position,
         engine: Engine,
         shutdown: Shutdown,
     ) -> Result<Self, Error> {
@@ -71,8 +72,12 @@ impl Delivery {
             sequence: stored.sequence,
             in_snapshot: false,
         });
-        let options =
-            WatchOptions { filter: Filter::default(), position, skip_snapshot: true, ..WatchOptions::default() };
+        let options = WatchOptions {
+            filter: Filter::default(),
+            position: Some(position.unwrap_or(new)),
+            skip_snapshot: true,
+            ..WatchOptions::default()
+        };
         let watch = engine.watch(options)?;
         let dead = stored.map_or_else(Vec::new, |stored| stored.dead);
         let (begins, saved) = (watch.position(), position.map(|position| (position, dead.len())));

@@ -24,7 +24,7 @@ pub use self::shape::Shape;
 use self::{delivery::Delivery, post::Poster};
 use crate::{
     breaker::Timestamp,
-    engine::{Engine, Error},
+    engine::{Engine, Error, Position},
     limit,
     shutdown::Shutdown,
 };
@@ -132,9 +132,12 @@ impl Notifier {
         }
         let (tests, asked) = mpsc::channel(TESTS_MAX);
         let (engine, shutdown) = (engine.clone(), shutdown.clone());
+        // A new webhook begins here, not when its thread first runs: calls may have been served by then.
+        let sequence = engine.usage().newest_sequence;
+        let new = Position { history: engine.history(), sequence, in_snapshot: false };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("notify".to_owned()).spawn(move || {
-            runtime.block_on(run(posters, engine, shutdown, asked));
+            runtime.block_on(run(posters, new, engine, shutdown, asked));
         })?;
         Ok(Self { hooks: Arc::new(hooks), tests: Some(tests) })
     }
@@ -170,12 +173,18 @@ impl fmt::Debug for Notifier {
     }
 }
 
-async fn run(posters: Vec<(Arc<Hook>, Poster)>, engine: Engine, shutdown: Shutdown, mut asked: mpsc::Receiver<Test>) {
+async fn run(
+    posters: Vec<(Arc<Hook>, Poster)>,
+    new: Position,
+    engine: Engine,
+    shutdown: Shutdown,
+    mut asked: mpsc::Receiver<Test>,
+) {
     let mut deliveries = JoinSet::new();
     let posters: Vec<(Arc<Hook>, Arc<Poster>)> =
         posters.into_iter().map(|(hook, poster)| (hook, Arc::new(poster))).collect();
     for (hook, poster) in &posters {
-        match Delivery::begin(Arc::clone(hook), Arc::clone(poster), engine.clone(), shutdown.clone()).await {
+        match Delivery::begin(Arc::clone(hook), Arc::clone(poster), new, engine.clone(), shutdown.clone()).await {
             Ok(delivery) => _ = deliveries.spawn(delivery.run()),
             Err(error) => tracing::error!(webhook = hook.webhook.name, %error, "a webhook does not begin"),
         }
