@@ -538,14 +538,8 @@ impl Breaker {
     fn permit(&mut self, now: Timestamp, kind: PermitKind, acquire: &Acquire) -> Decision {
         let lease = acquire.lease.map_or(self.policy.lease, |lease| lease.min(self.policy.lease));
         let caller_generation = self.caller_generation(acquire.caller);
-        self.begin_probing(now, kind, acquire.caller);
         // A round that ends by time leaves no probe out.
-        let round = match kind {
-            PermitKind::Probe => self.round(),
-            PermitKind::CallerProbe => self.caller(acquire.caller).and_then(|caller| caller.scope.state.round()),
-            PermitKind::Call | PermitKind::Bypass => None,
-        };
-        let expire = now.after(lease).min(round.map_or(Timestamp::NEVER, |round| round.until));
+        let expire = now.after(lease).min(self.grant_probe(now, kind, acquire.caller));
         let bytes_max = acquire.ledger_bytes_max.min(LEDGER_BYTES_MAX);
         let counts_unreported = self.policy.expired_permit != policy::ExpiredPermit::Ignored;
         let owner = (counts_unreported && self.has_several_callers()).then_some(acquire.caller);
@@ -556,37 +550,35 @@ impl Breaker {
         if matches!(kind, PermitKind::Probe | PermitKind::CallerProbe) {
             self.rare_mut().probes.push(Probe { permit, request: acquire.request });
             self.version += 1;
-            let state = match kind {
-                PermitKind::Probe => Some(&mut self.fleet.state),
-                _ => self.caller_mut(acquire.caller).map(|caller| &mut caller.scope.state),
-            };
-            if let Some(State::HalfOpen(round)) = state {
-                round.granted = round.granted.saturating_add(1);
-            }
             self.review_dispute(now);
         }
         Decision::Permitted(permit)
     }
 
-    /// Starts the time limit of a round at its first probe. Before that nothing is in flight: without calls, a breaker stays half-open
-    /// and makes no moves.
-    fn begin_probing(&mut self, now: Timestamp, kind: PermitKind, caller: CallerId) {
+    /// Counts a probe in its round, and returns when that round ends. The first probe starts the time limit. Before it nothing is in
+    /// flight: without calls, a breaker stays half-open and makes no moves.
+    fn grant_probe(&mut self, now: Timestamp, kind: PermitKind, caller: CallerId) -> Timestamp {
         let limit = self.policy.half_open_max_duration;
         let state = match kind {
             PermitKind::Probe => Some(&mut self.fleet.state),
             PermitKind::CallerProbe => self.caller_mut(caller).map(|caller| &mut caller.scope.state),
             PermitKind::Call | PermitKind::Bypass => None,
         };
-        let Some(State::HalfOpen(round)) = state else { return };
-        if round.granted != 0 {
-            return;
+        let Some(State::HalfOpen(round)) = state else { return Timestamp::NEVER };
+        let is_first = round.granted == 0;
+        round.granted = round.granted.saturating_add(1);
+        if is_first {
+            round.began = now;
+            round.limit_to(limit);
         }
-        (round.began, round.until) = (now, limit.map_or(Timestamp::NEVER, |limit| now.after(limit)));
-        if kind == PermitKind::CallerProbe
+        let until = round.until;
+        if is_first
+            && kind == PermitKind::CallerProbe
             && let Some(callers) = &mut self.callers
         {
             callers.update();
         }
+        until
     }
 
     /// Says how a permitted call went.
@@ -1611,10 +1603,6 @@ impl Breaker {
 
     fn has_several_callers(&self) -> bool {
         self.callers.as_ref().is_some_and(|callers| !callers.is_alone())
-    }
-
-    fn round(&self) -> Option<&Round> {
-        self.fleet.state.round()
     }
 
     fn rare_mut(&mut self) -> &mut Rare {

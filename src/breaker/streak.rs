@@ -62,13 +62,9 @@ impl Streak {
         excess -= older;
         let (place, added, later) = (place - older, added.saturating_sub(excess), excess.saturating_sub(added));
         recent.drain(..later);
-        if place == recent.len() {
-            recent.extend(std::iter::repeat_n((at, asked_until), added));
-        } else {
-            let newer = recent.split_off(place);
-            recent.extend(std::iter::repeat_n((at, asked_until), added));
-            recent.extend(newer);
-        }
+        let newer = recent.split_off(place);
+        recent.extend(std::iter::repeat_n((at, asked_until), added));
+        recent.extend(newer);
         if is_trimmed {
             self.asked_until = latest_asked(recent);
         }

@@ -684,24 +684,21 @@ impl CountWindow {
     fn forget(&mut self, tag: CallerTag) {
         let oldest = self.position - self.calls.len() as u64;
         // What stays moves up to the newest position.
-        let mut asked: Vec<_> = self.asked_until.drain(..).collect();
+        let mut asked_until = VecDeque::new();
         let mut gone_after = 0;
         let mut index = self.calls.len();
-        for (position, _) in asked.iter_mut().rev() {
+        for (position, until) in self.asked_until.iter().rev() {
             let place = position.checked_sub(oldest).and_then(|index| usize::try_from(index).ok());
-            let place = place.filter(|place| *place < index);
-            let Some(place) = place else {
-                *position = u64::MAX;
-                continue;
-            };
+            let Some(place) = place.filter(|place| *place < index) else { continue };
             while index > place + 1 {
                 index -= 1;
                 gone_after += u64::from(self.calls.at(self.calls.place(index)).1 == tag);
             }
-            let is_gone = self.calls.at(self.calls.place(place)).1 == tag;
-            *position = if is_gone { u64::MAX } else { *position + gone_after };
+            if self.calls.at(self.calls.place(place)).1 != tag {
+                asked_until.push_front((position + gone_after, *until));
+            }
         }
-        self.asked_until = asked.into_iter().filter(|(position, _)| *position != u64::MAX).collect();
+        self.asked_until = asked_until;
         self.calls = self.calls.iter().filter(|(_, of)| *of != tag).collect();
         if let Some(own) = self.by_caller.get_mut(usize::from(tag.0)) {
             self.sum.subtract(&std::mem::take(own));

@@ -156,31 +156,11 @@ fn print(adjusted: Adjusted) -> Result<ExitCode, InspectError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Standard output, which remembers that its reader has left.
-struct Stdout {
-    stdout: io::StdoutLock<'static>,
-    is_unread: bool,
-}
-
-impl io::Write for Stdout {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.stdout.write(bytes);
-        self.is_unread |= written.as_ref().is_err_and(is_broken_pipe);
-        written
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.stdout.flush();
-        self.is_unread |= flushed.as_ref().is_err_and(is_broken_pipe);
-        flushed
-    }
-}
-
 fn is_broken_pipe(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
 
-/// A reader that leaves early, as `head` does, has read all that it wants: that is no error.
+/// A reader that leaves early, as `head` does, has read all that it wants: that is no error, and does not undo what was asked for.
 fn read_to_the_end(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if is_broken_pipe(&error) => Ok(()),
@@ -189,9 +169,8 @@ fn read_to_the_end(written: io::Result<()>) -> io::Result<()> {
 }
 
 fn dump_store(directory: &Path) -> Result<ExitCode, InspectError> {
-    let mut to = BufWriter::new(Stdout { stdout: io::stdout().lock(), is_unread: false });
-    match inspect::dump(directory, &mut to) {
-        Err(_) if to.get_ref().is_unread => Ok(ExitCode::SUCCESS),
+    match inspect::dump(directory, &mut BufWriter::new(io::stdout().lock())) {
+        Err(InspectError::Io { source, .. }) if is_broken_pipe(&source) => Ok(ExitCode::SUCCESS),
         dumped => dumped.map(|()| ExitCode::SUCCESS),
     }
 }

@@ -236,10 +236,14 @@ impl Batches {
         let _counting = self.gate.read();
         **last = Last { sequence: *sequence, counted };
         if let Some(mut unwritten) = self.unwritten() {
-            // It is back.
-            unwritten.forgotten.retain(|forgotten| forgotten != client);
-            let mark = Mark { client: client.clone(), sequence: *sequence, at: now, counted };
-            unwritten.marks.insert(client.clone(), mark);
+            if let Some(mark) = unwritten.marks.get_mut(client) {
+                (mark.sequence, mark.at, mark.counted) = (*sequence, now, counted);
+            } else {
+                // It is back.
+                unwritten.forgotten.retain(|forgotten| forgotten != client);
+                let mark = Mark { client: client.clone(), sequence: *sequence, at: now, counted };
+                unwritten.marks.insert(client.clone(), mark);
+            }
         }
         count()
     }

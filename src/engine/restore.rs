@@ -167,7 +167,7 @@ impl Engine {
         let holder = self.shared.shares.intern(&Holder::server());
         let moment = Moment { now, random: random() };
         let mut changed = None;
-        let logged = self.logged_at(record.sequence);
+        let logged = self.logged_at(&record);
         let has_folded = !record.folded.is_empty();
         let handle = self.shared.registry.find_or_create(
             &key,
@@ -254,7 +254,7 @@ impl Engine {
             return;
         };
         let now = self.now();
-        let logged = self.logged_at(record.sequence);
+        let logged = self.logged_at(&record);
         if let Some(mut slot) = self.shared.registry.lock_key(key) {
             let index = slot.index();
             let tenant = slot.tenant();
@@ -283,9 +283,12 @@ impl Engine {
         }
     }
 
-    /// Where a breaker stood after its last event, while the log holds it.
-    fn logged_at(&self, sequence: u64) -> Option<(Status, u64)> {
-        self.shared.events.get(sequence).map(|event| (event.status, event.policy_version))
+    /// Where a breaker stood after its last event, while the log holds it: for what waits behind that event.
+    fn logged_at(&self, record: &Record) -> Option<(Status, u64)> {
+        if record.folded.is_empty() {
+            return None;
+        }
+        self.shared.events.get(record.sequence).map(|event| (event.status, event.policy_version))
     }
 
     /// Writes what was counted since the last time, a page at a time so that commits come in between.

@@ -951,7 +951,7 @@ pub(super) struct AnswerBody {
     cut: Option<Cut>,
     intake: Option<Arc<Mutex<Intake>>>,
     /// What the service has given already, as the next thing to send.
-    taken: Option<Option<Result<Frame<Bytes>, Status>>>,
+    taken: Option<Result<Frame<Bytes>, Status>>,
 }
 
 /// A part of an answer, counted until its last byte is sent.
@@ -973,8 +973,10 @@ impl AnswerBody {
         if self.inner.is_end_stream() {
             return;
         }
-        if let Poll::Ready(first) = Pin::new(&mut self.inner).poll_frame(context) {
-            self.taken = Some(first.map(|frame| frame.map(|frame| self.counted(frame))));
+        match Pin::new(&mut self.inner).poll_frame(context) {
+            Poll::Ready(Some(first)) => self.taken = Some(first.map(|frame| self.counted(frame))),
+            Poll::Ready(None) => self.inner = Body::empty(),
+            Poll::Pending => {}
         }
     }
 
@@ -1033,7 +1035,7 @@ impl http_body::Body for AnswerBody {
             return Poll::Ready(Some(Ok(self.end())));
         }
         if let Some(taken) = self.taken.take() {
-            return Poll::Ready(taken);
+            return Poll::Ready(Some(taken));
         }
         match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
             Some(Ok(frame)) if self.intake.is_some() && frame.is_trailers() => {
@@ -1044,17 +1046,10 @@ impl http_body::Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.taken {
-            Some(taken) => taken.is_none(),
-            None => self.inner.is_end_stream(),
-        }
+        self.taken.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.taken {
-            Some(Some(_)) => SizeHint::default(),
-            Some(None) => SizeHint::with_exact(0),
-            None => self.inner.size_hint(),
-        }
+        if self.taken.is_some() { SizeHint::default() } else { self.inner.size_hint() }
     }
 }

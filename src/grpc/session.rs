@@ -39,7 +39,7 @@ use crate::{
     access::{Bound, Grant},
     breaker::{CallerId, Decision, Moment, Permit},
     engine::{Acquired, Engine, Error, Handle, ReportAnswer, STORE_PATIENCE, Told},
-    limit::{self, Limit},
+    limit,
     share::Use,
 };
 
@@ -167,7 +167,7 @@ impl Session {
         let tallies = tallies.filter(|tallies| *tallies <= convert::TALLIES_MAX).sum();
         for (count, limit) in [(items, limit::FRAME_ITEMS), (tallies, limit::FRAME_TALLIES)] {
             if count > ITEMS_MAX {
-                return Err(too_many(&limit).into());
+                return Err(limit.reached(ITEMS_MAX as u64).into());
             }
         }
         let mut response = pb::SessionResponse::default();
@@ -239,13 +239,13 @@ impl Session {
         let (shutdown, is_counted) = (self.context.shutdown.clone(), Arc::new(AtomicBool::new(false)));
         let sets = Arc::clone(&is_counted);
         let answer: Waiting = Box::pin(async move {
-            let batch = item.batch.ok_or_else(|| Error::invalid("batch", "is required: a batch of tallies"));
-            let answer = match &batch {
-                Ok(batch) => report_batch(&engine, &grant, &shutdown, batch, &sets).await,
-                Err(error) => Err(error.clone()),
+            let answer = match &item.batch {
+                Some(batch) => {
+                    report_batch(&engine, &grant, &shutdown, batch, &sets).await.map_err(|error| error.within("batch"))
+                }
+                None => Err(Error::invalid("batch", "is required: a batch of tallies")),
             };
-            let within = |error: Error| if batch.is_ok() { error.within("batch") } else { error };
-            Late::Counted(number, answer.map_err(within))
+            Late::Counted(number, answer)
         });
         Counting { answer, is_counted }
     }
@@ -431,11 +431,6 @@ fn to_reported(number: u64, answer: &ReportAnswer) -> pb::SessionReported {
         caller_state: convert::to_state(answer.caller_state) as i32,
         caller_generation: answer.caller_generation,
     }
-}
-
-#[cold]
-fn too_many(limit: &Limit) -> Error {
-    limit.reached(ITEMS_MAX as u64)
 }
 
 fn known(known: &mut HashMap<u32, Known>, handle: u32) -> Result<&mut Known, Error> {

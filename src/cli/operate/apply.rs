@@ -168,11 +168,7 @@ impl File {
             Output::Table if changes.is_empty() => screen.line("nothing to change"),
             Output::Table => changes.iter().try_for_each(|change| screen.line(&change.line()?)),
         };
-        match shown {
-            // A reader that has left does not undo what was asked for.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Failed(error.to_string())),
-            _ => Ok(()),
-        }
+        crate::cli::read_to_the_end(shown).map_err(|error| Failure::Failed(error.to_string()))
     }
 }
 

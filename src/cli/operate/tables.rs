@@ -170,7 +170,7 @@ pub(super) fn state(screen: &mut Screen, answer: &Value) -> Result<()> {
         pairs.push(("ends", Cell::new(if ends.is_empty() { "when it is cleared".to_owned() } else { instant(ends) })));
     }
     // The first is in force and has been shown.
-    for other in answer.get("overrides").and_then(Value::as_array).into_iter().flatten().skip(1) {
+    for other in array(answer, "/overrides").iter().skip(1) {
         pairs.push(("also", Cell::new(override_line(other))));
     }
     let window = format!(

@@ -462,12 +462,7 @@ pub(super) fn show(
         Output::Json => screen.json(&answer),
         Output::Table => table(&mut screen, &answer),
     };
-    match shown {
-        // Whoever read has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
-        Err(error) => Err(Failure::Failed(error.to_string())),
-        Ok(()) => Ok(0),
-    }
+    crate::cli::read_to_the_end(shown).map(|()| 0).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// All entries of a list, page by page, at most `limit`.
@@ -566,28 +561,21 @@ struct Following {
     is_begun: bool,
     /// Failed attempts since the last message.
     failures: u32,
-    /// When to come back, if the server has said so.
-    come_back: Option<Duration>,
 }
 
 impl Watch {
     #[expect(clippy::disallowed_methods, reason = "whoever watches waits in real time")]
     async fn run(self) -> Result<u8, Failure> {
         let operator = self.reach.operator()?;
-        let mut state = Following {
-            is_begun: !self.resume.is_empty(),
-            token: self.resume.clone(),
-            breakers: 0,
-            failures: 0,
-            come_back: None,
-        };
+        let mut state =
+            Following { is_begun: !self.resume.is_empty(), token: self.resume.clone(), breakers: 0, failures: 0 };
         if state.is_begun {
             super::note(&format!("watching from the resume token at {}; ctrl-c ends", self.reach.address()));
         }
         loop {
             let wait = match self.follow(&operator, &mut state).await {
                 // The server ends streams politely, and says when to come back.
-                Ok(()) => state.come_back.take().unwrap_or(Duration::from_secs(1)),
+                Ok(come_back) => come_back.unwrap_or(Duration::from_secs(1)),
                 Err(Failure::Refused(status)) if is_worth_a_retry(&status) => {
                     let wait = Duration::from_secs(1 << state.failures.min(3)).min(RECONNECT_MAX);
                     if state.failures == 0 {
@@ -603,8 +591,8 @@ impl Watch {
         }
     }
 
-    /// Follows one stream to its end.
-    async fn follow(&self, operator: &Operator, state: &mut Following) -> Result<(), Failure> {
+    /// Follows one stream to its end. When to come back, if the server has said so.
+    async fn follow(&self, operator: &Operator, state: &mut Following) -> Result<Option<Duration>, Failure> {
         let is_for_people = self.reach.is_for_people();
         let request = pb::WatchEventsRequest {
             filter: Some(pb::WatchFilter { prefixes: self.prefixes.clone(), ..Default::default() }),
@@ -616,6 +604,7 @@ impl Watch {
         let mut events = operator.watch_events(request).await?;
         // A snapshot that was cut off is sent again as a whole.
         state.breakers = 0;
+        let mut come_back = None;
         while let Some(message) = events.message().await? {
             if std::mem::take(&mut state.failures) > 0 && state.is_begun {
                 super::note(&format!("watching again at {}", self.reach.address()));
@@ -624,7 +613,7 @@ impl Watch {
             match &message.message {
                 Some(Message::Progress(_)) | None => continue,
                 Some(Message::Goodbye(goodbye)) => {
-                    state.come_back = goodbye.retry_after.and_then(|after| Duration::try_from(after).ok());
+                    come_back = goodbye.retry_after.and_then(|after| Duration::try_from(after).ok());
                     continue;
                 }
                 Some(Message::Snapshot(snapshot)) => {
@@ -641,7 +630,7 @@ impl Watch {
             }
             show(&self.reach, json("BreakerService/WatchEvents", &message)?, tables::watched)?;
         }
-        Ok(())
+        Ok(come_back)
     }
 }
 
@@ -725,10 +714,9 @@ async fn clear(Act { breaker, said, reach }: Act, id: Option<String>, all: bool)
     let meant: Vec<String> = state.overrides.iter().filter(is_meant).map(|held| held.id.clone()).collect();
     let id = match (id, meant.as_slice()) {
         (Some(id), _) => id,
-        (None, _) if all => String::new(),
+        (None, meant) if all || meant.is_empty() => String::new(),
         // By its id: another may be set meanwhile.
         (None, [one]) => one.clone(),
-        (None, []) => String::new(),
         (None, several) => {
             let list = tables::overrides(&held, |_| true);
             return Err(Failure::Misused(format!(
